@@ -1,0 +1,9 @@
+//! Does: the sockets, the disk and the upstream of one gateway. What to do is asked of `resolver`.
+
+pub mod command;
+pub mod config;
+pub mod http;
+pub mod operator;
+pub mod private;
+pub mod store;
+pub mod upstream;
