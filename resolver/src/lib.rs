@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Decides: facts and `now` go in, decisions come out.
+//!
+//! The crate is `no_std`: a socket, a file, a clock or a runtime does not compile here. `gateway` learns the
+//! facts, asks, and does what it is told. Time is always passed in, as a [`core::time::Duration`].
+//!
+//! In reading order:
+//!
+//! - what can be asked for: [`package`] (names), [`content`], [`integrity`] (digests);
+//! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
+//!   bytes, and their ETag), [`range`];
+//! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`origin`] (which
+//!   addresses a document may name), [`credentials`] (what must not be kept).
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod client;
+pub mod connectivity;
+pub mod content;
+pub mod credentials;
+pub mod integrity;
+pub mod origin;
+pub mod package;
+pub mod packument;
+pub mod plan;
+pub mod range;
+pub mod variant;

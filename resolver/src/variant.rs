@@ -1,0 +1,254 @@
+//! Which bytes a client gets for one packument, and the entity tag that names exactly these bytes.
+
+use alloc::string::String;
+
+use sha2::{Digest, Sha256};
+
+use crate::client::TarballUrls;
+use crate::integrity::hex;
+
+/// Raised whenever rendering or encoding gives other bytes for the same inputs: it is part of every ETag.
+const RENDERING: &[u8] = b"open-registry variant 1";
+
+/// The SHA-256 of a document as upstream sent it (decoded): it names one state of one packument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision([u8; 32]);
+
+/// The shape of the document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// All that upstream says.
+    Full,
+    /// What an install needs.
+    Abbreviated,
+    /// One version's manifest.
+    Manifest(String),
+}
+
+/// The content coding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Encoding {
+    /// As it is.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+}
+
+/// Everything that the bytes of a response depend on besides the document itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Variant {
+    /// The shape.
+    pub form: Form,
+    /// The coding.
+    pub encoding: Encoding,
+    /// The tarball addresses.
+    pub urls: TarballUrls,
+}
+
+impl Revision {
+    /// The revision of a document.
+    #[must_use]
+    pub fn of(document: &[u8]) -> Self {
+        Self(Sha256::digest(document).into())
+    }
+
+    /// From 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Lower-case hexadecimal.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+impl Form {
+    /// The form that an `Accept` header prefers (RFC 9110, section 12.5.1): abbreviated only when it is
+    /// named, and not less wanted than plain JSON.
+    #[must_use]
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let accept = accept.unwrap_or("*/*");
+        let weight = |kind: &str| quality(accept, kind);
+        match weight("application/vnd.npm.install-v1+json") {
+            Some(wanted) if wanted > 0 && wanted >= weight("application/json").unwrap_or(0) => {
+                Self::Abbreviated
+            }
+            _ => Self::Full,
+        }
+    }
+
+    /// The media type of this form.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Self::Full | Self::Manifest(_) => "application/json",
+            Self::Abbreviated => "application/vnd.npm.install-v1+json",
+        }
+    }
+}
+
+impl Encoding {
+    /// The coding that an `Accept-Encoding` header allows (RFC 9110, section 12.5.3).
+    #[must_use]
+    pub fn accepted(accept_encoding: Option<&str>) -> Self {
+        let accept = accept_encoding.unwrap_or("");
+        let gzip = quality(accept, "gzip").or_else(|| quality(accept, "*")).unwrap_or(0);
+        let identity = quality(accept, "identity").unwrap_or(1);
+        if gzip > 0 && gzip >= identity { Self::Gzip } else { Self::Identity }
+    }
+}
+
+impl Variant {
+    /// The strong entity tag of this variant of a revision, quotes included. Two different bodies never share
+    /// one, and it is known before the body is.
+    #[must_use]
+    pub fn etag(&self, revision: &Revision) -> String {
+        let mut hash = Sha256::new_with_prefix(RENDERING);
+        let mut field = |tag: u8, bytes: &[u8]| {
+            hash.update([tag]);
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        field(0, revision.as_bytes());
+        match &self.form {
+            Form::Full => field(1, b""),
+            Form::Abbreviated => field(2, b""),
+            Form::Manifest(version) => field(3, version.as_bytes()),
+        }
+        match self.encoding {
+            Encoding::Identity => field(4, b""),
+            Encoding::Gzip => field(5, b""),
+        }
+        match &self.urls {
+            TarballUrls::At(base) => field(6, base.as_bytes()),
+            TarballUrls::Omitted => field(7, b""),
+        }
+        let digest = hash.finalize();
+        alloc::format!("\"{}\"", hex(&digest[..16]))
+    }
+}
+
+/// The weight, in thousandths, that a list of weighted values gives to one value; `None` when it is absent.
+fn quality(list: &str, wanted: &str) -> Option<u16> {
+    list.split(',').find_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        if !parts.next()?.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
+        let q =
+            parts.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+        Some(q.map_or(1000, thousandths))
+    })
+}
+
+/// A weight such as `0.8`; what cannot be read counts as not wanted.
+fn thousandths(weight: &str) -> u16 {
+    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    if whole == "1" {
+        return 1000;
+    }
+    if whole != "0" || fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return 0;
+    }
+    alloc::format!("{fraction:0<3}").parse().unwrap_or(0)
+}
+
+/// Whether an `If-None-Match` header names this entity tag (weak comparison, RFC 9110, section 13.1.2).
+#[must_use]
+pub fn none_match_names(if_none_match: &str, etag: &str) -> bool {
+    let opaque = |tag: &str| -> String { tag.trim().trim_start_matches("W/").into() };
+    if_none_match.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn clients_get_the_form_that_they_name() {
+        let corgi = "application/vnd.npm.install-v1+json";
+        for (accept, form) in [
+            (
+                Some("application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"),
+                Form::Abbreviated,
+            ),
+            (Some(corgi), Form::Abbreviated),
+            (Some("application/json"), Form::Full),
+            (Some("application/json, */*"), Form::Full),
+            (Some("*/*"), Form::Full),
+            (None, Form::Full),
+            (Some("application/vnd.npm.install-v1+json;q=0"), Form::Full),
+            (Some("application/json, application/vnd.npm.install-v1+json;q=0.5"), Form::Full),
+        ] {
+            assert_eq!(Form::accepted(accept), form, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for (accept, encoding) in [
+            (Some("gzip, deflate, br"), Encoding::Gzip),
+            (Some("zstd,gzip,deflate"), Encoding::Gzip),
+            (Some("gzip;q=1, identity;q=.5"), Encoding::Gzip),
+            (Some("gzip;q=0"), Encoding::Identity),
+            (Some("identity"), Encoding::Identity),
+            (Some("br"), Encoding::Identity),
+            (Some("*"), Encoding::Gzip),
+            (Some("*;q=0"), Encoding::Identity),
+            (None, Encoding::Identity),
+        ] {
+            assert_eq!(Encoding::accepted(accept), encoding, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly_and_takes_lists() {
+        assert!(none_match_names("W/\"a\", \"b\"", "\"b\""));
+        assert!(none_match_names("W/\"b\"", "\"b\""));
+        assert!(none_match_names("*", "\"b\""));
+        assert!(!none_match_names("\"a\"", "\"b\""));
+    }
+
+    fn variant() -> impl Strategy<Value = Variant> {
+        let form =
+            prop_oneof![Just(Form::Full), Just(Form::Abbreviated), "[0-9.]{0,5}".prop_map(Form::Manifest)];
+        let encoding = prop_oneof![Just(Encoding::Identity), Just(Encoding::Gzip)];
+        let urls = prop_oneof![Just(TarballUrls::Omitted), "[a-z:/]{0,6}".prop_map(TarballUrls::At)];
+        (form, encoding, urls).prop_map(|(form, encoding, urls)| Variant { form, encoding, urls })
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_different_variants_share_an_etag(one in variant(), other in variant(), a: [u8; 2], b: [u8; 2]) {
+            let (first, second) = (Revision::of(&a), Revision::of(&b));
+            let same = one == other && a == b;
+            prop_assert_eq!(one.etag(&first) == other.etag(&second), same);
+        }
+
+        #[test]
+        fn no_header_makes_negotiation_panic(header: String) {
+            let _ = (Form::accepted(Some(&header)), Encoding::accepted(Some(&header)), none_match_names(&header, "\"a\""));
+        }
+    }
+
+    #[test]
+    fn an_etag_is_a_quoted_token() {
+        let variant = Variant { form: Form::Full, encoding: Encoding::Gzip, urls: TarballUrls::Omitted };
+        let etag = variant.etag(&Revision::of(b"x"));
+        assert_eq!(etag.len(), 34);
+        assert_eq!(etag.chars().filter(|c| *c == '"').collect::<Vec<_>>().len(), 2);
+        assert_eq!(etag.to_string(), variant.etag(&Revision::of(b"x")));
+    }
+}
