@@ -6,4 +6,5 @@ pub mod http;
 pub mod operator;
 pub mod private;
 pub mod store;
+pub mod terminal;
 pub mod upstream;
