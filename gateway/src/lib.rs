@@ -3,6 +3,7 @@
 pub mod command;
 pub mod config;
 pub mod http;
+pub mod log;
 pub mod operator;
 pub mod private;
 pub mod store;
