@@ -1,1 +1,165 @@
 //! The command line.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::config::{Loaded, Problems, Setting, Sources, load};
+
+/// One gateway of a federation of npm registry caches.
+#[derive(Debug, Parser)]
+#[command(name = "open-registry", version)]
+pub struct Command {
+    #[command(flatten)]
+    flags: Flags,
+    /// What to do; `None`: run the gateway.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What can be done besides running the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Read the configuration and say whether it is right
+    Check,
+    /// Print the configuration in effect, and where each value comes from
+    Config,
+}
+
+#[derive(Debug, Default, Args)]
+struct Flags {
+    /// Make no connection at all: serve what is held
+    #[arg(long, global = true)]
+    offline: bool,
+
+    /// Serve clients on this address and port; may be given more than once
+    #[arg(long, global = true, value_name = "addr")]
+    listen: Vec<String>,
+
+    /// The registry of record
+    #[arg(long, global = true, value_name = "url")]
+    upstream: Option<String>,
+
+    /// Keep everything in this directory
+    #[arg(long, global = true, value_name = "dir")]
+    data: Option<String>,
+
+    /// Read this file instead of those in /etc/open-registry
+    #[arg(long, global = true, value_name = "file")]
+    config: Option<PathBuf>,
+
+    /// Say more; twice: everything
+    #[arg(short, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Command {
+    /// How many `-v` were given.
+    #[must_use]
+    pub fn verbose(&self) -> u8 {
+        self.flags.verbose
+    }
+
+    /// The configuration of this process, these flags on top.
+    ///
+    /// # Errors
+    /// All problems that were found.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(&Sources::of_process(self.flags.config.clone(), self.flags.settings()))
+    }
+}
+
+impl Flags {
+    fn settings(&self) -> Vec<Setting> {
+        let offline = self.offline.then(|| Setting::new("--offline", "offline", true));
+        let listen =
+            (!self.listen.is_empty()).then(|| Setting::new("--listen", "http.listen", self.listen.clone()));
+        let upstream = self.upstream.as_deref().map(|url| Setting::new("--upstream", "upstream.url", url));
+        let data = self.data.as_deref().map(|dir| Setting::new("--data", "store.dir", dir));
+        [offline, listen, upstream, data].into_iter().flatten().collect()
+    }
+}
+
+/// `open-registry check`: "ok" and the files that were read.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn check(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
+    match loaded.files.as_slice() {
+        [] => writeln!(out, "ok: the built-in defaults, for there is no file"),
+        files => {
+            let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+            writeln!(out, "ok: {}", files.join(", "))
+        }
+    }
+}
+
+/// `open-registry config`: the configuration in effect.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn config(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
+    out.write_all(loaded.to_toml()?.as_bytes())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::Files;
+
+    fn parse(line: &str) -> Command {
+        Command::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    fn loaded(command: &Command) -> Loaded {
+        let flags = command.flags.settings();
+        load(&Sources { files: Files::Directory("/nonexistent".into()), environment: Vec::new(), flags })
+            .unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_runs_the_gateway() {
+        assert_eq!(parse("open-registry --offline").task, None);
+    }
+
+    #[test]
+    fn flags_may_stand_before_and_behind_the_subcommand() {
+        for line in ["open-registry --data /srv -vv config", "open-registry config -vv --data /srv"] {
+            let command = parse(line);
+            assert_eq!((command.task, command.verbose()), (Some(Task::Config), 2), "{line}");
+            assert_eq!(loaded(&command).config.store.dir, Some("/srv".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_flag_sets_its_key() {
+        let line =
+            "open-registry --offline --listen 0.0.0.0:80 --listen [::]:80 --upstream https://npm.example.com";
+        let config = loaded(&parse(line)).config;
+        assert!(config.offline);
+        assert_eq!(config.http.listen, ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()]);
+        assert_eq!(config.upstream.url.host_str(), Some("npm.example.com"));
+    }
+
+    #[test]
+    fn check_says_which_files_were_read() {
+        let mut loaded = loaded(&parse("open-registry check"));
+        let said = |loaded: &Loaded| {
+            let mut out = Vec::new();
+            check(loaded, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(said(&loaded).starts_with("ok: the built-in defaults"));
+        loaded.files = vec!["a.toml".into(), "b.toml".into()];
+        assert_eq!(said(&loaded), "ok: a.toml, b.toml\n");
+    }
+}

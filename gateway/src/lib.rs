@@ -2,8 +2,11 @@
 
 pub mod command;
 pub mod config;
+pub mod gateway;
 pub mod http;
+pub mod log;
 pub mod operator;
 pub mod private;
 pub mod store;
+pub mod terminal;
 pub mod upstream;

@@ -1,2 +1,43 @@
-//! Entry point.
-fn main() {}
+//! The program `open-registry`: its command line, its runtime, and its last words.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use gateway::command::{self, Command, Task};
+use gateway::{config::Config, gateway::run, log};
+use rustls::crypto::aws_lc_rs;
+
+fn main() -> ExitCode {
+    match perform(&Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(command: &Command) -> anyhow::Result<()> {
+    let loaded = command.load()?;
+    match command.task {
+        Some(Task::Check) => Ok(command::check(&loaded, &mut io::stdout())?),
+        Some(Task::Config) => command::config(&loaded, &mut io::stdout()),
+        None => serve(loaded.config, command.verbose()),
+    }
+}
+
+fn serve(config: Config, verbose: u8) -> anyhow::Result<()> {
+    log::start(verbose)?;
+    // The only provider that is linked in; a second installation could only install the same one.
+    let _ = aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(config))
+}
+
+#[expect(clippy::print_stderr, reason = "last words are for whoever started the program, whatever is logged")]
+fn complain(error: &anyhow::Error) {
+    for line in format!("{error:#}").lines() {
+        eprintln!("error: {line}");
+    }
+}

@@ -1,1 +1,0 @@
-//! One configuration out of its layers.

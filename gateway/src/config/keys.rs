@@ -1,0 +1,164 @@
+//! The keys that exist: those of the default file, which is compiled in, and no others.
+
+use std::sync::LazyLock;
+
+use toml_edit::{ImDocument, Item, TableLike, Value};
+
+/// The file that holds every key, its default and its sentence.
+pub(crate) const DEFAULTS: &str = include_str!("../../../config/open-registry.toml");
+
+const ENVIRONMENT_PREFIX: &str = "OPEN_REGISTRY_";
+
+static KNOWN: LazyLock<Keys> = LazyLock::new(|| {
+    let defaults = ImDocument::parse(DEFAULTS).expect("the default file is TOML, as the tests see");
+    let mut keys = Keys { keys: Vec::new(), sections: Vec::new() };
+    keys.collect("", defaults.as_table());
+    keys
+});
+
+/// Every key, in the order of the default file, and every section.
+pub(crate) struct Keys {
+    keys: Vec<Key>,
+    sections: Vec<String>,
+}
+
+/// One key, and what it is when nobody says otherwise.
+pub(crate) struct Key {
+    /// Section and key: `http.listen`.
+    pub(crate) name: String,
+    /// Its value in the default file.
+    pub(crate) default: Value,
+}
+
+impl Keys {
+    /// The keys of the default file.
+    pub(crate) fn known() -> &'static Self {
+        &KNOWN
+    }
+
+    fn collect(&mut self, section: &str, table: &dyn TableLike) {
+        for (name, item) in table.iter() {
+            let name = join(section, name);
+            match item {
+                Item::Value(value) => {
+                    let default = value.clone().decorated("", "");
+                    self.keys.push(Key { name, default });
+                }
+                Item::Table(table) => {
+                    self.collect(&name, table);
+                    self.sections.push(name);
+                }
+                Item::ArrayOfTables(_) | Item::None => {}
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Key> {
+        self.keys.iter()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    pub(crate) fn is_section(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section == name)
+    }
+
+    /// The key or section that was most likely meant, if one is close enough to be offered.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
+        let names = self.keys.iter().map(|key| &key.name).chain(&self.sections);
+        names
+            .map(|known| (strsim::damerau_levenshtein(name, known), known.as_str()))
+            .filter(|(distance, known)| *distance <= known.len() / 3 || last(known) == last(name))
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, known)| known)
+    }
+}
+
+impl Key {
+    /// Section and key apart: `("http", "listen")`, or `("", "offline")` at the top level.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        self.name.rsplit_once('.').unwrap_or(("", &self.name))
+    }
+
+    /// What a good value looks like: the default, or for want of one an example.
+    pub(crate) fn example(&self) -> Option<String> {
+        match self.name.as_str() {
+            "http.trusted_proxies" => Some(r#"["10.0.0.0/8"]"#.to_owned()),
+            "http.canonical_tarballs" => Some(r#""https://npm.example.com""#.to_owned()),
+            _ if is_empty(&self.default) => None,
+            _ => Some(self.default.to_string()),
+        }
+    }
+}
+
+/// `http` and `listen` to `http.listen`.
+pub(crate) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+/// `http.listen` to `OPEN_REGISTRY_HTTP__LISTEN`.
+pub(crate) fn variable_of(key: &str) -> String {
+    format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+/// `OPEN_REGISTRY_HTTP__LISTEN` to `http.listen`; `None` for a variable that is none of ours.
+pub(crate) fn key_of(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?;
+    (!is_service_link(name)).then(|| name.to_ascii_lowercase().replace("__", "."))
+}
+
+/// Kubernetes and Docker describe a service called `open-registry` to its neighbours in variables of their own.
+fn is_service_link(name: &str) -> bool {
+    let begins = |prefix| name.starts_with(prefix);
+    name == "PORT" || begins("PORT_") || begins("SERVICE_HOST") || begins("SERVICE_PORT")
+}
+
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_str() == Some("") || value.as_array().is_some_and(toml_edit::Array::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_the_default_file() {
+        let keys = Keys::known();
+        assert!(keys.find("offline").is_some());
+        assert!(keys.find("http.listen").is_some());
+        assert!(keys.is_section("http"));
+        assert!(keys.find("http").is_none());
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        let nearest = |name| Keys::known().nearest(name);
+        assert_eq!(nearest("http.lisen"), Some("http.listen"));
+        assert_eq!(nearest("htpp"), Some("http"));
+        assert_eq!(nearest("private.scope"), Some("private.scopes"));
+        assert_eq!(nearest("verify_first_max"), Some("http.verify_first_max"));
+        assert_eq!(nearest("colour"), None);
+    }
+
+    #[test]
+    fn a_key_and_its_variable_lead_to_each_other() {
+        assert_eq!(variable_of("http.listen"), "OPEN_REGISTRY_HTTP__LISTEN");
+        for key in Keys::known().iter() {
+            assert_eq!(key_of(&variable_of(&key.name)).as_deref(), Some(key.name.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_an_orchestrator_says_of_a_service_of_our_name_is_not_for_us() {
+        for variable in ["PORT", "PORT_80_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT_HTTP"] {
+            assert_eq!(key_of(&format!("OPEN_REGISTRY_{variable}")), None);
+        }
+        assert_eq!(key_of("HOME"), None);
+    }
+}

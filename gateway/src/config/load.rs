@@ -1,0 +1,93 @@
+//! Layers to one checked configuration, or to all that is wrong with them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::error::Kind;
+
+use super::keys::{Key, Keys};
+use super::layers::{DEFAULT, Layers, Setting, Sources};
+use super::problem::{Problem, Problems};
+use super::{Config, rules};
+
+/// A configuration, and where it was found.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration in effect.
+    pub config: Config,
+    /// The files that were read, lowest layer first; the default file is not among them.
+    pub files: Vec<PathBuf>,
+    /// Where the value of each key was written.
+    pub(crate) origins: BTreeMap<String, String>,
+}
+
+/// Reads all layers and checks them.
+///
+/// # Errors
+/// All problems that were found: unknown keys, values of the wrong type, values that no gateway can work with.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let Layers { settings, files, mut problems } = Layers::read(sources);
+    let figment = settings.into_iter().fold(Figment::new(), Figment::merge);
+    let origins = origins(&figment);
+    let config = extract(figment, &mut problems);
+    if let Some(config) = &config {
+        problems.extend(rules::broken(config).into_iter().map(|broken| {
+            let place = origins.get(broken.key).map_or(broken.key, String::as_str);
+            Problem::new(place, format!("{}: {}", broken.key, broken.words))
+        }));
+    }
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, files, origins }),
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn origins(figment: &Figment) -> BTreeMap<String, String> {
+    let origin = |key: &Key| {
+        let metadata = figment.find_metadata(&key.name)?;
+        Some((key.name.clone(), metadata.name.to_string()))
+    };
+    Keys::known().iter().filter_map(origin).collect()
+}
+
+/// A value that cannot be read is reported and gives way to its default, so that the rest is checked as well.
+fn extract(mut figment: Figment, problems: &mut Vec<Problem>) -> Option<Config> {
+    for _ in 0..=Keys::known().iter().len() {
+        let error = match figment.extract() {
+            Ok(config) => return Some(config),
+            Err(error) => error,
+        };
+        let key = key_of(&error);
+        problems.push(explain(&error, key));
+        let key = key?;
+        figment = figment.merge(Setting::new(DEFAULT, &*key.name, default_of(key)?));
+    }
+    None
+}
+
+fn key_of(error: &figment::Error) -> Option<&'static Key> {
+    let keys = Keys::known();
+    (1..=error.path.len()).find_map(|length| keys.find(&error.path[..length].join(".")))
+}
+
+fn default_of(key: &Key) -> Option<figment::value::Value> {
+    Layers::defaults().into_iter().find(|setting| setting.key == key.name).map(|setting| setting.value)
+}
+
+fn explain(error: &figment::Error, key: Option<&Key>) -> Problem {
+    let place = error.metadata.as_ref().map_or("configuration", |metadata| &metadata.name);
+    let entry = match error.path.last().and_then(|index| index.parse::<usize>().ok()) {
+        Some(index) => format!(", entry {}", index + 1),
+        None => String::new(),
+    };
+    let name = key.map_or_else(|| error.path.join("."), |key| format!("{}{entry}", key.name));
+    let what = match &error.kind {
+        Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
+            format!("expected {wanted}, found {found}")
+        }
+        kind => kind.to_string(),
+    };
+    let example = key.and_then(Key::example).map(|example| format!("; write it like {example}"));
+    Problem::new(place, format!("{name}: {what}{}", example.unwrap_or_default()))
+}

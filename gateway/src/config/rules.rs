@@ -1,0 +1,147 @@
+//! What a value must be beyond being of its type.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::Config;
+
+const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A key whose value breaks a rule.
+pub(crate) struct Broken {
+    pub(crate) key: &'static str,
+    pub(crate) words: String,
+}
+
+/// Every rule that is broken.
+pub(crate) fn broken(config: &Config) -> Vec<Broken> {
+    let http = &config.http;
+    let mut broken = Vec::new();
+    let mut check = |key, outcome: Result<(), String>| {
+        broken.extend(outcome.err().map(|words| Broken { key, words }));
+    };
+    check("http.listen", somewhere(http.listen.len()));
+    check("http.canonical_tarballs", http.canonical_tarballs.as_ref().map_or(Ok(()), base));
+    check("http.verify_first_max", verify_first_max(http.verify_first_max.bytes()));
+    check("upstream.url", base(&config.upstream.url));
+    check("upstream.fresh", fresh(config.upstream.fresh.duration()));
+    for host in &config.upstream.tarball_hosts {
+        check("upstream.tarball_hosts", tarball_host(host));
+    }
+    for scope in &config.private.scopes {
+        check("private.scopes", self::scope(scope));
+    }
+    broken
+}
+
+fn somewhere(addresses: usize) -> Result<(), String> {
+    require(addresses > 0, || {
+        "is empty: no client could be served; name at least one address and port".to_owned()
+    })
+}
+
+/// An address that other addresses begin with.
+fn base(url: &Url) -> Result<(), String> {
+    require(matches!(url.scheme(), "http" | "https") && url.has_host(), || {
+        format!("\"{url}\" is not an http or https address; write it like \"https://npm.example.com\"")
+    })?;
+    require(url.username().is_empty() && url.password().is_none(), || {
+        "holds a user name or a password; leave them out: clients send their own".to_owned()
+    })?;
+    require(url.query().is_none() && url.fragment().is_none(), || {
+        format!("\"{url}\" goes on after its path; leave out what begins with ? or #")
+    })
+}
+
+fn verify_first_max(bytes: u64) -> Result<(), String> {
+    require((1..=LARGEST_VERIFIED_FIRST).contains(&bytes), || {
+        "must be more than 0 and at most 1GiB, for that much of a tarball may be held back".to_owned()
+    })
+}
+
+fn fresh(period: Duration) -> Result<(), String> {
+    require(period <= A_YEAR, || "must be at most a year; to never ask upstream, set offline".to_owned())
+}
+
+fn tarball_host(text: &str) -> Result<(), String> {
+    let foreign = text.contains(['/', '\\', '@', '?', '#']) || text.ends_with(':');
+    let url = Url::parse(&format!("https://{text}")).ok().filter(|_| !foreign);
+    let host = url.as_ref().and_then(Url::host_str);
+    let Some(host) = host else {
+        return Err(format!(
+            "{text:?} is not a host; write it like \"files.example.com\" or \"files.example.com:8443\""
+        ));
+    };
+    require(text.starts_with(host), || format!("{text:?} is not how that host is written; write \"{host}\""))
+}
+
+fn scope(scope: &str) -> Result<(), String> {
+    let name = scope.strip_prefix('@').unwrap_or_default();
+    let fits = !name.is_empty() && !name.contains(['/', '@']) && !name.contains(char::is_whitespace);
+    require(fits, || format!("{scope:?} is not a scope; write it like \"@example\""))
+}
+
+fn require(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(words()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_base(url: &str) -> bool {
+        base(&url.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_base_is_http_with_a_host_and_nothing_after_its_path() {
+        assert!(is_base("https://npm.example.com"));
+        assert!(is_base("http://127.0.0.1:4873/a/mirror/"));
+        for refused in
+            ["ftp://npm.example.com", "data:npm", "https://npm.example.com/?a", "https://npm.example.com/#a"]
+        {
+            assert!(!is_base(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_without_being_repeated() {
+        let refused = base(&"https://me:hunter2@npm.example.com".parse().unwrap()).unwrap_err();
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_tarball_host_is_a_host_with_or_without_a_port() {
+        for host in ["files.example.com", "files.example.com:8443", "127.0.0.1:80", "[::1]:80"] {
+            assert_eq!(tarball_host(host), Ok(()), "{host}");
+        }
+        let refused =
+            ["", "https://files.example.com", "files.example.com/", "me@example.com", "a b", "example.com:"];
+        for host in refused.into_iter().chain(["example.com:99999"]) {
+            assert!(tarball_host(host).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_in_capitals_is_told_how_to_be_written() {
+        let refused = tarball_host("Files.example.com").unwrap_err();
+        assert!(refused.ends_with("write \"files.example.com\""), "{refused}");
+    }
+
+    #[test]
+    fn a_scope_begins_with_an_at_sign_and_holds_no_package() {
+        assert_eq!(scope("@example"), Ok(()));
+        for refused in ["example", "@", "", "@example/", "@example/package", "@ex ample"] {
+            assert!(scope(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn limits_include_their_bounds() {
+        assert!(verify_first_max(0).is_err() && verify_first_max(1).is_ok());
+        assert!(verify_first_max(1 << 30).is_ok() && verify_first_max((1 << 30) + 1).is_err());
+        assert!(fresh(A_YEAR).is_ok() && fresh(A_YEAR + Duration::from_secs(1)).is_err());
+    }
+}
