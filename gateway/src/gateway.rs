@@ -1,11 +1,133 @@
 //! Wires the parts of one gateway together, and runs them.
 
-use crate::config::Config;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::fetch::{Fetch, Settings};
+use crate::http::{Listeners, Policy, Server, Service};
+use crate::metrics::Metrics;
+use crate::operator::Operator;
+use crate::store::Store;
+use crate::terminal::{self, Transfer, say};
+use crate::upstream::Upstream;
+
+/// The port that "open" gives on a phone's keys.
+const MNEMONIC_PORT: u16 = 6736;
 
 /// Runs one gateway until it is told to stop.
 ///
 /// # Errors
-/// When a part cannot start.
-pub async fn run(_config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("the gateway itself is not part of this build; `check` and `config` are")
+/// When a part cannot start: the data directory, an address to listen on, the trust store.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = stop_on_signals()?;
+    let metrics = Arc::new(Metrics::new());
+    let store = open_store(&config).await?;
+    let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
+    let settings = Settings {
+        fresh: config.upstream.fresh.duration(),
+        verify_first_max: config.http.verify_first_max.bytes(),
+    };
+    let fetch = Fetch::new(store, upstream.clone(), settings, Arc::clone(&metrics));
+    let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
+    let operator = Operator::new(fetch, Arc::clone(&metrics));
+
+    let clients = Listeners::bind(&config.http.listen)?;
+    let operators = Listeners::bind(config.operator.listen.as_slice())?;
+    announce("operator", &operators.addresses());
+    announce("http", &clients.addresses());
+    tokio::spawn(upstream.clone().probe_forever());
+    let served = tokio::spawn(Server::new(service, Arc::clone(&metrics)).serve(clients, stop.clone()));
+    let closing = CancellationToken::new();
+    let operated =
+        tokio::spawn(Server::new(operator.clone(), Arc::clone(&metrics)).serve(operators, closing.clone()));
+    tokio::spawn(first_contact(upstream, operator.clone()));
+    tokio::spawn(terminal::run_transfer_line(move || {
+        let (sent, received) = metrics.transferred();
+        Transfer { sent, received }
+    }));
+
+    stop.cancelled().await;
+    say("Stopping: answers that are under way come to their end");
+    operator.set_ready(false);
+    served.await?;
+    closing.cancel();
+    operated.await?;
+    say("Stopped");
+    Ok(())
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let dir = config::data_dir(config)?;
+    tracing::info!(dir = %dir.display(), "opening the data directory");
+    Ok(tokio::task::spawn_blocking(move || Store::open(&dir)).await??)
+}
+
+fn policy(config: &Config) -> Policy {
+    // Seeded by the system for each process; any number that others are unlikely to have will do.
+    let id = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+    Policy {
+        canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        private_scopes: config.private.scopes.clone(),
+        instance: format!("open-registry-{id:016x}"),
+    }
+}
+
+/// Asks upstream once, so that readiness and the terminal can tell.
+async fn first_contact(upstream: Upstream, operator: Operator) {
+    say(&format!("Connecting to {}", upstream.base()));
+    match upstream.try_once().await {
+        Ok(()) => say("Upstream answers"),
+        Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
+    }
+    operator.set_ready(true);
+}
+
+fn announce(listener: &str, addresses: &[SocketAddr]) {
+    for address in addresses {
+        tracing::info!(listener, %address, "listening");
+    }
+    let what = if listener == "http" { "HTTP server" } else { "operator's listener" };
+    let mut urls: Vec<String> = addresses.iter().map(|address| url(*address)).collect();
+    urls.dedup();
+    for url in urls {
+        let mnemonic = url.ends_with(&MNEMONIC_PORT.to_string());
+        let hint = if mnemonic { " # mnemonic: \"open\" in T9" } else { "" };
+        say(&format!("Started {what} on {url}{hint}"));
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_loopback() => format!("http://localhost:{}", address.port()),
+        _ => format!("http://{address}"),
+    }
+}
+
+/// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        let mut times = 0;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            asked.cancel();
+            times += 1;
+            if times > 1 {
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(stop)
 }

@@ -2,9 +2,11 @@
 
 pub mod command;
 pub mod config;
+pub mod fetch;
 pub mod gateway;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod operator;
 pub mod private;
 pub mod store;

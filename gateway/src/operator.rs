@@ -1,8 +1,23 @@
-//! The operator's listener: metrics, health and status.
+//! The operator's listener: metrics, health and status. It knows no client and nothing private.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use resolver::connectivity::Link;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::fetch::Fetch;
+use crate::http::{Body, Handle, full};
+use crate::metrics::Metrics;
+
+/// The media type of OpenMetrics, which Prometheus asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `[operator]`: where metrics, health and status are served.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -11,4 +26,93 @@ pub struct Config {
     /// `None`: nowhere.
     #[serde(deserialize_with = "crate::config::unset_when_empty")]
     pub listen: Option<SocketAddr>,
+}
+
+/// Answers operators. Cheap to clone.
+#[derive(Clone)]
+pub struct Operator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    fetch: Fetch,
+    metrics: Arc<Metrics>,
+    ready: AtomicBool,
+    started: Instant,
+}
+
+impl Operator {
+    /// Not ready yet.
+    #[must_use]
+    pub fn new(fetch: Fetch, metrics: Arc<Metrics>) -> Self {
+        let ready = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { fetch, metrics, ready, started: Instant::now() }) }
+    }
+
+    /// Whether clients may be sent here.
+    pub fn set_ready(&self, ready: bool) {
+        self.inner.ready.store(ready, Ordering::Release);
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+        if method != Method::GET && method != Method::HEAD {
+            return words(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n");
+        }
+        match path {
+            "/healthz" => words(StatusCode::OK, "ok\n"),
+            "/readyz" if self.inner.ready.load(Ordering::Acquire) => words(StatusCode::OK, "ready\n"),
+            "/readyz" => words(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n"),
+            "/metrics" => self.metrics(),
+            "/status" => typed(StatusCode::OK, "application/json", self.status().to_string()),
+            _ => words(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz and /status\n"),
+        }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let up = matches!(self.inner.fetch.upstream().latch().link(), Link::Up | Link::Doubtful);
+        let text = self.inner.metrics.render(self.inner.fetch.store().totals(), up);
+        typed(StatusCode::OK, OPEN_METRICS, text)
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let (state, cause) = match self.inner.fetch.upstream().latch().link() {
+            Link::Up => ("up", None),
+            Link::Doubtful => ("slow", None),
+            Link::Down(cause) => ("down", Some(cause)),
+            Link::Offline => ("offline", None),
+        };
+        let totals = self.inner.fetch.store().totals();
+        let (sent, received) = self.inner.metrics.transferred();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.inner.started.elapsed().as_secs(),
+            "ready": self.inner.ready.load(Ordering::Acquire),
+            "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },
+            "store": {
+                "tarballs": totals.blobs.load(Ordering::Relaxed),
+                "tarball_bytes": totals.blob_bytes.load(Ordering::Relaxed),
+                "packuments": totals.packuments.load(Ordering::Relaxed),
+                "packument_bytes": totals.packument_bytes.load(Ordering::Relaxed),
+                "corrupt": totals.corrupt.load(Ordering::Relaxed),
+            },
+            "bytes": { "sent": sent, "received": received },
+        })
+    }
+}
+
+impl Handle for Operator {
+    async fn handle(&self, request: Request<Incoming>, _: SocketAddr, _: SocketAddr) -> Response<Body> {
+        self.answer(request.method(), request.uri().path())
+    }
+}
+
+fn words(status: StatusCode, words: &'static str) -> Response<Body> {
+    typed(status, "text/plain; charset=utf-8", words.to_owned())
+}
+
+fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
 }

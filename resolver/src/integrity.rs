@@ -99,17 +99,7 @@ impl Shasum {
     /// From 40 hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 40 {
-            return None;
-        }
-        let mut sum = [0; 20];
-        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).ok()?;
-        }
-        Some(Self(sum))
+        unhex(text).map(Self)
     }
 }
 
@@ -119,6 +109,12 @@ impl Verifier {
     pub fn new(expected: Expected) -> Self {
         let sha1 = matches!(expected, Expected::Shasum(_)).then(Sha1::new);
         Self { expected, sha512: Sha512::new(), sha1 }
+    }
+
+    /// What the bytes must be.
+    #[must_use]
+    pub fn expected(&self) -> Expected {
+        self.expected
     }
 
     /// Takes the next bytes.
@@ -153,6 +149,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// `N` bytes from twice as many hexadecimal digits.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for Integrity {

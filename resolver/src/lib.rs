@@ -8,8 +8,8 @@
 //! - what can be asked for: [`package`] (names), [`content`], [`integrity`] (digests);
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
-//! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`origin`] (which
-//!   addresses a document may name), [`credentials`] (what must not be kept).
+//! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
+//!   [`origin`] (which addresses a document may name), [`credentials`] (what must not be kept).
 
 #![no_std]
 
@@ -17,6 +17,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod attempts;
 pub mod client;
 pub mod connectivity;
 pub mod content;

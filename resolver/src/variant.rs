@@ -5,7 +5,7 @@ use alloc::string::String;
 use sha2::{Digest, Sha256};
 
 use crate::client::TarballUrls;
-use crate::integrity::hex;
+use crate::integrity::{hex, unhex};
 
 /// Raised whenever rendering or encoding gives other bytes for the same inputs: it is part of every ETag.
 const RENDERING: &[u8] = b"open-registry variant 1";
@@ -52,10 +52,16 @@ impl Revision {
         Self(Sha256::digest(document).into())
     }
 
-    /// From 32 bytes.
+    /// From the digest of a document that was hashed while it arrived.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+    pub fn from_digest(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+
+    /// From 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
     }
 
     /// The 32 bytes.

@@ -1,4 +1,21 @@
-//! HTTP for clients.
+//! HTTP for clients: a request becomes a [`route::Route`], the route is answered from `fetch` or passed on to
+//! upstream, and the answer is counted.
+//!
+//! [`server`] accepts connections; [`service`] is the way of one request; [`caller`] is what a request shows
+//! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`] and [`passthrough`] answer one kind of
+//! route each; [`answer`] holds what they have in common.
+
+mod answer;
+mod body;
+mod caller;
+mod evidence;
+mod index;
+mod packument;
+mod passthrough;
+mod route;
+mod server;
+mod service;
+mod tarball;
 
 use std::net::SocketAddr;
 
@@ -7,6 +24,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::Size;
+
+pub use body::{Body, full};
+pub use server::{Handle, Listeners, Server};
+pub use service::{Policy, Service};
 
 /// `[http]`: where clients are served, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,14 +1,277 @@
-//! What is kept on disk.
+//! What is kept on disk, and survives a restart.
+//!
+//! ```text
+//! <dir>/format                      "open-registry data 1": the layout below; a newer one is refused
+//! <dir>/state.redb                  names: what is held under which digest (see `state`)
+//! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
+//! <dir>/documents/sha256/ab/cdef…   packuments as upstream sent them (decoded), named by their SHA-256
+//! <dir>/drafts/<n>                  bytes being written that are not verified yet; emptied at every start
+//! ```
+//!
+//! Bytes are written as a draft, verified, and renamed to their digest; then the name is committed. So a
+//! crash at any point leaves drafts, which go, or content without a name, which is found by digest or fetched
+//! again. Content is hashed once more when it is first read after a start: what a power cut or a bad disk
+//! made of it is removed and fetched again, never served.
 
-use std::path::PathBuf;
+mod content;
+mod draft;
+mod format;
+mod state;
 
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use resolver::integrity::Integrity;
+use resolver::package::{FileName, PackageName};
+use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
+
+pub use content::{Blob, BlobReader};
+pub use draft::{Draft, DraftReader};
+pub use format::OpenError;
+pub use state::{Evidence, PackumentRecord, StateError};
+
+use content::{Contents, Found};
+use state::{Change, State};
 
 /// `[store]`: where everything is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The data directory; `None`: decided by [`Config::resolve`].
+    /// The data directory; `None`: the service's or the user's own.
     #[serde(deserialize_with = "crate::config::unset_when_empty")]
     pub dir: Option<PathBuf>,
+}
+
+/// The data directory of one gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    contents: Contents,
+    state: State,
+    totals: Totals,
+}
+
+/// How much is held.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Tarballs.
+    pub blobs: AtomicU64,
+    /// Their bytes.
+    pub blob_bytes: AtomicU64,
+    /// Packuments.
+    pub packuments: AtomicU64,
+    /// Their bytes, as upstream sent them.
+    pub packument_bytes: AtomicU64,
+    /// Contents that no longer matched their digest when they were read.
+    pub corrupt: AtomicU64,
+}
+
+/// A failure of the disk or of the state on it. Never the client's fault, and never shown to it in words.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file could not be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The state could not be read or committed.
+    #[error("{0}")]
+    State(#[from] StateError),
+}
+
+impl Store {
+    /// Opens the data directory, making it first if it is not there. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do about it.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        format::prepare(dir)?;
+        let state = State::open(&dir.join("state.redb"))?;
+        let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
+        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, totals }) })
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.inner.totals
+    }
+
+    /// A new draft, to be given to one of the `keep_` methods once it is verified; dropped, it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the disk refuses.
+    pub fn draft(&self) -> Draft {
+        self.inner.contents.draft()
+    }
+
+    /// The tarball with this digest, if it is held and intact.
+    pub async fn blob(&self, integrity: &Integrity) -> Option<Blob> {
+        match self.inner.contents.blob(integrity).await {
+            Found::Intact(blob) => Some(blob),
+            Found::Missing => None,
+            Found::Corrupt => {
+                self.count_corrupt(&integrity.hex());
+                self.forget_blob(integrity).await;
+                None
+            }
+        }
+    }
+
+    /// Keeps a draft whose bytes were verified to have this digest, and opens it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk refuses; the draft is gone then.
+    pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
+        let blob = self.inner.contents.keep_blob(draft, integrity).await?;
+        let new = self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await?;
+        if new {
+            self.totals().blobs.fetch_add(1, Ordering::Relaxed);
+            self.totals().blob_bytes.fetch_add(blob.length(), Ordering::Relaxed);
+        }
+        Ok(blob)
+    }
+
+    /// The digest that a tarball's name stood for when it was last fetched.
+    #[must_use]
+    pub fn tarball(&self, name: &PackageName, file: &FileName) -> Option<Integrity> {
+        self.inner.state.tarball(name, file)
+    }
+
+    /// Remembers which digest upstream's packument gave to a tarball's name.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn keep_tarball(
+        &self,
+        name: &PackageName,
+        file: &FileName,
+        is: &Integrity,
+    ) -> Result<(), StoreError> {
+        if self.tarball(name, file) == Some(*is) {
+            return Ok(());
+        }
+        self.commit(Change::Tarball { name: name.clone(), file: file.clone(), integrity: *is })
+            .await
+            .map(|_| ())
+    }
+
+    /// What is known of a package's packument.
+    #[must_use]
+    pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
+        self.inner.state.packument(name)
+    }
+
+    /// Keeps a packument whose bytes were verified to be of this revision; the one before it goes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk refuses; the one before stays then.
+    pub async fn keep_packument(
+        &self,
+        name: &PackageName,
+        draft: Draft,
+        record: PackumentRecord,
+    ) -> Result<(), StoreError> {
+        let before = self.packument(name);
+        self.inner.contents.keep_document(draft, &record.revision).await?;
+        let (revision, length) = (record.revision, record.length);
+        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await?;
+        let totals = self.totals();
+        totals.packument_bytes.fetch_add(length, Ordering::Relaxed);
+        match before {
+            Some(before) => {
+                totals.packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
+                if before.revision != revision {
+                    self.inner.contents.remove_document(&before.revision).await;
+                }
+            }
+            None => _ = totals.packuments.fetch_add(1, Ordering::Relaxed),
+        }
+        Ok(())
+    }
+
+    /// Upstream has confirmed the packument that is held.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn confirm_packument(
+        &self,
+        name: &PackageName,
+        record: PackumentRecord,
+    ) -> Result<(), StoreError> {
+        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await.map(|_| ())
+    }
+
+    /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
+        let Some(before) = self.packument(name) else {
+            return Ok(());
+        };
+        self.commit(Change::Packument { name: name.clone(), record: None }).await?;
+        self.totals().packuments.fetch_sub(1, Ordering::Relaxed);
+        self.totals().packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
+        self.inner.contents.remove_document(&before.revision).await;
+        Ok(())
+    }
+
+    /// Whether there are bytes for a revision; whether they are intact shows when they are read.
+    #[must_use]
+    pub fn has_document(&self, revision: &Revision) -> bool {
+        self.inner.contents.has_document(revision)
+    }
+
+    /// The bytes of a revision, if they are held and intact. Blocks.
+    #[must_use]
+    pub fn read_document(&self, revision: &Revision) -> Option<String> {
+        match self.inner.contents.read_document(revision) {
+            Found::Intact(document) => Some(document),
+            Found::Missing => None,
+            Found::Corrupt => {
+                self.count_corrupt(&revision.hex());
+                None
+            }
+        }
+    }
+
+    /// A small signed document, by its path at upstream.
+    #[must_use]
+    pub fn evidence(&self, path: &str) -> Option<Evidence> {
+        self.inner.state.evidence(path)
+    }
+
+    /// Keeps a small signed document, or that upstream has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn keep_evidence(&self, path: &str, evidence: Evidence) -> Result<(), StoreError> {
+        self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(|_| ())
+    }
+
+    async fn forget_blob(&self, integrity: &Integrity) {
+        let length = match self.inner.state.blob_length(integrity) {
+            Some(length) => length,
+            None => return,
+        };
+        if matches!(self.commit(Change::NoBlob { integrity: *integrity }).await, Ok(true)) {
+            self.totals().blobs.fetch_sub(1, Ordering::Relaxed);
+            self.totals().blob_bytes.fetch_sub(length, Ordering::Relaxed);
+        }
+    }
+
+    /// Commits a change; says whether it made a difference to what is held.
+    async fn commit(&self, change: Change) -> Result<bool, StoreError> {
+        Ok(self.inner.state.commit(change).await?)
+    }
+
+    fn count_corrupt(&self, digest: &str) {
+        self.totals().corrupt.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(digest, "content on disk no longer matches its digest; removed, to be fetched again");
+    }
 }

@@ -1,0 +1,152 @@
+//! A large tarball that is given to a client while it comes: its tail is held back until the digest matches.
+
+use std::io;
+
+use bytes::Bytes;
+use resolver::integrity::{Expected, Integrity};
+use tokio::sync::{mpsc, watch};
+
+use super::download::{Progress, Received};
+use crate::store::Blob;
+
+/// What stays behind until the digest matches: without it no client takes the body for complete.
+const TAIL: u64 = 64 * 1024;
+/// What is read and sent at once.
+const CHUNK: u64 = 256 * 1024;
+/// Chunks on their way to a client that is slower than upstream.
+const AHEAD: usize = 4;
+
+/// A body on its way.
+pub struct Arriving {
+    expected: Expected,
+    length: Option<u64>,
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+/// Hands one client what has come so far.
+struct Pump {
+    progress: watch::Receiver<Progress>,
+    from: Received,
+    sent: u64,
+    chunks: mpsc::Sender<io::Result<Bytes>>,
+}
+
+/// The client has gone away.
+struct Gone;
+
+impl Arriving {
+    pub(super) fn new(expected: Expected, from: Received, progress: watch::Receiver<Progress>) -> Self {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        let length = from.length;
+        tokio::spawn(Pump { progress, from, sent: 0, chunks: sender }.run());
+        Self { expected, length, chunks }
+    }
+
+    /// Its digest, when the packument names it.
+    #[must_use]
+    pub fn integrity(&self) -> Option<&Integrity> {
+        match &self.expected {
+            Expected::Integrity(integrity) => Some(integrity),
+            Expected::Shasum(_) => None,
+        }
+    }
+
+    /// Its size, when the source has said it.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The next chunk; `None` at its end, which only a verified body reaches.
+    pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        self.chunks.recv().await
+    }
+}
+
+impl Pump {
+    async fn run(mut self) {
+        // An error means that nobody listens any more.
+        let _ = self.pump().await;
+    }
+
+    async fn pump(&mut self) -> Result<(), Gone> {
+        loop {
+            let now = self.progress.borrow_and_update().clone();
+            match now {
+                Progress::Done(Ok(blob)) => return self.finish(&blob).await,
+                Progress::Done(Err(failure)) => return self.send(Err(io::Error::other(failure))).await,
+                Progress::Receiving(received) if received.draft == self.from.draft => {
+                    self.forward(&received).await?
+                }
+                // The source began again: what was sent so far is compared when the new bytes are verified.
+                Progress::Receiving(_) | Progress::Waiting => {}
+            }
+            if self.progress.changed().await.is_err() {
+                return self.send(Err(io::Error::other("the download was given up"))).await;
+            }
+        }
+    }
+
+    /// Sends what may be sent before the digest is known.
+    async fn forward(&mut self, received: &Received) -> Result<(), Gone> {
+        let end = received.length.map_or(received.flushed, |length| length.min(received.flushed));
+        while self.sent < end.saturating_sub(TAIL) {
+            let left = end.saturating_sub(TAIL) - self.sent;
+            let chunk = received.reader.read(self.sent, small(left)).await;
+            self.send_some(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the rest of a verified body, if what went before was its beginning.
+    async fn finish(&mut self, blob: &Blob) -> Result<(), Gone> {
+        match self.began_as(blob).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return self.send(Err(io::Error::other("upstream's bytes changed within a body"))).await;
+            }
+            Err(error) => return self.send(Err(error)).await,
+        }
+        let mut rest = blob.reader(self.sent..blob.length());
+        while let Some(chunk) = rest.next().await.transpose() {
+            self.send_some(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes that this client has are the blob's. Nothing is sent from a draft that was replaced,
+    /// so they can differ only after a restart.
+    async fn began_as(&self, blob: &Blob) -> io::Result<bool> {
+        let mut verified = blob.reader(0..self.sent);
+        let mut at = 0;
+        while let Some(chunk) = verified.next().await? {
+            if self.from.reader.read(at, chunk.len()).await? != chunk {
+                return Ok(false);
+            }
+            at += chunk.len() as u64;
+        }
+        Ok(true)
+    }
+
+    async fn send_some(&mut self, chunk: io::Result<Bytes>) -> Result<(), Gone> {
+        match &chunk {
+            Ok(bytes) if bytes.is_empty() => {
+                return self.send(Err(io::ErrorKind::UnexpectedEof.into())).await;
+            }
+            Ok(bytes) => self.sent += bytes.len() as u64,
+            Err(_) => {}
+        }
+        self.send(chunk).await
+    }
+
+    /// After an error nothing more is sent.
+    async fn send(&self, chunk: io::Result<Bytes>) -> Result<(), Gone> {
+        let failed = chunk.is_err();
+        self.chunks.send(chunk).await.map_err(|_| Gone)?;
+        if failed { Err(Gone) } else { Ok(()) }
+    }
+}
+
+fn small(left: u64) -> usize {
+    usize::try_from(left.min(CHUNK)).unwrap_or(0)
+}

@@ -1,0 +1,108 @@
+//! Content codings of upstream's answers, undone chunk by chunk and within limits.
+
+use std::io::{self, Write};
+
+use bytes::{Bytes, BytesMut};
+use flate2::write::MultiGzDecoder;
+
+/// What is given to the decoder at once: it can become a thousand times as much.
+const STEP: usize = 8 * 1024;
+
+/// Undoes one body's coding.
+pub(super) enum Decoder {
+    Identity,
+    Gzip(Box<MultiGzDecoder<Gathered>>),
+}
+
+/// What has come out of a decoder and was not taken yet.
+#[derive(Default)]
+pub(super) struct Gathered(BytesMut);
+
+impl Decoder {
+    /// For a `Content-Encoding` header; `None` for a coding that was not asked for.
+    pub(super) fn for_coding(coding: Option<&str>) -> Option<Self> {
+        match coding.map(str::trim) {
+            None | Some("" | "identity") => Some(Self::Identity),
+            Some("gzip" | "x-gzip") => Some(Self::Gzip(Box::new(MultiGzDecoder::new(Gathered::default())))),
+            Some(_) => None,
+        }
+    }
+
+    /// Decodes a chunk; at most `limit` bytes come out.
+    pub(super) fn decode(&mut self, chunk: Bytes, limit: u64) -> io::Result<Bytes> {
+        let decoded = match self {
+            Self::Identity => chunk,
+            Self::Gzip(decoder) => {
+                for step in chunk.chunks(STEP) {
+                    decoder.write_all(step)?;
+                    within(decoder.get_ref().0.len(), limit)?;
+                }
+                decoder.get_mut().0.split().freeze()
+            }
+        };
+        within(decoded.len(), limit)?;
+        Ok(decoded)
+    }
+
+    /// What is left at the end; an error when the coded body is not complete.
+    pub(super) fn finish(self) -> io::Result<Bytes> {
+        match self {
+            Self::Identity => Ok(Bytes::new()),
+            Self::Gzip(decoder) => Ok(decoder.finish()?.0.freeze()),
+        }
+    }
+}
+
+impl Write for Gathered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn within(length: usize, limit: u64) -> io::Result<()> {
+    if length as u64 > limit { Err(io::Error::other("the document is too large")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    fn gzipped(bytes: &[u8]) -> Bytes {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    #[test]
+    fn a_bomb_is_refused_long_before_it_is_unpacked() {
+        let bomb = gzipped(&vec![0; 64 * 1024 * 1024]);
+        let mut decoder = Decoder::for_coding(Some("gzip")).unwrap();
+        assert!(decoder.decode(bomb, 1024 * 1024).is_err());
+        let Decoder::Gzip(decoder) = decoder else { unreachable!() };
+        assert!(decoder.get_ref().0.len() < 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_body_cut_short_is_an_error() {
+        let whole = gzipped(b"a packument");
+        let mut decoder = Decoder::for_coding(Some("gzip")).unwrap();
+        decoder.decode(whole.slice(..whole.len() - 4), 1024).unwrap();
+        assert!(decoder.finish().is_err());
+    }
+
+    #[test]
+    fn what_was_packed_comes_out() {
+        let mut decoder = Decoder::for_coding(Some("gzip")).unwrap();
+        let mut out = decoder.decode(gzipped(b"a packument"), 1024).unwrap().to_vec();
+        out.extend_from_slice(&decoder.finish().unwrap());
+        assert_eq!(out, b"a packument");
+        assert!(Decoder::for_coding(Some("br")).is_none());
+    }
+}

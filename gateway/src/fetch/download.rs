@@ -1,0 +1,294 @@
+//! One download for all who wait for the same tarball: resumed where it broke off, restarted when its bytes
+//! are wrong, kept when its digest is right.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use resolver::attempts::{Attempts, Next, Setback};
+use resolver::integrity::{Expected, Verifier};
+use tokio::sync::watch;
+
+use super::arriving::Arriving;
+use super::failure::Failure;
+use super::tarballs::{Source, Tarball};
+use crate::metrics::Metrics;
+use crate::store::{Blob, Draft, DraftReader, Store};
+use crate::upstream::{Answer, Upstream, UpstreamError, headers};
+
+/// The largest tarball that is taken. The largest on the public registry have a few hundred MB.
+const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
+
+/// How far a download is.
+#[derive(Clone)]
+pub(super) enum Progress {
+    /// Nothing to be seen yet.
+    Waiting,
+    /// Bytes are coming.
+    Receiving(Received),
+    /// It is over.
+    Done(Result<Blob, Failure>),
+}
+
+/// What of a body has come.
+#[derive(Clone)]
+pub(super) struct Received {
+    /// Where it can be read.
+    pub(super) reader: DraftReader,
+    /// Which draft it is: another number after a restart.
+    pub(super) draft: u32,
+    /// How much of it can be read.
+    pub(super) flushed: u64,
+    /// How much it will be.
+    pub(super) length: Option<u64>,
+    /// Whether it comes from where nobody can tamper with it unseen.
+    pub(super) authentic: bool,
+}
+
+/// All downloads under way. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Downloads {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    upstream: Upstream,
+    verify_first_max: u64,
+    metrics: Arc<Metrics>,
+    under_way: Mutex<HashMap<Expected, watch::Receiver<Progress>>>,
+}
+
+/// Takes a download off the list, however it ends.
+struct Listed {
+    downloads: Downloads,
+    expected: Expected,
+}
+
+/// One draft and the running hash over it.
+struct Partial {
+    number: u32,
+    draft: Draft,
+    verifier: Verifier,
+    length: Option<u64>,
+    etag: Option<String>,
+}
+
+/// What went wrong in one attempt.
+enum AttemptError {
+    Upstream(UpstreamError),
+    /// The bytes that have come are of no use.
+    Wrong,
+    Disk(Failure),
+}
+
+impl Downloads {
+    pub(super) fn new(
+        store: Store,
+        upstream: Upstream,
+        verify_first_max: u64,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let under_way = Mutex::default();
+        Self { inner: Arc::new(Inner { store, upstream, verify_first_max, metrics, under_way }) }
+    }
+
+    /// Joins the download of these bytes, or starts it, and waits until they may be given to a client.
+    pub(super) async fn open(
+        &self,
+        what: &str,
+        expected: Expected,
+        address: String,
+        whole: bool,
+    ) -> Result<Tarball, Failure> {
+        let mut progress = self.join(what, expected, address);
+        loop {
+            let now = progress.borrow_and_update().clone();
+            match now {
+                Progress::Done(result) => {
+                    return result.map(|blob| Tarball::Held {
+                        blob,
+                        source: Source::Upstream,
+                        confirmed: false,
+                    });
+                }
+                Progress::Receiving(received) if !whole && self.may_stream(&received) => {
+                    return Ok(Tarball::Arriving(Arriving::new(expected, received, progress)));
+                }
+                _ => {}
+            }
+            if progress.changed().await.is_err() {
+                return Err(Failure::unavailable(what, "the gateway is shutting down"));
+            }
+        }
+    }
+
+    /// Large, and from a source that is believed until the digest has the last word.
+    fn may_stream(&self, received: &Received) -> bool {
+        let large = received.length.unwrap_or(received.flushed) > self.inner.verify_first_max;
+        received.authentic && large
+    }
+
+    fn join(&self, what: &str, expected: Expected, address: String) -> watch::Receiver<Progress> {
+        let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = under_way.get(&expected) {
+            return progress.clone();
+        }
+        let (sender, progress) = watch::channel(Progress::Waiting);
+        let listed = Listed { downloads: self.clone(), expected };
+        let (downloads, what) = (self.clone(), what.to_owned());
+        tokio::spawn(async move {
+            let result = downloads.run(&what, expected, &address, &sender).await;
+            sender.send_replace(Progress::Done(result));
+            drop(listed);
+        });
+        under_way.insert(expected, progress.clone());
+        progress
+    }
+
+    async fn run(
+        &self,
+        what: &str,
+        expected: Expected,
+        address: &str,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Blob, Failure> {
+        let mut attempts = Attempts::default();
+        let mut partial = self.begin(expected, 0);
+        loop {
+            let before = partial.draft.length();
+            let ended = self.attempt(&mut partial, address, attempts.barren(), progress).await;
+            let (setback, cause) = match ended {
+                Ok(()) => match partial.verifier.clone().finish() {
+                    Ok(integrity) => {
+                        return Ok(self.inner.store.keep_blob(partial.draft, &integrity).await?);
+                    }
+                    Err(mismatch) => (Setback::Wrong, self.wrong(what, &mismatch.to_string())),
+                },
+                Err(AttemptError::Disk(failure)) => return Err(failure),
+                Err(AttemptError::Wrong) => {
+                    (Setback::Wrong, self.wrong(what, "its parts do not fit together"))
+                }
+                Err(AttemptError::Upstream(error)) if !error.is_passing() => {
+                    return Err(Failure::of(what, &error));
+                }
+                Err(AttemptError::Upstream(error)) => {
+                    (broken(partial.draft.length() > before, &error), Failure::of(what, &error))
+                }
+            };
+            match attempts.after(setback) {
+                Next::GiveUp => return Err(cause),
+                Next::Resume(pause) => tokio::time::sleep(pause).await,
+                Next::Restart(pause) => {
+                    tokio::time::sleep(pause).await;
+                    partial = self.begin(expected, partial.number + 1);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, expected: Expected, number: u32) -> Partial {
+        let draft = self.inner.store.draft();
+        Partial { number, draft, verifier: Verifier::new(expected), length: None, etag: None }
+    }
+
+    fn wrong(&self, what: &str, cause: &str) -> Failure {
+        tracing::warn!(tarball = what, cause, "upstream sent wrong bytes; they were thrown away");
+        self.inner.metrics.upstream_failed("wrong");
+        Failure::unavailable(what, "upstream sends other bytes than its packument promises")
+    }
+
+    /// One request, from where the draft ends.
+    async fn attempt(
+        &self,
+        partial: &mut Partial,
+        address: &str,
+        barren: u32,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), AttemptError> {
+        let from = partial.draft.length();
+        let mut answer = self.inner.upstream.get(address, partial.request(), barren).await?;
+        match answer.head.status {
+            StatusCode::OK if from == 0 => partial.learn(&answer),
+            // It cannot resume, or has other bytes by now: from the beginning, in a draft of its own.
+            StatusCode::OK => {
+                *partial = self.begin(partial.verifier.expected(), partial.number + 1);
+                partial.learn(&answer);
+            }
+            StatusCode::PARTIAL_CONTENT if range_start(&answer) == Some(from) => {}
+            _ => return Err(AttemptError::Wrong),
+        }
+        let authentic = address.starts_with("https://");
+        while let Some(chunk) = answer.chunk().await? {
+            self.inner.metrics.received(chunk.len() as u64);
+            if partial.draft.length() + chunk.len() as u64 > LARGEST {
+                return Err(UpstreamError::Wrong("the tarball is larger than any may be".into()).into());
+            }
+            partial.verifier.update(&chunk);
+            let flushed = partial.draft.flushed();
+            partial.draft.write(&chunk).await.map_err(|error| AttemptError::Disk(error.into()))?;
+            if partial.draft.flushed() > flushed {
+                partial.show(progress, authentic);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partial {
+    fn request(&self) -> http::HeaderMap {
+        let range = format!("bytes={}-", self.draft.length());
+        let mut wanted = vec![(ACCEPT, "*/*"), (ACCEPT_ENCODING, "identity")];
+        if self.draft.length() > 0 {
+            wanted.push((RANGE, range.as_str()));
+            wanted.extend(self.etag.as_deref().map(|etag| (IF_RANGE, etag)));
+        }
+        headers(&wanted)
+    }
+
+    /// Size and validator of the whole body; a weak validator cannot vouch for a part (RFC 9110, 13.1.5).
+    fn learn(&mut self, answer: &Answer) {
+        self.length = answer.header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        self.etag = answer.header(ETAG).filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+    }
+
+    fn show(&self, progress: &watch::Sender<Progress>, authentic: bool) {
+        if let Some(reader) = self.draft.reader() {
+            let (draft, flushed, length) = (self.number, self.draft.flushed(), self.length);
+            progress.send_replace(Progress::Receiving(Received {
+                reader,
+                draft,
+                flushed,
+                length,
+                authentic,
+            }));
+        }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut under_way = self.downloads.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&self.expected);
+    }
+}
+
+impl From<UpstreamError> for AttemptError {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+fn broken(progress: bool, error: &UpstreamError) -> Setback {
+    let pause = match error {
+        UpstreamError::Busy(_, pause) => *pause,
+        _ => None,
+    };
+    Setback::Broken { progress, pause }
+}
+
+/// The first byte's position in `Content-Range: bytes <first>-<last>/<length>`.
+fn range_start(answer: &Answer) -> Option<u64> {
+    answer.header(CONTENT_RANGE)?.trim().strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}

@@ -1,0 +1,98 @@
+//! Small signed documents: the registry's keys, and the attestations of versions. pnpm asks for them for
+//! every package, even with a frozen lockfile, and for most of them upstream has none; both answers are kept.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use resolver::plan::{Plan, Source};
+
+use super::decode::Decoder;
+use super::failure::Failure;
+use super::{FIRST_BYTE, Fetch, age, now_ms};
+use crate::store::Evidence;
+use crate::upstream::{Answer, UpstreamError, headers};
+
+/// How long an answer is believed unasked.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How long the absence of one is: a version's attestations come with its publication, or a little later.
+const FRESH_ABSENCE: Duration = Duration::from_secs(15 * 60);
+/// The longest answer that is kept: bundles have some 20 KB.
+const LONGEST: u64 = 1024 * 1024;
+
+impl Fetch {
+    /// A small signed document by its path at upstream (`/-/npm/v1/keys`), or upstream's word that it has none.
+    ///
+    /// # Errors
+    /// [`Failure`], when it is neither held nor to be had.
+    pub async fn evidence(&self, path: &str) -> Result<Evidence, Failure> {
+        let held = self.inner.store.evidence(path);
+        let fresh = if held.as_ref().is_some_and(|held| held.status == 404) { FRESH_ABSENCE } else { FRESH };
+        let link = self.inner.upstream.latch().link();
+        let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
+        let mut failure = Failure::unavailable(path, plan.obstacle.unwrap_or_default());
+        for source in plan.sources {
+            match (source, &held) {
+                (Source::Store, Some(held)) => return Ok(held.clone()),
+                (Source::Store, None) => {}
+                (Source::Upstream { patience }, _) => {
+                    let flight = self.inner.evidence.join(&path.to_owned(), || {
+                        let (fetch, path) = (self.clone(), path.to_owned());
+                        async move { fetch.ask_for_evidence(&path).await }
+                    });
+                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
+                        Ok(Ok(evidence)) => return Ok(evidence),
+                        Ok(Err(failed)) => failure = failed,
+                        Err(_) => failure = Failure::unavailable(path, "upstream is slow"),
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// The text of an answer that is not kept, decoded and within the limit of a document.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when it breaks off, is too large or is not text.
+    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
+        read_text(answer, super::packuments::LONGEST).await
+    }
+
+    async fn ask_for_evidence(&self, path: &str) -> Result<Evidence, Failure> {
+        let address = format!("{}{path}", self.inner.upstream.base());
+        let wanted = headers(&[(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")]);
+        let evidence = match self.inner.upstream.get(&address, wanted, 0).await {
+            Ok(answer) if answer.head.status == StatusCode::OK => received(answer).await,
+            Ok(answer) => Err(UpstreamError::Refused(answer.head.status)),
+            Err(UpstreamError::Missing) => Ok(none()),
+            Err(error) => Err(error),
+        };
+        let evidence = evidence.map_err(|error| Failure::of(path, &error))?;
+        self.inner.store.keep_evidence(path, evidence.clone()).await?;
+        Ok(evidence)
+    }
+}
+
+async fn received(answer: Answer) -> Result<Evidence, UpstreamError> {
+    let content_type = answer.header(CONTENT_TYPE).map(str::to_owned);
+    let body = read_text(answer, LONGEST).await?;
+    Ok(Evidence { status: 200, content_type, body, checked_ms: now_ms() })
+}
+
+async fn read_text(mut answer: Answer, limit: u64) -> Result<String, UpstreamError> {
+    let wrong = |cause: &str| UpstreamError::Wrong(cause.to_owned());
+    let mut decoder =
+        Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let left = limit - body.len() as u64;
+        body.extend_from_slice(&decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?);
+    }
+    body.extend_from_slice(&decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?);
+    String::from_utf8(body).map_err(|_| wrong("its answer is not text"))
+}
+
+fn none() -> Evidence {
+    Evidence { status: 404, content_type: None, body: String::new(), checked_ms: now_ms() }
+}

@@ -1,0 +1,175 @@
+//! Tarballs: which digest a name stands for, and the bytes of that digest.
+
+use resolver::integrity::{Expected, Integrity};
+use resolver::package::{FileName, PackageName};
+use resolver::plan::Plan;
+
+use super::arriving::Arriving;
+use super::failure::Failure;
+use super::{Fetch, TarballRequest};
+use crate::store::Blob;
+
+/// A tarball that a client can have.
+pub enum Tarball {
+    /// Verified, and on disk.
+    Held {
+        /// The bytes.
+        blob: Blob,
+        /// Where they came from for this request.
+        source: Source,
+        /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
+        confirmed: bool,
+    },
+    /// Larger than is verified first, and still on its way.
+    Arriving(Arriving),
+}
+
+/// Where the bytes of an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// They were here.
+    Store,
+    /// They had to be fetched.
+    Upstream,
+}
+
+/// What upstream's packument says of a file.
+struct Release {
+    expected: Expected,
+    address: String,
+}
+
+impl Fetch {
+    /// A tarball. With `whole`, only verified bytes that are all here; otherwise a large one may be arriving.
+    ///
+    /// # Errors
+    /// [`Failure`], when it is neither held nor to be had.
+    pub async fn tarball(&self, request: &TarballRequest, whole: bool) -> Result<Tarball, Failure> {
+        match request {
+            TarballRequest::Digest(integrity) => self.by_digest(integrity, whole).await,
+            TarballRequest::Named(name, file, hint) => self.by_name(name, file, *hint, whole).await,
+        }
+    }
+
+    async fn by_digest(&self, integrity: &Integrity, whole: bool) -> Result<Tarball, Failure> {
+        if let Some(blob) = self.inner.store.blob(integrity).await {
+            return Ok(held(blob, true));
+        }
+        let path = format!("-/tarballs/sha512/{}", integrity.base64url());
+        let address = format!("{}/{path}", self.inner.upstream.base());
+        self.download(&integrity.to_string(), Expected::Integrity(*integrity), address, true, whole).await
+    }
+
+    async fn by_name(
+        &self,
+        name: &PackageName,
+        file: &FileName,
+        hint: Option<Integrity>,
+        whole: bool,
+    ) -> Result<Tarball, Failure> {
+        let known = self.inner.store.tarball(name, file);
+        // A client's digest never overrules upstream's: who asks for a name must not get another package.
+        let hint = hint.filter(|hint| known.is_none_or(|known| known == *hint));
+        if let Some(integrity) = hint.or(known)
+            && let Some(blob) = self.inner.store.blob(&integrity).await
+        {
+            return Ok(held(blob, known.is_some()));
+        }
+        let unseen = self.inner.store.packument(name).is_none();
+        if let Some(integrity) = hint.filter(|_| unseen) {
+            match self.by_hint(name, file, integrity, whole).await {
+                Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask().await => {}
+                other => return other,
+            }
+        }
+        self.by_packument(name, file, whole).await
+    }
+
+    /// With a lockfile's digest a tarball needs no packument.
+    async fn by_hint(
+        &self,
+        name: &PackageName,
+        file: &FileName,
+        integrity: Integrity,
+        whole: bool,
+    ) -> Result<Tarball, Failure> {
+        let address = self.inner.upstream.origins().tarball(None, name, file);
+        self.download(&name.tarball_path(file), Expected::Integrity(integrity), address, false, whole).await
+    }
+
+    async fn by_packument(
+        &self,
+        name: &PackageName,
+        file: &FileName,
+        whole: bool,
+    ) -> Result<Tarball, Failure> {
+        let release = self.release(name, file).await?;
+        if let Expected::Integrity(integrity) = &release.expected
+            && let Some(blob) = self.inner.store.blob(integrity).await
+        {
+            self.inner.store.keep_tarball(name, file, integrity).await?;
+            return Ok(held(blob, true));
+        }
+        let what = name.tarball_path(file);
+        let tarball = self.download(&what, release.expected, release.address, true, whole).await?;
+        if let Tarball::Held { blob, .. } = &tarball {
+            self.inner.store.keep_tarball(name, file, blob.integrity()).await?;
+        }
+        Ok(tarball)
+    }
+
+    /// What upstream says of a file; a document that does not know the file yet is asked for once more.
+    async fn release(&self, name: &PackageName, file: &FileName) -> Result<Release, Failure> {
+        let held = self.inner.store.packument(name).is_some();
+        if held && let Some(release) = self.release_held(name, file).await? {
+            return Ok(release);
+        }
+        let document = self.packument(name).await?;
+        if held && !document.asked {
+            self.revalidate(name).await?;
+        }
+        self.release_held(name, file).await?.ok_or_else(|| Failure::NotFound(name.tarball_path(file)))
+    }
+
+    async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {
+        let Some(document) = self.held(name) else {
+            return Ok(None);
+        };
+        let outline = self.outline(&document).await?;
+        let Some(release) = outline.release_of_file(file) else {
+            return Ok(None);
+        };
+        let Some(expected) = release.expected else {
+            return Err(Failure::unavailable(&name.tarball_path(file), "upstream names no digest for it"));
+        };
+        let address = self.inner.upstream.origins().tarball(release.tarball.as_deref(), name, file);
+        Ok(Some(Release { expected, address }))
+    }
+
+    async fn can_ask(&self) -> bool {
+        let link = self.inner.upstream.link_for_missing().await;
+        Plan::for_tarball(false, &link).obstacle.is_none()
+    }
+
+    async fn download(
+        &self,
+        what: &str,
+        expected: Expected,
+        address: String,
+        confirmed: bool,
+        whole: bool,
+    ) -> Result<Tarball, Failure> {
+        let link = self.inner.upstream.link_for_missing().await;
+        if let Some(obstacle) = Plan::for_tarball(false, &link).obstacle {
+            return Err(Failure::unavailable(what, obstacle));
+        }
+        self.inner.downloads.open(what, expected, address, whole).await.map(|tarball| match tarball {
+            Tarball::Held { blob, source, .. } => Tarball::Held { blob, source, confirmed },
+            arriving @ Tarball::Arriving(_) => arriving,
+        })
+    }
+}
+
+fn held(blob: Blob, confirmed: bool) -> Tarball {
+    Tarball::Held { blob, source: Source::Store, confirmed }
+}

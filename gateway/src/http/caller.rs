@@ -1,0 +1,151 @@
+//! What a request shows of its sender: the base address it used, whether the wire was safe, and whether it
+//! carries credentials.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, PROXY_AUTHORIZATION};
+use http::request::Parts;
+use http::uri::Authority;
+use ipnet::IpNet;
+
+/// The longest host that is believed: a DNS name of full length and a port.
+const LONGEST_HOST: usize = 255 + 6;
+/// Headers that carry a secret, besides those with names of their own in HTTP.
+const SECRET_HEADERS: [&str; 2] = ["npm-otp", "x-auth-token"];
+/// Requests whose body, or whose answer, is a secret: log-in, tokens, the user's own data.
+const SECRET_PATHS: [&str; 5] =
+    ["/-/user", "/-/v1/login", "/-/v1/done", "/-/npm/v1/tokens", "/-/npm/v1/user"];
+
+/// The sender of one request.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// Scheme, host and port as the client has them configured, without a slash at the end.
+    pub(super) base: String,
+    /// TLS to us (or to a trusted proxy), or from this very machine.
+    pub(super) safe: bool,
+    /// The request carries credentials, or is a log-in.
+    pub(super) credentials: bool,
+}
+
+impl Caller {
+    /// Reads the head of a request that came from `peer` to `local`, over plain http. `None`: its host is none.
+    pub(super) fn of(head: &Parts, peer: SocketAddr, local: SocketAddr, proxies: &[IpNet]) -> Option<Self> {
+        let peer = peer.ip().to_canonical();
+        let proxied = proxies.iter().any(|network| network.contains(&peer));
+        let forwarded = |name| proxied.then(|| text(&head.headers, name)).flatten();
+        let client =
+            forwarded("x-forwarded-for").and_then(|list| client_behind(list, proxies)).unwrap_or(peer);
+        let tls =
+            forwarded("x-forwarded-proto").is_some_and(|proto| last(proto).eq_ignore_ascii_case("https"));
+        let host = match forwarded("x-forwarded-host").map(last) {
+            Some(host) => authority(host)?,
+            None => host(head, local)?,
+        };
+        Some(Self {
+            base: format!("{}://{host}", if tls { "https" } else { "http" }),
+            safe: tls || client.is_loopback(),
+            credentials: has_credentials(head),
+        })
+    }
+}
+
+/// The authority of the request's target or its `Host` header; an HTTP/1.0 request may have neither.
+fn host(head: &Parts, local: SocketAddr) -> Option<String> {
+    let named = head.uri.authority().map(Authority::as_str).or_else(|| text(&head.headers, HOST.as_str()));
+    match named {
+        Some(named) => authority(named),
+        None => Some(local.to_string()),
+    }
+}
+
+/// A host with an optional port and nothing else: it will stand in documents.
+fn authority(text: &str) -> Option<String> {
+    if text.len() > LONGEST_HOST || text.contains('@') {
+        return None;
+    }
+    let authority: Authority = text.parse().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    (!authority.host().is_empty() && text.bytes().all(plain)).then(|| text.to_ascii_lowercase())
+}
+
+/// The nearest address in `X-Forwarded-For` that is not a trusted proxy's own.
+fn client_behind(list: &str, proxies: &[IpNet]) -> Option<IpAddr> {
+    let addresses = list.rsplit(',').map_while(|item| item.trim().parse::<IpAddr>().ok());
+    let mut outside =
+        addresses.map(|ip| ip.to_canonical()).skip_while(|ip| proxies.iter().any(|net| net.contains(ip)));
+    outside.next()
+}
+
+fn has_credentials(head: &Parts) -> bool {
+    let headers = &head.headers;
+    let by_header =
+        [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name))
+            || SECRET_HEADERS.iter().any(|name| headers.contains_key(*name));
+    let path = head.uri.path();
+    by_header || SECRET_PATHS.iter().any(|secret| path.starts_with(secret))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The last item of a list: what the nearest proxy has added.
+fn last(list: &str) -> &str {
+    list.rsplit(',').next().unwrap_or(list).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn caller(peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
+        let mut request = Request::get("/left");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let proxies = ["10.0.0.0/24".parse().unwrap()];
+        let head = request.body(()).unwrap().into_parts().0;
+        Caller::of(&head, format!("{peer}:1234").parse().unwrap(), "10.1.1.1:6736".parse().unwrap(), &proxies)
+    }
+
+    #[test]
+    fn the_base_is_what_the_client_has_configured() {
+        let base = |peer, headers: &[_]| caller(peer, headers).map(|caller| caller.base);
+        assert_eq!(
+            base("10.2.2.2", &[("host", "registry.example:6736")]).unwrap(),
+            "http://registry.example:6736"
+        );
+        assert_eq!(base("10.2.2.2", &[("host", "[::1]:6736")]).unwrap(), "http://[::1]:6736");
+        assert_eq!(base("10.2.2.2", &[]).unwrap(), "http://10.1.1.1:6736");
+        let forwarded =
+            [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "outer.example")];
+        assert_eq!(base("10.0.0.1", &forwarded).unwrap(), "https://outer.example");
+        assert_eq!(base("10.2.2.2", &forwarded).unwrap(), "http://inner");
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_refused() {
+        for host in ["a\"b", "a b", "user@host", "a/b", "", "a,b", "<script>", "a'b"] {
+            assert!(caller("10.2.2.2", &[("host", host)]).is_none(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_wire_is_safe_on_this_machine_or_by_a_trusted_proxys_word() {
+        let safe = |peer, headers: &[_]| caller(peer, headers).unwrap().safe;
+        assert!(safe("127.0.0.1", &[("host", "a")]));
+        assert!(!safe("10.2.2.2", &[("host", "a"), ("x-forwarded-proto", "https")]));
+        assert!(safe("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "https")]));
+        assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "127.0.0.1, 10.9.9.9")]));
+        assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "10.9.9.9")]));
+    }
+
+    #[test]
+    fn credentials_are_seen_wherever_they_stand() {
+        for header in ["authorization", "cookie", "npm-otp", "proxy-authorization"] {
+            assert!(caller("127.0.0.1", &[("host", "a"), (header, "x")]).unwrap().credentials, "{header}");
+        }
+        assert!(!caller("127.0.0.1", &[("host", "a")]).unwrap().credentials);
+    }
+}

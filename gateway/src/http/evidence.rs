@@ -1,0 +1,29 @@
+//! Registry keys and attestations.
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::answer::{Answer, value};
+use super::body;
+use super::service::Service;
+use crate::fetch::Failure;
+
+impl Service {
+    /// `GET /-/npm/v1/keys` and `GET /-/npm/v1/attestations/<name>@<version>`.
+    pub(super) async fn evidence(&self, path: &str, head: &Parts) -> Result<Answer, Failure> {
+        let evidence = self.fetch().evidence(path).await?;
+        if evidence.status == StatusCode::NOT_FOUND.as_u16() {
+            return Err(Failure::NotFound(path.to_owned()));
+        }
+        let mut response = Response::new(body::empty());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, value(evidence.content_type.as_deref().unwrap_or("application/json")));
+        headers.insert(CONTENT_LENGTH, evidence.body.len().into());
+        headers.insert(CACHE_CONTROL, value("public, max-age=300"));
+        if head.method != Method::HEAD {
+            *response.body_mut() = body::full(evidence.body);
+        }
+        Ok(Answer::new(response, "ok", "store"))
+    }
+}

@@ -1,0 +1,194 @@
+//! What is passed to upstream as it is: npm's API beyond packages, and every request with credentials or
+//! about a private scope. Nothing of it is kept or logged.
+
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST,
+    HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use resolver::connectivity::Link;
+use resolver::package::PackageName;
+use resolver::packument::{self, Outline};
+
+use super::answer::{Answer, outcome, value};
+use super::body;
+use super::caller::Caller;
+use super::route::Route;
+use super::service::Service;
+use crate::upstream::{self, UpstreamError};
+
+/// The largest request body: a published tarball in base64, four thirds of the largest that exists.
+const LARGEST_REQUEST: u64 = 1024 * 1024 * 1024;
+/// The wait for the headers of something that is read: yarn 1 gives up at 30 s.
+const READ_WAIT: Duration = Duration::from_secs(25);
+/// The same for something that is written: publishing takes its time.
+const WRITE_WAIT: Duration = Duration::from_secs(120);
+/// What belongs to one connection and not to the message (RFC 9110, section 7.6.1), and what we say ourselves.
+const NOT_PASSED_ON: [&str; 13] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+impl Service {
+    /// Passes a request on.
+    pub(super) async fn pass_through(
+        &self,
+        route: &Route,
+        head: Parts,
+        body: Incoming,
+        caller: &Caller,
+    ) -> Answer {
+        if let Some(refused) = self.cannot_pass(&head) {
+            return refused;
+        }
+        let reads = head.method == Method::GET || head.method == Method::HEAD;
+        let rewritten =
+            head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
+        let urls = rewritten.then(|| self.tarball_urls(&head, caller));
+        let wait = if reads { READ_WAIT } else { WRITE_WAIT };
+        let request = match self.onward(head, rewritten) {
+            Ok(head) => Request::from_parts(
+                head,
+                Limited::new(body, usize::try_from(LARGEST_REQUEST).unwrap_or(usize::MAX)),
+            ),
+            Err(answer) => return *answer,
+        };
+        let answer = match self.fetch().upstream().pass(request, wait).await {
+            Ok(answer) => answer,
+            Err(error) => return failed(&error),
+        };
+        match (route, urls) {
+            (Route::Packument(name), Some(urls)) if answer.head.status == StatusCode::OK => {
+                self.rewritten(answer, |text| {
+                    let outline = Outline::read(name, &text).ok()?;
+                    Some(packument::full(&text, &outline, &urls))
+                })
+                .await
+            }
+            (Route::Manifest(name, _), Some(urls)) if answer.head.status == StatusCode::OK => {
+                self.rewritten(answer, |text| manifest(name, &text, &urls)).await
+            }
+            _ => passed(answer),
+        }
+    }
+
+    fn cannot_pass(&self, head: &Parts) -> Option<Answer> {
+        let length =
+            head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > LARGEST_REQUEST) {
+            return Some(Answer::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the request is larger than any may be",
+            ));
+        }
+        match self.fetch().upstream().latch().link() {
+            Link::Up | Link::Doubtful => None,
+            Link::Offline => Some(failed(&UpstreamError::Offline)),
+            Link::Down(cause) => Some(unavailable(&format!("upstream cannot be reached: {cause}"))),
+        }
+    }
+
+    /// The head of the request to upstream: the same path and query, our own host, no connection headers.
+    fn onward(&self, mut head: Parts, rewritten: bool) -> Result<Parts, Box<Answer>> {
+        let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let uri = format!("{}{path}", self.fetch().upstream().base()).parse::<Uri>();
+        head.uri =
+            uri.map_err(|_| Box::new(Answer::error(StatusCode::BAD_REQUEST, "the address is not one")))?;
+        head.version = http::Version::HTTP_11;
+        head.extensions.clear();
+        strip(&mut head.headers);
+        head.headers.remove(HOST);
+        if rewritten {
+            for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, ACCEPT_ENCODING] {
+                head.headers.remove(name);
+            }
+            head.headers.insert(ACCEPT_ENCODING, value("gzip"));
+        }
+        head.headers.append(VIA, value(&format!("1.1 {}", self.policy().instance)));
+        Ok(head)
+    }
+
+    /// A private document: its tarballs must come through here too, where the client's token goes.
+    async fn rewritten(
+        &self,
+        answer: upstream::Answer,
+        rewrite: impl FnOnce(String) -> Option<String>,
+    ) -> Answer {
+        let mut head = answer.head.clone();
+        let text = match self.fetch().read_text(answer).await {
+            Ok(text) => text,
+            Err(error) => return failed(&error),
+        };
+        let Some(rendered) = rewrite(text) else {
+            return unavailable("upstream sent something that is not this package's metadata");
+        };
+        strip(&mut head.headers);
+        for name in [CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
+            head.headers.remove(name);
+        }
+        head.headers.insert(CACHE_CONTROL, value("private, no-store"));
+        head.headers.entry(CONTENT_TYPE).or_insert(value("application/json"));
+        Answer::new(Response::from_parts(head, body::full(rendered)), "ok", "upstream")
+    }
+}
+
+/// One manifest, read as a packument that has no other.
+fn manifest(name: &PackageName, text: &str, urls: &resolver::client::TarballUrls) -> Option<String> {
+    let document =
+        format!("{{\"name\":{},\"versions\":{{\"-\":{text}}}}}", serde_json::to_string(name.as_str()).ok()?);
+    let outline = Outline::read(name, &document).ok()?;
+    Some(packument::manifest(&document, &outline, outline.release("-")?, urls))
+}
+
+/// Upstream's answer as it is, at the client's pace.
+fn passed(mut answer: upstream::Answer) -> Answer {
+    answer.give_up_place();
+    let mut head = answer.head.clone();
+    strip(&mut head.headers);
+    let outcome = outcome(head.status);
+    Answer::new(Response::from_parts(head, body::passed(answer)), outcome, "upstream")
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in NOT_PASSED_ON {
+        headers.remove(name);
+    }
+}
+
+fn failed(error: &UpstreamError) -> Answer {
+    match error {
+        UpstreamError::Offline => unavailable(&error.to_string()),
+        other => unavailable(&format!("upstream fails: {other}")),
+    }
+}
+
+/// Never an empty success: an audit that could not be made must not look like one that found nothing.
+fn unavailable(cause: &str) -> Answer {
+    Answer::error(StatusCode::SERVICE_UNAVAILABLE, &format!("only upstream can answer this, and {cause}"))
+}

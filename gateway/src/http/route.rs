@@ -1,0 +1,236 @@
+//! What a method and a path ask for. Paths are decoded once, part by part, and what can be read in two ways
+//! is refused.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+use resolver::integrity::Integrity;
+use resolver::package::{FileName, PackageName};
+
+/// The longest path with its query: a scoped name, a file name and an encoded digest fit many times.
+const LONGEST: usize = 8 * 1024;
+
+/// One kind of request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/`
+    Index,
+    /// `/-/ping`
+    Ping,
+    /// `/<name>`
+    Packument(PackageName),
+    /// `/<name>/<version or tag>`
+    Manifest(PackageName, String),
+    /// `/<name>/-/<file>.tgz`
+    Tarball(PackageName, FileName),
+    /// `/-/tarballs/sha512/<base64url>`
+    Digest(Integrity),
+    /// `/-/npm/v1/keys`, `/-/npm/v1/attestations/<name>@<version>`, as upstream is to be asked.
+    Evidence(String, Option<PackageName>),
+    /// The rest of npm's API, and whom it is about when that can be told.
+    PassThrough(Option<PackageName>),
+}
+
+/// Why a path is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 414.
+    TooLong,
+    /// 400, with words for the client.
+    Invalid(String),
+    /// 404: npm's API has no such thing.
+    Unknown,
+    /// 405.
+    Method,
+}
+
+impl Route {
+    /// Reads a request's method, path and query.
+    pub(super) fn of(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Refusal> {
+        if path.len() + query.map_or(0, str::len) > LONGEST {
+            return Err(Refusal::TooLong);
+        }
+        let parts = parts(path)?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let reads = method == Method::GET || method == Method::HEAD;
+        // `?write=true` is how npm asks for the document that it is about to change.
+        let writes = !reads || query.is_some_and(|query| query.split('&').any(|pair| pair == "write=true"));
+        match parts.as_slice() {
+            [] if reads => Ok(Self::Index),
+            [] => Err(Refusal::Method),
+            ["-", "-", ..] | ["-"] => Self::of_package(&parts, writes),
+            ["-", rest @ ..] => Self::of_api(path, rest, reads),
+            _ => Self::of_package(&parts, writes),
+        }
+    }
+
+    /// One word for the metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Ping => "ping",
+            Self::Packument(_) => "packument",
+            Self::Manifest(..) => "manifest",
+            Self::Tarball(..) => "tarball",
+            Self::Digest(_) => "digest",
+            Self::Evidence(..) => "evidence",
+            Self::PassThrough(_) => "passthrough",
+        }
+    }
+
+    /// Whose content it is about.
+    pub(super) fn package(&self) -> Option<&PackageName> {
+        match self {
+            Self::Packument(name) | Self::Manifest(name, _) | Self::Tarball(name, _) => Some(name),
+            Self::PassThrough(name) | Self::Evidence(_, name) => name.as_ref(),
+            Self::Index | Self::Ping | Self::Digest(_) => None,
+        }
+    }
+
+    fn of_api(path: &str, rest: &[&str], reads: bool) -> Result<Self, Refusal> {
+        match rest {
+            ["ping"] if reads => Ok(Self::Ping),
+            ["tarballs", "sha512", digest] if reads => Integrity::from_base64url(digest)
+                .map(Self::Digest)
+                .ok_or_else(|| Refusal::Invalid("a digest here is 86 characters of base64url".into())),
+            ["npm", "v1", "keys"] if reads => Ok(Self::Evidence(path.to_owned(), None)),
+            ["npm", "v1", "attestations", about @ ..] if reads => {
+                let name = about.join("/");
+                let name = name.rsplit_once('@').map_or(name.as_str(), |(name, _version)| name);
+                Ok(Self::Evidence(path.to_owned(), Some(package(name)?)))
+            }
+            ["package", name, ..] => Ok(Self::PassThrough(PackageName::parse(name).ok())),
+            _ => Ok(Self::PassThrough(None)),
+        }
+    }
+
+    fn of_package(parts: &[&str], writes: bool) -> Result<Self, Refusal> {
+        let (name, rest) = match parts {
+            [scope, name, rest @ ..] if scope.starts_with('@') && !scope.contains('/') => {
+                (package(&format!("{scope}/{name}"))?, rest)
+            }
+            [name, rest @ ..] => (package(name)?, rest),
+            [] => return Err(Refusal::Unknown),
+        };
+        if writes {
+            return Ok(Self::PassThrough(Some(name)));
+        }
+        match rest {
+            [] => Ok(Self::Packument(name)),
+            // Some registries repeat the scope before the file name.
+            ["-", file] => tarball(name, file),
+            ["-", scope, file] if name.scope() == Some(scope) => tarball(name, file),
+            [version] => Ok(Self::Manifest(name, (*version).to_owned())),
+            _ => Err(Refusal::Unknown),
+        }
+    }
+}
+
+/// The decoded parts of a path; a slash at its end is ignored.
+fn parts(path: &str) -> Result<Vec<String>, Refusal> {
+    let inner =
+        path.strip_prefix('/').ok_or_else(|| Refusal::Invalid("a path begins with a slash".into()))?;
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    if inner.is_empty() {
+        return Ok(Vec::new());
+    }
+    inner.split('/').map(part).collect()
+}
+
+fn part(raw: &str) -> Result<String, Refusal> {
+    let invalid = |cause: &str| Refusal::Invalid(cause.to_owned());
+    let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| invalid("the path is not UTF-8"))?;
+    if decoded.split('/').any(|name| matches!(name, "" | "." | "..")) {
+        return Err(invalid("the path has an empty part, or one of dots"));
+    }
+    if decoded.chars().any(|c| c.is_control() || c == '\\') {
+        return Err(invalid("the path has a character that no address has"));
+    }
+    Ok(decoded.into_owned())
+}
+
+fn package(name: &str) -> Result<PackageName, Refusal> {
+    PackageName::parse(name).map_err(|error| Refusal::Invalid(error.to_string()))
+}
+
+fn tarball(name: PackageName, file: &str) -> Result<Route, Refusal> {
+    let file = FileName::parse(file).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    Ok(Route::Tarball(name, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Result<Route, Refusal> {
+        Route::of(&Method::GET, path, None)
+    }
+
+    fn name(name: &str) -> PackageName {
+        PackageName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn every_clients_spelling_of_a_scoped_name_is_the_same() {
+        for path in ["/@s/n", "/@s%2fn", "/@s%2Fn", "/%40s%2Fn", "/@s/n/"] {
+            assert_eq!(get(path), Ok(Route::Packument(name("@s/n"))), "{path}");
+        }
+        let file = FileName::parse("n-1.0.0.tgz").unwrap();
+        for path in ["/@s/n/-/n-1.0.0.tgz", "/@s%2fn/-/n-1.0.0.tgz", "/@s/n/-/@s/n-1.0.0.tgz"] {
+            assert_eq!(get(path), Ok(Route::Tarball(name("@s/n"), file.clone())), "{path}");
+        }
+        assert_eq!(get("/@s/n/latest"), Ok(Route::Manifest(name("@s/n"), "latest".into())));
+        assert_eq!(get("/utoo/%5E1"), Ok(Route::Manifest(name("utoo"), "^1".into())));
+    }
+
+    #[test]
+    fn npms_api_is_told_from_packages() {
+        assert_eq!(get("/"), Ok(Route::Index));
+        assert_eq!(get("/-/ping"), Ok(Route::Ping));
+        assert_eq!(get("/-"), Ok(Route::Packument(name("-"))));
+        assert_eq!(get("/-/npm/v1/keys"), Ok(Route::Evidence("/-/npm/v1/keys".into(), None)));
+        let attestations = "/-/npm/v1/attestations/@s%2fn@1.0.0";
+        assert_eq!(get(attestations), Ok(Route::Evidence(attestations.into(), Some(name("@s/n")))));
+        assert_eq!(get("/-/whoami"), Ok(Route::PassThrough(None)));
+        assert_eq!(get("/-/package/@s%2fn/dist-tags"), Ok(Route::PassThrough(Some(name("@s/n")))));
+        assert_eq!(Route::of(&Method::PUT, "/left", None), Ok(Route::PassThrough(Some(name("left")))));
+        assert_eq!(
+            Route::of(&Method::GET, "/left", Some("write=true")),
+            Ok(Route::PassThrough(Some(name("left"))))
+        );
+        let integrity = Integrity::of(b"left");
+        assert_eq!(
+            get(&format!("/-/tarballs/sha512/{}", integrity.base64url())),
+            Ok(Route::Digest(integrity))
+        );
+    }
+
+    #[test]
+    fn a_path_that_could_climb_or_be_read_in_two_ways_is_refused() {
+        for path in [
+            "/..",
+            "/../etc/passwd",
+            "/%2e%2e/etc",
+            "/left/%2e%2e",
+            "/left/-/..%2f..%2fx.tgz",
+            "/left//x",
+            "//left",
+            "/@s%2f..",
+            "/left/-/a%00.tgz",
+            "/left%5c..",
+            "/-/tarballs/sha512/short",
+            "/left/-/x.zip",
+            "/%ff",
+            "left",
+            "/-/%2e%2e/x",
+            "/.hidden",
+            "/a%2fb",
+            "/@s%2fn%2fm",
+            "/-/npm/v1/attestations/%2e@1",
+        ] {
+            assert!(matches!(get(path), Err(Refusal::Invalid(_))), "{path}: {:?}", get(path));
+        }
+        assert_eq!(get(&format!("/{}", "a".repeat(9000))), Err(Refusal::TooLong));
+        assert_eq!(get("/left/1.0.0/x/y"), Err(Refusal::Unknown));
+        assert_eq!(Route::of(&Method::POST, "/", None), Err(Refusal::Method));
+    }
+}

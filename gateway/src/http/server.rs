@@ -1,0 +1,214 @@
+//! Listens, accepts within limits, and drains.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+
+use super::body::Body;
+use crate::metrics::Metrics;
+
+/// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
+const CONNECTIONS: usize = 8192;
+/// The kernel's queue of connections to be accepted.
+const BACKLOG: i32 = 1024;
+/// The wait for a request's head, idle connections included: longer than clients keep theirs.
+const HEAD_WAIT: Duration = Duration::from_secs(75);
+/// A client that takes nothing of an answer for this long has gone.
+const WRITE_WAIT: Duration = Duration::from_secs(60);
+/// A request's head in bytes and in headers.
+const HEAD_BYTES: usize = 64 * 1024;
+const HEADERS: usize = 128;
+/// What HTTP/2 lets one connection do at once: deno asks for everything on one.
+const STREAMS: u32 = 256;
+/// An HTTP/2 connection is asked whether it still lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// After a failed accept (no file descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long answers that are under way are given when the program ends.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Answers requests.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// One request, from `peer`, to our address `local`.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Sockets that are bound but not served yet.
+pub struct Listeners(Vec<TcpListener>);
+
+/// Serves one handler on all listeners.
+pub struct Server<H> {
+    handler: H,
+    metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
+    builder: auto::Builder<TokioExecutor>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", advice(.error))]
+pub struct BindError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl Listeners {
+    /// Binds all addresses, or none. The IPv6 loopback may be missing where there is no IPv6.
+    ///
+    /// # Errors
+    /// [`BindError`] says which address and what to do about it.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            match bind(*address) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if is_without_ipv6(*address, &error) && addresses.len() > 1 => {
+                    tracing::warn!(%address, "this machine has no IPv6; not listening there");
+                }
+                Err(error) => return Err(BindError { address: *address, error }),
+            }
+        }
+        Ok(Self(listeners))
+    }
+
+    /// Where they listen, with the ports that the kernel chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+impl<H: Handle> Server<H> {
+    /// A server that listens nowhere yet.
+    #[must_use]
+    pub fn new(handler: H, metrics: Arc<Metrics>) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WAIT)
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEADERS);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE)
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
+        Self { handler, metrics, places: Arc::new(Semaphore::new(CONNECTIONS)), builder }
+    }
+
+    /// Serves until `stop`, then lets answers that are under way come to their end.
+    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
+        let graceful = Arc::new(GracefulShutdown::new());
+        let server = Arc::new(self);
+        let accepting = listeners.0.into_iter().map(|listener| {
+            let (server, graceful, stop) = (Arc::clone(&server), Arc::clone(&graceful), stop.clone());
+            tokio::spawn(async move {
+                // Dropping the listener closes it.
+                stop.run_until_cancelled(server.accept(listener, graceful)).await;
+            })
+        });
+        futures_util::future::join_all(accepting.collect::<Vec<_>>()).await;
+        // The accepting tasks, which held the others, have ended.
+        let Some(graceful) = Arc::into_inner(graceful) else {
+            return;
+        };
+        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "answers were still under way; cut off");
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let (server, watcher) = (Arc::clone(&self), graceful.watcher());
+                    tokio::spawn(async move {
+                        server.metrics.connection_opened();
+                        server.connection(stream, peer, watcher).await;
+                        server.metrics.connection_closed();
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        // Small answers must not wait for the acknowledgement of those before; without it they are only slower.
+        let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_WAIT));
+        let service = service_fn(|request| {
+            let handler = self.handler.clone();
+            async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer, local).await) }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can be listened on side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let missing =
+        error.kind() == io::ErrorKind::AddrNotAvailable || error.kind() == io::ErrorKind::Unsupported;
+    address.is_ipv6() && address.ip().is_loopback() && missing
+}
+
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another port with --listen".into()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; use a port from 1024 on, or grant CAP_NET_BIND_SERVICE".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,169 @@
+//! The way of one request: who asks, for what, how it may be treated, and the answer, counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use resolver::credentials::{Exposure, Treatment};
+use resolver::integrity::Integrity;
+use serde_json::json;
+
+use super::answer::Answer;
+use super::body::{self, Body};
+use super::caller::Caller;
+use super::packument::text;
+use super::route::Route;
+use super::server::Handle;
+use super::tarball::PACOTE_INTEGRITY;
+use crate::fetch::{Failure, Fetch, TarballRequest};
+use crate::metrics::Metrics;
+
+/// What the configuration says of clients.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What the tarball addresses of npm and deno begin with.
+    pub canonical_tarballs: String,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What is never kept.
+    pub private_scopes: Vec<String>,
+    /// How this gateway names itself in `Via`, and knows its own requests again.
+    pub instance: String,
+}
+
+/// Answers clients. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    fetch: Fetch,
+    policy: Policy,
+    metrics: Arc<Metrics>,
+}
+
+impl Service {
+    /// Wires the parts.
+    #[must_use]
+    pub fn new(fetch: Fetch, policy: Policy, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Arc::new(Inner { fetch, policy, metrics }) }
+    }
+
+    pub(super) fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> (&'static str, Answer) {
+        let (head, body) = request.into_parts();
+        if let Some(refused) = self.refused(&head) {
+            return ("invalid", refused);
+        }
+        let Some(caller) = Caller::of(&head, peer, local, &self.policy().trusted_proxies) else {
+            return ("invalid", Answer::error(StatusCode::BAD_REQUEST, "the Host header is not a host"));
+        };
+        let route = match Route::of(&head.method, head.uri.path(), head.uri.query()) {
+            Ok(route) => route,
+            Err(refusal) => return ("invalid", refusal.into()),
+        };
+        let answer = match self.treatment(&route, &caller) {
+            Treatment::Public => self.public(&route, head, body, &caller).await,
+            Treatment::PassThrough => self.pass_through(&route, head, body, &caller).await,
+            Treatment::RefuseExposed => Answer::error(StatusCode::FORBIDDEN, &exposed(&caller)),
+            Treatment::RefuseUpstream => Answer::error(StatusCode::FORBIDDEN, UPSTREAM_EXPOSED),
+        };
+        (route.label(), answer)
+    }
+
+    /// Shapes that two servers could read in two ways, and requests of our own that came back.
+    fn refused(&self, head: &Parts) -> Option<Answer> {
+        let headers = &head.headers;
+        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+            let words = "a request has a length or a transfer coding, not both";
+            return Some(Answer::error(StatusCode::BAD_REQUEST, words));
+        }
+        let ours = |via: &str| via.split(',').any(|hop| hop.trim().ends_with(&self.policy().instance));
+        if headers.get_all(VIA).iter().any(|via| via.to_str().is_ok_and(ours)) {
+            let words = "this request went through this gateway before: upstream.url leads back to it";
+            return Some(Answer::error(StatusCode::LOOP_DETECTED, words));
+        }
+        None
+    }
+
+    fn treatment(&self, route: &Route, caller: &Caller) -> Treatment {
+        let scope = route.package().and_then(|name| name.scope());
+        let exposure = Exposure {
+            credentials: caller.credentials,
+            private: scope
+                .is_some_and(|scope| self.policy().private_scopes.iter().any(|private| private == scope)),
+            safe_from_client: caller.safe,
+            safe_to_upstream: self.fetch().upstream().is_safe(),
+        };
+        exposure.treatment()
+    }
+
+    async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
+        let answered: Result<Answer, Failure> = match route {
+            Route::Index => Ok(self.index(&head, caller)),
+            Route::Ping => Ok(Answer::json(&json!({}))),
+            Route::Packument(name) => self.packument(name, &head, caller).await,
+            Route::Manifest(name, version) => self.manifest(name, version, &head, caller).await,
+            Route::Tarball(name, file) => {
+                let hint = text(&head.headers, PACOTE_INTEGRITY).and_then(Integrity::from_sri);
+                self.tarball(&TarballRequest::Named(name.clone(), file.clone(), hint), &head).await
+            }
+            Route::Digest(integrity) => self.tarball(&TarballRequest::Digest(*integrity), &head).await,
+            Route::Evidence(path, _) => self.evidence(path, &head).await,
+            Route::PassThrough(_) => return self.pass_through(route, head, body, caller).await,
+        };
+        answered.unwrap_or_else(Answer::from)
+    }
+}
+
+const UPSTREAM_EXPOSED: &str = "this gateway reaches upstream over plain http, where anybody could read your \
+    credentials; they were not passed on: the gateway's upstream.url must begin with https";
+
+fn exposed(caller: &Caller) -> String {
+    format!(
+        "your request to {} carries credentials over plain http, where anybody could read them; they were not \
+         passed on. Log in to and publish at the registry itself (for npm: --registry with its https address), \
+         use this gateway over https, or run one on your own machine; revoke the token if you did not expect this",
+        caller.base
+    )
+}
+
+impl Handle for Service {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Response<Body> {
+        let started = std::time::Instant::now();
+        let (route, answer) = self.answer(request, peer, local).await;
+        let Answer { response, outcome, source } = answer;
+        self.inner.metrics.answered(route, outcome, source);
+        tracing::debug!(
+            route,
+            status = response.status().as_u16(),
+            source,
+            ms = started.elapsed().as_millis(),
+            "answered"
+        );
+        let metrics = Arc::clone(&self.inner.metrics);
+        response.map(|body| body::counted(body, metrics, source))
+    }
+}

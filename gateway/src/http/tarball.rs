@@ -1,0 +1,110 @@
+//! Tarballs, by name and by digest.
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use resolver::integrity::Integrity;
+use resolver::range::{self, Wanted};
+use resolver::variant;
+
+use super::answer::{Answer, CACHE_STATUS, cache_status, value};
+use super::body::{self, Body};
+use super::packument::text;
+use super::service::Service;
+use crate::fetch::{Arriving, Failure, Source, Tarball, TarballRequest};
+use crate::store::Blob;
+
+/// npm's header for the digest that a lockfile or a packument has promised.
+pub(super) const PACOTE_INTEGRITY: &str = "pacote-integrity";
+/// The bytes of a name never change.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Nobody but the client has said yet that the name stands for these bytes: not for caches that others share.
+const FOR_THIS_CLIENT: &str = "private, max-age=31536000, immutable";
+
+impl Service {
+    /// `GET /<name>/-/<file>.tgz` and `GET /-/tarballs/sha512/<digest>`.
+    pub(super) async fn tarball(&self, request: &TarballRequest, head: &Parts) -> Result<Answer, Failure> {
+        // What depends on the whole body waits for it: its length for a HEAD, its digest for a range.
+        let whole = head.method == Method::HEAD || head.headers.contains_key(RANGE);
+        match self.fetch().tarball(request, whole).await? {
+            Tarball::Held { blob, source, confirmed } => Ok(held(&blob, source, confirmed, head)),
+            Tarball::Arriving(arriving) => Ok(streamed(arriving)),
+        }
+    }
+}
+
+fn held(blob: &Blob, source: Source, confirmed: bool, head: &Parts) -> Answer {
+    let etag = etag(blob.integrity());
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    headers.insert(ETAG, value(&etag));
+    headers.insert(CACHE_CONTROL, value(if confirmed { FOR_EVER } else { FOR_THIS_CLIENT }));
+    headers.insert(ACCEPT_RANGES, value("bytes"));
+    headers.insert(CACHE_STATUS, cache_status(source == Source::Store, None));
+    let label = if source == Source::Store { "store" } else { "upstream" };
+    if text(&head.headers, IF_NONE_MATCH.as_str()).is_some_and(|tags| variant::none_match_names(tags, &etag))
+    {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Answer::new(response, "not_modified", label);
+    }
+    headers.insert(CONTENT_TYPE, value("application/octet-stream"));
+    let part = match wanted(&head.headers, &etag, blob.length()) {
+        Wanted::Whole => 0..blob.length(),
+        Wanted::Part(part) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let range = format!("bytes {}-{}/{}", part.start, part.end - 1, blob.length());
+            response.headers_mut().insert(CONTENT_RANGE, value(&range));
+            part
+        }
+        Wanted::Unsatisfiable => {
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            response.headers_mut().insert(CONTENT_RANGE, value(&format!("bytes */{}", blob.length())));
+            return Answer::new(response, "refused", label);
+        }
+    };
+    response.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
+    if head.method != Method::HEAD {
+        *response.body_mut() = blob_body(blob, part);
+    }
+    Answer::new(response, "ok", label)
+}
+
+fn streamed(arriving: Arriving) -> Answer {
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    if let Some(integrity) = arriving.integrity() {
+        headers.insert(ETAG, value(&etag(integrity)));
+    }
+    if let Some(length) = arriving.length() {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    headers.insert(CONTENT_TYPE, value("application/octet-stream"));
+    // Not for caches until the digest has been seen to match: whoever gets the whole has the right bytes.
+    headers.insert(CACHE_CONTROL, value("no-store"));
+    headers.insert(CACHE_STATUS, cache_status(false, None));
+    *response.body_mut() = body::arriving(arriving);
+    Answer::new(response, "ok", "upstream")
+}
+
+fn blob_body(blob: &Blob, part: std::ops::Range<u64>) -> Body {
+    match blob.at_once(&part) {
+        Some(bytes) => body::full(bytes),
+        None => body::blob(blob.reader(part)),
+    }
+}
+
+/// A range counts only for the very bytes that its sender has the beginning of.
+fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
+    match text(headers, IF_RANGE.as_str()) {
+        Some(if_range) if if_range != etag => Wanted::Whole,
+        _ => range::wanted(text(headers, RANGE.as_str()), length),
+    }
+}
+
+/// A tarball's entity tag is its digest.
+fn etag(integrity: &Integrity) -> String {
+    format!("\"{integrity}\"")
+}

@@ -1,0 +1,201 @@
+//! What is counted, in Prometheus' words.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds in seconds, from a LAN mirror to the longest wait.
+const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
+
+/// Everything that is counted. All label values come from fixed lists, so their number is bounded.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    sent: Family<SourceLabel, Counter>,
+    received: Counter,
+    upstream_requests: Counter,
+    upstream_errors: Family<KindLabel, Counter>,
+    upstream_latency: Histogram,
+    upstream_up: Gauge,
+    connections: Gauge,
+    gauges: StoreGauges,
+    sent_total: AtomicU64,
+}
+
+/// What the store holds, set when the metrics are read.
+#[derive(Default)]
+struct StoreGauges {
+    blobs: Gauge,
+    blob_bytes: Gauge,
+    packuments: Gauge,
+    packument_bytes: Gauge,
+    corrupt: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    outcome: &'static str,
+    source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// Measures one request to upstream until its headers.
+pub struct UpstreamTimer<'a> {
+    metrics: &'a Metrics,
+    started: Instant,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("open_registry"),
+            requests: Family::default(),
+            sent: Family::default(),
+            received: Counter::default(),
+            upstream_requests: Counter::default(),
+            upstream_errors: Family::default(),
+            upstream_latency: Histogram::new(LATENCIES),
+            upstream_up: Gauge::default(),
+            connections: Gauge::default(),
+            gauges: StoreGauges::default(),
+            sent_total: AtomicU64::new(0),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("http_requests", "Client requests answered", self.requests.clone());
+        registry.register_with_unit(
+            "http_sent",
+            "Body bytes sent to clients",
+            Unit::Bytes,
+            self.sent.clone(),
+        );
+        registry.register("http_connections", "Client connections open", self.connections.clone());
+        registry.register("upstream_requests", "Requests sent to upstream", self.upstream_requests.clone());
+        registry.register("upstream_errors", "Requests that upstream failed", self.upstream_errors.clone());
+        registry.register_with_unit(
+            "upstream_latency",
+            "Time until upstream's headers",
+            Unit::Seconds,
+            self.upstream_latency.clone(),
+        );
+        registry.register_with_unit(
+            "upstream_received",
+            "Body bytes received from upstream",
+            Unit::Bytes,
+            self.received.clone(),
+        );
+        registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
+        let store = &self.gauges;
+        registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
+        registry.register_with_unit(
+            "store_tarball",
+            "Bytes of tarballs held",
+            Unit::Bytes,
+            store.blob_bytes.clone(),
+        );
+        registry.register("store_packuments", "Packuments held", store.packuments.clone());
+        registry.register_with_unit(
+            "store_packument",
+            "Bytes of packuments held",
+            Unit::Bytes,
+            store.packument_bytes.clone(),
+        );
+        registry.register("store_corrupt", "Contents found corrupt since the start", store.corrupt.clone());
+    }
+
+    /// A client's request has been answered.
+    pub fn answered(&self, route: &'static str, outcome: &'static str, source: &'static str) {
+        self.requests.get_or_create(&RequestLabels { route, outcome, source }).inc();
+    }
+
+    /// Bytes of a body have been handed to a client's connection.
+    pub fn sent(&self, source: &'static str, bytes: u64) {
+        self.sent.get_or_create(&SourceLabel { source }).inc_by(bytes);
+        self.sent_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of a body have come from upstream.
+    pub fn received(&self, bytes: u64) {
+        self.received.inc_by(bytes);
+    }
+
+    /// Bytes sent to clients and received from upstream since the start.
+    #[must_use]
+    pub fn transferred(&self) -> (u64, u64) {
+        (self.sent_total.load(Ordering::Relaxed), self.received.get())
+    }
+
+    /// A request is on its way to upstream.
+    pub(crate) fn upstream_started(&self) -> UpstreamTimer<'_> {
+        self.upstream_requests.inc();
+        UpstreamTimer { metrics: self, started: Instant::now() }
+    }
+
+    pub(crate) fn upstream_failed(&self, kind: &'static str) {
+        self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn render(&self, totals: &crate::store::Totals, upstream_up: bool) -> String {
+        let gauge = |gauge: &Gauge, value: &AtomicU64| {
+            gauge.set(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+        };
+        gauge(&self.gauges.blobs, &totals.blobs);
+        gauge(&self.gauges.blob_bytes, &totals.blob_bytes);
+        gauge(&self.gauges.packuments, &totals.packuments);
+        gauge(&self.gauges.packument_bytes, &totals.packument_bytes);
+        gauge(&self.gauges.corrupt, &totals.corrupt);
+        self.upstream_up.set(i64::from(upstream_up));
+        let mut out = String::new();
+        if text::encode(&mut out, &self.registry).is_err() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "# the metrics could not be written");
+        }
+        out
+    }
+}
+
+impl UpstreamTimer<'_> {
+    /// Upstream's headers have come.
+    pub(crate) fn answered(self) {
+        self.metrics.upstream_latency.observe(self.started.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,78 @@
+//! The data directory itself: its layout's version, and what a start does to it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What `<dir>/format` begins with; a number follows.
+const MARK: &str = "open-registry data ";
+/// The layout that this program writes.
+const VERSION: u32 = 1;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Written by a later program.
+    #[error(
+        "{0} was written by a newer open-registry (data {1}; this one knows data {VERSION}): upgrade, or set --data to another directory"
+    )]
+    Newer(PathBuf, u32),
+    /// Somebody else's directory.
+    #[error("{0} is not empty and not a data directory of open-registry: set --data to an empty directory")]
+    NotOurs(PathBuf),
+    /// Another process has it.
+    #[error("{0} is in use by another open-registry: stop it, or set --data to another directory")]
+    InUse(PathBuf),
+    /// The state in it cannot be read.
+    #[error("{0} cannot be read: {1}; move it away to start with an empty one")]
+    Unreadable(PathBuf, String),
+    /// The disk refuses.
+    #[error("cannot use {0} as data directory: {1}")]
+    Io(PathBuf, io::Error),
+}
+
+/// Makes the directory's parts where they are missing, refuses what is not ours, and empties the drafts.
+pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io(dir.into(), error);
+    fs::create_dir_all(dir).map_err(failed)?;
+    match fs::read_to_string(dir.join("format")) {
+        Ok(format) => check(dir, &format)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !is_empty(dir).map_err(failed)? {
+                return Err(OpenError::NotOurs(dir.into()));
+            }
+            fs::write(dir.join("format"), format!("{MARK}{VERSION}\n")).map_err(failed)?;
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    for part in ["blobs/sha512", "documents/sha256", "drafts"] {
+        fs::create_dir_all(dir.join(part)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes what a process that did not end well left unverified. To be called by the owner of the lock only.
+pub(super) fn empty_drafts(dir: &Path) -> io::Result<()> {
+    for draft in fs::read_dir(dir.join("drafts"))? {
+        fs::remove_file(draft?.path())?;
+    }
+    Ok(())
+}
+
+/// A file system of its own has a `lost+found`, and is empty all the same.
+fn is_empty(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name() != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn check(dir: &Path, format: &str) -> Result<(), OpenError> {
+    match format.strip_prefix(MARK).and_then(|version| version.trim().parse::<u32>().ok()) {
+        Some(VERSION) => Ok(()),
+        Some(version) => Err(OpenError::Newer(dir.into(), version)),
+        None => Err(OpenError::NotOurs(dir.into())),
+    }
+}

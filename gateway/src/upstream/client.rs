@@ -1,0 +1,54 @@
+//! The HTTP client: HTTP/2 where upstream speaks it, TLS with the system's trust store.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// Until a connection stands, of all addresses of a name together.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Unused connections are closed before upstream's or a NAT's own limit can surprise us.
+const IDLE: Duration = Duration::from_secs(60);
+/// A silent HTTP/2 connection is asked whether it still lives, and given up after the wait.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(5);
+/// Flow-control windows that let one tarball fill a long, fast line.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// The body of a request to upstream.
+pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+/// The client.
+pub(super) type Client = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>;
+
+pub(super) fn client() -> anyhow::Result<Client> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_WAIT));
+    connector.set_keepalive(Some(IDLE));
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .try_with_platform_verifier()?
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(connector);
+    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE_WAIT)
+        .build(https))
+}
+
+/// No body.
+pub(super) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}

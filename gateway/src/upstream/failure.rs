@@ -1,0 +1,139 @@
+//! How upstream fails, in words that a client may read.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use hyper_util::client::legacy;
+use resolver::connectivity::Failure;
+
+/// Why upstream did not give what it was asked for. The text is fit for a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// It must not be asked.
+    #[error("this gateway is offline")]
+    Offline,
+    /// No connection.
+    #[error("{0}")]
+    Unreachable(String),
+    /// No headers within this time.
+    #[error("it has not answered within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// A body that stopped coming.
+    #[error("its answer stalled")]
+    Stalled,
+    /// A connection that broke.
+    #[error("{0}")]
+    Broken(String),
+    /// 5xx.
+    #[error("it answered {}", .0.as_u16())]
+    ServerError(StatusCode),
+    /// 429, or 503 that says when to come again.
+    #[error("it is busy (it answered {})", .0.as_u16())]
+    Busy(StatusCode, Option<Duration>),
+    /// 404 or 410: it has no such thing.
+    #[error("it has no such thing")]
+    Missing,
+    /// Any other 4xx.
+    #[error("it answered {}", .0.as_u16())]
+    Refused(StatusCode),
+    /// An answer that is not what was asked for.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl UpstreamError {
+    /// What the latch learns from it; `None`: nothing, for upstream did answer.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Unreachable(_) => Some(Failure::Unreachable),
+            Self::Silent(_) | Self::Stalled => Some(Failure::Silent),
+            Self::Broken(_) => Some(Failure::Broken),
+            Self::ServerError(_) => Some(Failure::ServerError),
+            Self::Busy(_, pause) => Some(Failure::Busy(*pause)),
+            Self::Offline | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
+        }
+    }
+
+    /// Whether asking again may help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        !matches!(self, Self::Offline | Self::Missing | Self::Refused(_))
+    }
+
+    /// One word for the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Unreachable(_) => "unreachable",
+            Self::Silent(_) => "silent",
+            Self::Stalled => "stalled",
+            Self::Broken(_) => "broken",
+            Self::ServerError(_) => "server_error",
+            Self::Busy(..) => "busy",
+            Self::Missing => "missing",
+            Self::Refused(_) => "refused",
+            Self::Wrong(_) => "wrong",
+        }
+    }
+}
+
+/// What a status means for a request of our own; `None`: an answer to be used.
+pub(super) fn of_status(head: &http::response::Parts) -> Option<UpstreamError> {
+    let pause = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds);
+    match head.status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Some(UpstreamError::Missing),
+        StatusCode::TOO_MANY_REQUESTS => Some(UpstreamError::Busy(head.status, pause)),
+        StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => Some(UpstreamError::Busy(head.status, pause)),
+        StatusCode::REQUEST_TIMEOUT => Some(UpstreamError::ServerError(head.status)),
+        status if status.is_server_error() => Some(UpstreamError::ServerError(status)),
+        status if status.is_client_error() => Some(UpstreamError::Refused(status)),
+        _ => None,
+    }
+}
+
+/// What went wrong on the way to an answer.
+pub(super) fn of_transport(error: &legacy::Error) -> UpstreamError {
+    let cause = cause(error);
+    if error.is_connect() { UpstreamError::Unreachable(cause) } else { UpstreamError::Broken(cause) }
+}
+
+/// The innermost reason, in our own words where it is a known one: inner texts are not shown to clients.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => return "connection refused".into(),
+                io::ErrorKind::ConnectionReset => return "the connection was reset".into(),
+                io::ErrorKind::TimedOut => return "no connection within 5 s".into(),
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    return "no route to it".into();
+                }
+                _ => {}
+            }
+        }
+        if error.downcast_ref::<rustls::Error>().is_some() {
+            return format!("TLS: {error}");
+        }
+        if error.to_string().starts_with("failed to lookup address information")
+            || error.to_string() == "dns error"
+        {
+            return "its name cannot be resolved".into();
+        }
+        next = error.source();
+    }
+    "the connection broke".into()
+}
+
+/// `Retry-After` in its two forms (RFC 9110, section 10.2.3).
+fn seconds(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+}

@@ -1,0 +1,287 @@
+//! The registry of record: asking it, and knowing whether it can be asked.
+
+mod client;
+mod failure;
+mod latch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use resolver::connectivity::Link;
+use resolver::origin::Origins;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use crate::config::Period;
+use crate::metrics::Metrics;
+
+pub use failure::UpstreamError;
+pub use latch::Latch;
+
+/// How this program names itself to upstream.
+pub const PRODUCT: &str = concat!("open-registry/", env!("CARGO_PKG_VERSION"));
+/// Requests to upstream at once; more wait for a place. Browsers and npm clients use 15 to 64 for themselves.
+const AT_ONCE: usize = 64;
+/// The wait for a response's headers, doubled at each further attempt for the same thing: a silent request is
+/// soon repeated, and a slow upstream gets its time.
+const HEADERS_WAIT: Duration = Duration::from_secs(10);
+/// A body that brings nothing for this long has stalled.
+pub const STALL: Duration = Duration::from_secs(10);
+/// Redirects followed for one tarball, each to an allowed host only.
+const HOPS: usize = 3;
+
+/// `[upstream]`: the registry of record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Its address: http or https, no query, no credentials.
+    pub url: Url,
+    /// How long a packument is served without asking whether it has changed.
+    pub fresh: Period,
+    /// `host` or `host:port` besides upstream's own from which tarballs may be fetched.
+    pub tarball_hosts: Vec<String>,
+}
+
+/// The registry of record. Cheap to clone.
+#[derive(Clone)]
+pub struct Upstream {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    base: String,
+    safe: bool,
+    origins: Origins,
+    client: client::Client,
+    places: Arc<Semaphore>,
+    latch: Latch,
+    metrics: Arc<Metrics>,
+}
+
+/// An answer with its body still to come; it holds one of the places until it is dropped.
+pub struct Answer {
+    /// Status and headers.
+    pub head: http::response::Parts,
+    body: Incoming,
+    upstream: Upstream,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Upstream {
+    /// Makes no connection yet.
+    ///
+    /// # Errors
+    /// When the system's trust store cannot be read, or the address is none.
+    pub fn new(config: &Config, offline: bool, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let base = config.url.as_str().trim_end_matches('/').to_owned();
+        let origins = Origins::new(&base, &config.tarball_hosts)
+            .ok_or_else(|| anyhow::anyhow!("upstream.url {base} is not an http or https address"))?;
+        let client = client::client()?;
+        let inner = Inner {
+            safe: base.starts_with("https://") || is_loopback(&config.url),
+            base,
+            origins,
+            client,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            latch: Latch::new(offline),
+            metrics,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Its address, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.inner.base
+    }
+
+    /// Whether nobody on the way can read what is sent: TLS, or this very machine.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.inner.safe
+    }
+
+    /// Where tarballs may be fetched from.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.inner.origins
+    }
+
+    /// Whether it can be asked.
+    #[must_use]
+    pub fn latch(&self) -> &Latch {
+        &self.inner.latch
+    }
+
+    /// The request for what is not held: waits, within limits, for a latch that may be about to open.
+    pub async fn link_for_missing(&self) -> Link {
+        self.inner.latch.wait_until_up().await
+    }
+
+    /// `GET address`, following redirects to allowed hosts; `attempt` counts from 0 and lengthens the wait.
+    /// 404, 410 and other refusals come back as errors.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], which the latch has learned from already.
+    pub async fn get(
+        &self,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
+        let mut address = address.to_owned();
+        for _ in 0..=HOPS {
+            let answer = self.get_once(&address, headers.clone(), attempt).await?;
+            if !answer.head.status.is_redirection() || answer.head.status == StatusCode::NOT_MODIFIED {
+                return Ok(answer);
+            }
+            address = self.redirected(&address, &answer.head)?;
+        }
+        Err(UpstreamError::Wrong("it redirects in circles".into()))
+    }
+
+    /// Passes a client's request on, once, as it is. Any status is an answer.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when no headers come within `wait`.
+    pub async fn pass<B>(&self, request: Request<B>, wait: Duration) -> Result<Answer, UpstreamError>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        self.send(request, wait).await
+    }
+
+    async fn get_once(
+        &self,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
+        let mut request = Request::new(client::empty());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() =
+            address.parse::<Uri>().map_err(|_| UpstreamError::Wrong("an odd address".into()))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        let answer = self.send(request, HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4))).await?;
+        match failure::of_status(&answer.head) {
+            None => Ok(answer),
+            Some(error) => Err(self.failed(error)),
+        }
+    }
+
+    async fn send(&self, request: Request<client::Body>, wait: Duration) -> Result<Answer, UpstreamError> {
+        let place = Arc::clone(&self.inner.places).acquire_owned().await;
+        let place = place.map_err(|_| UpstreamError::Wrong("shutting down".into()))?;
+        if self.inner.latch.link() == Link::Offline {
+            return Err(UpstreamError::Offline);
+        }
+        let timer = self.inner.metrics.upstream_started();
+        let sent = tokio::time::timeout(wait, self.inner.client.request(request)).await;
+        let response: Response<Incoming> = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.failed(failure::of_transport(&error))),
+            Err(_) => return Err(self.failed(UpstreamError::Silent(wait))),
+        };
+        timer.answered();
+        let (head, body) = response.into_parts();
+        if failure::of_status(&head).is_none_or(|error| error.failure().is_none()) {
+            self.inner.latch.succeeded();
+        }
+        Ok(Answer { head, body, upstream: self.clone(), place: Some(place) })
+    }
+
+    fn redirected(&self, from: &str, head: &http::response::Parts) -> Result<String, UpstreamError> {
+        let location = head.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = Url::parse(from).ok().zip(location).and_then(|(from, to)| from.join(to).ok());
+        let allowed = target.and_then(|target| self.inner.origins.allowed(target.as_str()));
+        allowed.ok_or_else(|| {
+            UpstreamError::Wrong("it redirects to a host that upstream.tarball_hosts does not name".into())
+        })
+    }
+
+    fn failed(&self, error: UpstreamError) -> UpstreamError {
+        self.inner.metrics.upstream_failed(error.label());
+        self.inner.latch.failed(&error);
+        error
+    }
+
+    /// Keeps asking while upstream is down, so that its return is noticed. Ends with the program.
+    pub async fn probe_forever(self) {
+        loop {
+            self.inner.latch.wait_for_probe().await;
+            let probe = self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await;
+            match probe {
+                Ok(_) | Err(UpstreamError::Missing | UpstreamError::Refused(_)) => {
+                    self.inner.latch.succeeded()
+                }
+                Err(error) => tracing::debug!(%error, "upstream probe failed"),
+            }
+        }
+    }
+
+    /// Whether upstream answers at all; for readiness and the terminal.
+    pub async fn try_once(&self) -> Result<(), UpstreamError> {
+        let probe = self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await;
+        match probe {
+            Ok(_) | Err(UpstreamError::Missing | UpstreamError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Answer {
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The next chunk of the body; `None` at its end. A body that stalls or breaks off is an error.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Stalled`] or [`UpstreamError::Broken`].
+    pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, UpstreamError> {
+        loop {
+            let error = match tokio::time::timeout(STALL, self.body.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_trailers) => continue,
+                },
+                Ok(Some(Err(_))) => UpstreamError::Broken("the connection broke within a body".into()),
+                Err(_) => UpstreamError::Stalled,
+            };
+            return Err(self.upstream.failed(error));
+        }
+    }
+
+    /// For an answer that is passed on at a client's pace: that may be slow, so its place goes to another.
+    pub fn give_up_place(&mut self) {
+        self.place = None;
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Headers for a request of our own.
+#[must_use]
+pub fn headers(entries: &[(HeaderName, &str)]) -> HeaderMap {
+    let valid =
+        entries.iter().filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_str(value).ok()?)));
+    valid.collect()
+}
