@@ -76,7 +76,7 @@ impl Pump {
                 Progress::Done(Ok(blob)) => return self.finish(&blob).await,
                 Progress::Done(Err(failure)) => return self.send(Err(io::Error::other(failure))).await,
                 Progress::Receiving(received) if received.draft == self.from.draft => {
-                    self.forward(&received).await?
+                    self.forward(&received).await?;
                 }
                 // The source began again: what was sent so far is compared when the new bytes are verified.
                 Progress::Receiving(_) | Progress::Waiting => {}

@@ -265,7 +265,9 @@ fn garbled(error: &std::io::Error) -> UpstreamError {
 
 /// When the package last changed, in seconds since 1970.
 fn modified_s(modified: Option<&str>, last_modified: Option<&str>) -> u64 {
-    let of_document = modified.and_then(|text| humantime::parse_rfc3339(text).ok());
+    let utc =
+        |text: &str| text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |utc| format!("{utc}Z"));
+    let of_document = modified.and_then(|text| humantime::parse_rfc3339(&utc(text)).ok());
     let at = of_document.or_else(|| last_modified.and_then(|text| httpdate::parse_http_date(text).ok()));
     let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     since.map_or_else(|| now_ms() / 1000, |since| since.as_secs())

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use resolver::credentials::{Exposure, Treatment};
@@ -145,6 +146,15 @@ fn exposed(caller: &Caller) -> String {
     )
 }
 
+/// A body whose size is known says so, also when it is counted on its way.
+fn tell_length(response: &mut Response<Body>) {
+    let has_body =
+        response.status() != StatusCode::NOT_MODIFIED && response.status() != StatusCode::NO_CONTENT;
+    if let Some(length) = response.body().size_hint().exact().filter(|_| has_body) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+}
+
 impl Handle for Service {
     async fn handle(
         &self,
@@ -153,8 +163,12 @@ impl Handle for Service {
         local: SocketAddr,
     ) -> Response<Body> {
         let started = std::time::Instant::now();
+        let is_head = request.method() == Method::HEAD;
         let (route, answer) = self.answer(request, peer, local).await;
-        let Answer { response, outcome, source } = answer;
+        let Answer { mut response, outcome, source } = answer;
+        if !is_head {
+            tell_length(&mut response);
+        }
         self.inner.metrics.answered(route, outcome, source);
         tracing::debug!(
             route,

@@ -255,9 +255,8 @@ impl Store {
     }
 
     async fn forget_blob(&self, integrity: &Integrity) {
-        let length = match self.inner.state.blob_length(integrity) {
-            Some(length) => length,
-            None => return,
+        let Some(length) = self.inner.state.blob_length(integrity) else {
+            return;
         };
         if matches!(self.commit(Change::NoBlob { integrity: *integrity }).await, Ok(true)) {
             self.totals().blobs.fetch_sub(1, Ordering::Relaxed);

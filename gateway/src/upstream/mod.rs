@@ -220,7 +220,7 @@ impl Upstream {
             let probe = self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await;
             match probe {
                 Ok(_) | Err(UpstreamError::Missing | UpstreamError::Refused(_)) => {
-                    self.inner.latch.succeeded()
+                    self.inner.latch.succeeded();
                 }
                 Err(error) => tracing::debug!(%error, "upstream probe failed"),
             }

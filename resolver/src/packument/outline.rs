@@ -208,14 +208,15 @@ fn file_of(url: &str) -> Option<FileName> {
     FileName::parse(&decoded).ok()
 }
 
-/// The abbreviated form's `modified`, or the full form's `time.modified`.
+/// The abbreviated form's `modified`, the full form's `time.modified`, or (from an upstream that has neither)
+/// the time of the latest version: ISO 8601 in one spelling sorts as text.
 fn modified(own: Option<&RawValue>, time: Option<&RawValue>) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Time {
-        modified: Option<String>,
+    if let Some(own) = own.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
+        return Some(own);
     }
-    let own = own.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    own.or_else(|| serde_json::from_str::<Time>(time?.get()).ok()?.modified)
+    let times: BTreeMap<String, &RawValue> = serde_json::from_str(time?.get()).ok()?;
+    let text = |raw: &&RawValue| serde_json::from_str::<String>(raw.get()).ok();
+    times.get("modified").and_then(text).or_else(|| times.values().filter_map(text).max())
 }
 
 #[allow(clippy::needless_pass_by_value)]

@@ -128,6 +128,13 @@ fn an_unpublished_package_has_no_versions() {
 }
 
 #[test]
+fn an_upstream_without_modified_gets_the_time_of_its_latest_version() {
+    let document =
+        r#"{"name":"a","time":{"1.0.0":"2020-01-01T00:00:00.000Z","1.1.0":"2021-01-01T00:00:00.000Z"}}"#;
+    assert_eq!(Outline::read(&name("a"), document).unwrap().modified(), Some("2021-01-01T00:00:00.000Z"));
+}
+
+#[test]
 fn two_versions_never_share_a_file() {
     let document = r#"{"name":"a","versions":{"1.0.0":{"dist":{"tarball":"http://up/x/p.tgz"}},"2.0.0":{"dist":{"tarball":"http://up/y/p.tgz"}}}}"#;
     let outline = Outline::read(&name("a"), document).unwrap();
