@@ -1,1 +1,16 @@
-//! Placeholder.
+//! A federation in a box: what the tests of open-registry are made of.
+//!
+//! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
+//!
+//! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
+//! panics: a test that cannot be set up has failed.
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed, and says where"
+)]
+
+mod package;
+pub mod projects;
+
+pub use package::{Package, Release, VersionBuilder, public_keys, sign};
