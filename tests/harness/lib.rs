@@ -1,6 +1,7 @@
 //! A federation in a box: what the tests of open-registry are made of.
 //!
 //! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
+//! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
@@ -12,5 +13,8 @@
 
 mod package;
 pub mod projects;
+mod registry;
+mod runtime;
 
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};
+pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
