@@ -2,6 +2,7 @@
 //!
 //! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
+//! - [`http`]: a client that shows bytes and headers as they are.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
@@ -11,10 +12,13 @@
     reason = "a test that cannot be set up has failed, and says where"
 )]
 
+mod ca;
+pub mod http;
 mod package;
 pub mod projects;
 mod registry;
 mod runtime;
 
+pub use ca::Ca;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};
 pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
