@@ -157,8 +157,13 @@ fn search(catalog: &Catalog, words: &str) -> Value {
 
 fn hit(package: &Package) -> Value {
     let latest = package.dist_tags().get("latest").cloned().unwrap_or_default();
+    let ada = json!({"username": "ada", "email": "ada@mail.example"});
     json!({
-        "package": {"name": package.name, "version": latest, "description": format!("{}, for tests", package.name)},
+        "package": {
+            "name": package.name, "version": latest, "description": format!("{}, for tests", package.name),
+            "keywords": ["tests"], "date": "2020-01-01T00:00:00.000Z", "links": {}, "license": "MIT",
+            "publisher": ada, "maintainers": [ada],
+        },
         "score": {"final": 1.0, "detail": {"quality": 1.0, "popularity": 1.0, "maintenance": 1.0}},
         "searchScore": 1.0,
     })
