@@ -178,3 +178,22 @@ fn listener(line: &str) -> Option<Listener> {
     let kind = fields["listener"].as_str().filter(|_| fields["message"] == "listening")?;
     Some(Listener { kind: kind.to_owned(), address: fields["address"].as_str()?.parse().ok()? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_read_from_its_line_with_fields_nested_or_flat() {
+        let nested =
+            r#"{"level":"INFO","fields":{"message":"listening","listener":"http","address":"[::1]:80"}}"#;
+        let flat = r#"{"level":"INFO","message":"listening","listener":"operator","address":"127.0.0.1:81"}"#;
+        let other = r#"{"level":"INFO","message":"stopped","listener":"http","address":"127.0.0.1:82"}"#;
+        let lines = [nested, "Started HTTP server", flat, other].map(str::to_owned);
+
+        let found: Vec<String> =
+            listeners(&lines).iter().map(|l| format!("{} {}", l.kind, l.address)).collect();
+
+        assert_eq!(found, ["http [::1]:80", "operator 127.0.0.1:81"]);
+    }
+}
