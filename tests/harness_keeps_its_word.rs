@@ -16,7 +16,7 @@ use harness::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha512};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
 
 fn left() -> Package {
@@ -176,6 +176,7 @@ fn what_is_not_there_is_a_json_404_and_versions_and_tags_are_manifests() {
         assert_eq!(get(&registry, path).json()["version"], "1.0.0");
     }
     assert_eq!(get(&registry, "/left/9.9.9").status, 404);
+    assert_eq!(http::post(&format!("{}/left", registry.url()), &json!({})).status, 405);
     assert_eq!(get(&registry, "/-/package/@scope%2Fright/dist-tags").json(), json!({"latest": "1.0.0"}));
     assert_eq!(get(&registry, "/-/v1/search?text=righ").json()["total"], 1);
 }
@@ -260,7 +261,7 @@ fn the_log_says_how_much_was_sent() {
     registry.fault(Matcher::Tarballs, 1, Fault::StallAfter(5_000));
     let url = format!("{}{TARBALL}", registry.url());
 
-    let waiting = std::thread::spawn(move || Request::get(&url).within(Duration::from_millis(500)).send());
+    let waiting = std::thread::spawn(move || Request::get(&url).within(Duration::from_secs(2)).send());
 
     assert!(registry.wait_until(|log| log.iter().any(|recorded| recorded.sent == 5_000), SOON));
     assert_eq!(waiting.join().unwrap().body.len(), 5_000);
