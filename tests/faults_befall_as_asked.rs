@@ -9,7 +9,9 @@ use harness::http::{self, Failure, Reply, Request};
 use harness::{Ca, Fault, Matcher, Package, Registry, Times};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
+/// Long enough for what comes at once, short enough to wait for what never comes.
+const BRIEF: Duration = Duration::from_secs(2);
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
 
 fn left() -> Package {
@@ -26,9 +28,13 @@ fn get(registry: &Registry, path: &str) -> Reply {
 
 /// What a request meets while this fault befalls it, on HTTP/1.1.
 fn meet(path: &str, fault: Fault) -> Result<Reply, Failure> {
+    meet_within(SOON, path, fault)
+}
+
+fn meet_within(time: Duration, path: &str, fault: Fault) -> Result<Reply, Failure> {
     let registry = registry();
     registry.fault(Matcher::path(path), 1, fault);
-    Request::get(&format!("{}{path}", registry.url())).within(Duration::from_secs(2)).try_send()
+    Request::get(&format!("{}{path}", registry.url())).within(time).try_send()
 }
 
 #[test]
@@ -102,9 +108,9 @@ fn packuments_can_be_truncated_swapped_and_garbled() {
 #[test]
 fn silence_comes_before_the_headers_or_in_the_middle_of_the_body() {
     assert!(matches!(meet("/left", Fault::Reset), Err(Failure::Closed(_))));
-    assert_eq!(meet("/left", Fault::NeverAnswer).unwrap_err(), Failure::TimedOut);
+    assert_eq!(meet_within(BRIEF, "/left", Fault::NeverAnswer).unwrap_err(), Failure::TimedOut);
 
-    let stalled = meet(TARBALL, Fault::StallAfter(70_000)).unwrap();
+    let stalled = meet_within(BRIEF, TARBALL, Fault::StallAfter(70_000)).unwrap();
     assert_eq!((stalled.body.len(), stalled.cut.as_deref()), (70_000, Some("no end in time")));
 
     let late = meet("/left", Fault::Delay(Duration::from_millis(300))).unwrap();
