@@ -1,1 +1,27 @@
-//! Placeholder.
+//! A federation in a box: what the tests of open-registry are made of.
+//!
+//! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
+//! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
+//! - [`Gateway`]: a real `open-registry` process between the two.
+//! - [`http`]: a client that shows bytes and headers as they are.
+//! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
+//!
+//! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
+//! panics: a test that cannot be set up has failed.
+
+mod ca;
+mod canonical;
+mod gateway;
+pub mod http;
+pub mod network;
+mod package;
+pub mod projects;
+mod registry;
+mod runtime;
+
+pub use ca::Ca;
+pub use canonical::{canonical_host, canonical_url};
+pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
+pub use network::in_own_network;
+pub use package::{Package, Release, VersionBuilder, public_keys, sign};
+pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
