@@ -4,6 +4,7 @@
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
 //! - [`Gateway`]: a real `open-registry` process between the two.
 //! - [`http`]: a client that shows bytes and headers as they are.
+//! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
@@ -11,6 +12,7 @@
 
 mod ca;
 mod canonical;
+pub mod disk;
 mod gateway;
 pub mod http;
 pub mod network;
