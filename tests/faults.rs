@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::{Reply, Request};
-use harness::{Fault, Gateway, Matcher, Package, Registry, Release, Times, disk};
+use harness::{Ca, Fault, Gateway, Matcher, Package, Registry, Release, Times, disk};
 
 /// Within this time a client knows: yarn 1 gives up at 30 seconds, and a loaded machine takes its own.
 const KNOWN: Duration = Duration::from_secs(29);
@@ -60,6 +60,16 @@ fn release() -> Release {
 impl Scene {
     fn new() -> Self {
         Self::with(left())
+    }
+
+    /// HTTP/2 over TLS, as the public registry is reached.
+    fn over_http2() -> Self {
+        let ca = Ca::new();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let registry =
+            Registry::builder().package(left()).package(right()).start_tls(address, ca.issue(&["127.0.0.1"]));
+        let gateway = Gateway::builder().upstream(registry.url()).trust(&ca).start();
+        Self { registry, gateway }
     }
 
     fn with(package: Package) -> Self {
@@ -199,6 +209,19 @@ fn a_packument_that_upstream_spoils_once_reaches_the_client_whole_at_the_first_r
         let scene = Scene::new();
         scene.befall(&Matcher::Packuments, case, Times::Next(1));
         assert_is_packument(&scene.get("/left"), &case.name);
+        assert_is_sound(&scene.gateway, &case.name);
+    });
+}
+
+#[test]
+fn what_upstream_spoils_once_over_http2_reaches_the_client_whole_at_the_first_request() {
+    every(&of_tarballs(), |case| {
+        let scene = Scene::over_http2();
+        scene.befall(&Matcher::Packuments, case, Times::Next(1));
+        assert_is_packument(&scene.get("/left"), &case.name);
+        scene.registry.clear_faults();
+        scene.befall(&Matcher::Tarballs, case, Times::Next(1));
+        assert_is(&scene.get(TARBALL), &release(), &case.name);
         assert_is_sound(&scene.gateway, &case.name);
     });
 }

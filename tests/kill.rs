@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const HUNDRED: usize = 100;
+/// Places in the state at which a bit is flipped, one after the other.
+const FLIPS: usize = 32;
 /// After so many of a hundred downloads the gateway is killed.
 const KILLED_AFTER: [usize; 4] = [1, 17, 52, 93];
 
@@ -236,6 +239,30 @@ fn a_state_that_is_no_state_any_more_is_refused_with_advice() {
         spoil(&gateway.data().join("state.redb"));
         let said = refusal(gateway.data());
         assert!(said.contains("cannot be read") && said.contains("move it away"), "{said}");
+    }
+}
+
+/// The database may notice or not: what it leads to is hashed all the same.
+#[test]
+fn flipped_bits_in_the_state_end_in_a_refusal_or_in_the_right_bytes() {
+    let (_registry, mut gateway, packages) = stopped_with_three();
+    let path = gateway.data().join("state.redb");
+    let sound = fs::read(&path).expect("a state");
+    let written: Vec<usize> = (0..sound.len()).filter(|place| sound[*place] != 0).collect();
+    for nth in 0..FLIPS {
+        let mut bytes = sound.clone();
+        bytes[written[nth * written.len() / FLIPS]] ^= 1 << (nth % 8);
+        fs::write(&path, &bytes).expect("a state");
+
+        let started = catch_unwind(AssertUnwindSafe(|| gateway.restart()));
+
+        match started {
+            Ok(()) => packages.iter().for_each(|package| eventually_whole(&gateway, package)),
+            Err(_) => {
+                assert!(gateway.log().iter().any(|line| line.contains("move it away")), "{:?}", gateway.log())
+            }
+        }
+        gateway.kill();
     }
 }
 

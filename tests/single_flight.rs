@@ -9,6 +9,7 @@ use harness::http::{Reply, Request};
 use harness::{Ca, Fault, Gateway, Matcher, Package, Registry, Release, Times};
 
 const CROWD: usize = 50;
+const ROUNDS: usize = 5;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Long enough for everybody to have asked before the first answer comes.
 const LATE: Fault = Fault::Delay(Duration::from_millis(700));
@@ -67,20 +68,31 @@ fn fifty_who_want_the_same_packument_cost_upstream_one() {
     assert_eq!(registry.packument_requests(), 1);
 }
 
-/// Those who come when an answer is just there must not start another download; so upstream answers at once here.
 #[test]
-fn a_hundred_different_tarballs_cost_upstream_one_request_each_however_the_moments_fall() {
+fn a_hundred_different_tarballs_cost_upstream_one_request_each() {
     let names: Vec<String> = (0..100).map(|nth| format!("left-{nth}")).collect();
+    ask_for_each(&names, 1);
+}
+
+/// Upstream answers at once here: those who come when an answer is just there must not start another download.
+#[test]
+fn a_crowd_costs_upstream_one_request_however_the_moments_fall() {
+    for round in 0..ROUNDS {
+        let names: Vec<String> = (0..8).map(|nth| format!("left-{round}-{nth}")).collect();
+        ask_for_each(&names, 20);
+    }
+}
+
+/// So many ask for each of these packages at the same moment.
+fn ask_for_each(names: &[String], crowd: usize) {
     let registry = Registry::builder().packages(names.iter().map(|name| package(name))).start();
     let gateway = Gateway::builder().upstream(registry.url()).start();
-    let paths: Vec<String> = names.iter().flat_map(|name| [path_of(name), path_of(name)]).collect();
+    let paths: Vec<String> = names.iter().flat_map(|name| vec![path_of(name); crowd]).collect();
 
     let replies = all_at_once(&gateway, &paths);
 
-    for (reply, name) in replies.chunks(2).zip(&names) {
-        assert_all_are(reply, package(name).at("1.0.0"));
-    }
-    for name in &names {
+    for (replies, name) in replies.chunks(crowd).zip(names) {
+        assert_all_are(replies, package(name).at("1.0.0"));
         let asked = [format!("/{name}"), path_of(name)].map(|path| registry.requests_to(&path));
         assert_eq!(asked, [1, 1], "{name}");
     }
