@@ -36,8 +36,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let operator = Operator::new(fetch, Arc::clone(&metrics));
 
-    let clients = Listeners::bind(&config.http.listen)?;
-    let operators = Listeners::bind(config.operator.listen.as_slice())?;
+    let clients = Listeners::bind("http.listen", &config.http.listen)?;
+    let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
     announce("operator", &operators.addresses());
     announce("http", &clients.addresses());
     tokio::spawn(upstream.clone().probe_forever());

@@ -10,9 +10,10 @@ use resolver::attempts::{Attempts, Next, Setback};
 use resolver::integrity::{Expected, Verifier};
 use tokio::sync::watch;
 
+use super::Provenance;
 use super::arriving::Arriving;
 use super::failure::Failure;
-use super::tarballs::{Source, Tarball};
+use super::tarballs::Tarball;
 use crate::metrics::Metrics;
 use crate::store::{Blob, Draft, DraftReader, Store};
 use crate::upstream::{Answer, Upstream, UpstreamError, headers};
@@ -109,7 +110,7 @@ impl Downloads {
                 Progress::Done(result) => {
                     return result.map(|blob| Tarball::Held {
                         blob,
-                        source: Source::Upstream,
+                        source: Provenance::Upstream,
                         confirmed: false,
                     });
                 }

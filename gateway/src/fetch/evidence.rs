@@ -25,7 +25,7 @@ impl Fetch {
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
-    pub async fn evidence(&self, path: &str) -> Result<Evidence, Failure> {
+    pub async fn evidence(&self, path: &str) -> Result<(Evidence, super::Provenance), Failure> {
         let held = self.inner.store.evidence(path);
         let fresh = if held.as_ref().is_some_and(|held| held.status == 404) { FRESH_ABSENCE } else { FRESH };
         let link = self.inner.upstream.latch().link();
@@ -33,7 +33,7 @@ impl Fetch {
         let mut failure = Failure::unavailable(path, plan.obstacle.unwrap_or_default());
         for source in plan.sources {
             match (source, &held) {
-                (Source::Store, Some(held)) => return Ok(held.clone()),
+                (Source::Store, Some(held)) => return Ok((held.clone(), super::Provenance::Store)),
                 (Source::Store, None) => {}
                 (Source::Upstream { patience }, _) => {
                     let flight = self.inner.evidence.join(&path.to_owned(), || {
@@ -41,7 +41,7 @@ impl Fetch {
                         async move { fetch.ask_for_evidence(&path).await }
                     });
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(evidence)) => return Ok(evidence),
+                        Ok(Ok(evidence)) => return Ok((evidence, super::Provenance::Upstream)),
                         Ok(Err(failed)) => failure = failed,
                         Err(_) => failure = Failure::unavailable(path, "upstream is slow"),
                     }

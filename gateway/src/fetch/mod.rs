@@ -28,7 +28,7 @@ pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
 pub use renderings::Rendering;
-pub use tarballs::{Source, Tarball};
+pub use tarballs::Tarball;
 
 use budget::Budget;
 use download::Downloads;
@@ -69,6 +69,26 @@ pub enum TarballRequest {
     Named(PackageName, FileName, Option<Integrity>),
     /// By digest.
     Digest(Integrity),
+}
+
+/// Where the bytes of an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// They were here.
+    Store,
+    /// They had to be fetched.
+    Upstream,
+}
+
+impl Provenance {
+    /// One word for the metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 impl Fetch {

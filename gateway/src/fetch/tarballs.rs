@@ -6,7 +6,7 @@ use resolver::plan::Plan;
 
 use super::arriving::Arriving;
 use super::failure::Failure;
-use super::{Fetch, TarballRequest};
+use super::{Fetch, Provenance, TarballRequest};
 use crate::store::Blob;
 
 /// A tarball that a client can have.
@@ -16,21 +16,12 @@ pub enum Tarball {
         /// The bytes.
         blob: Blob,
         /// Where they came from for this request.
-        source: Source,
+        source: Provenance,
         /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
         confirmed: bool,
     },
     /// Larger than is verified first, and still on its way.
     Arriving(Arriving),
-}
-
-/// Where the bytes of an answer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// They were here.
-    Store,
-    /// They had to be fetched.
-    Upstream,
 }
 
 /// What upstream's packument says of a file.
@@ -78,7 +69,7 @@ impl Fetch {
         let unseen = self.inner.store.packument(name).is_none();
         if let Some(integrity) = hint.filter(|_| unseen) {
             match self.by_hint(name, file, integrity, whole).await {
-                Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask().await => {}
+                Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask() => {}
                 other => return other,
             }
         }
@@ -125,10 +116,16 @@ impl Fetch {
             return Ok(release);
         }
         let document = self.packument(name).await?;
-        if held && !document.asked {
+        if held && document.source == Provenance::Store && document.stale.is_none() {
             self.revalidate(name).await?;
         }
-        self.release_held(name, file).await?.ok_or_else(|| Failure::NotFound(name.tarball_path(file)))
+        let what = name.tarball_path(file);
+        match (self.release_held(name, file).await?, document.stale) {
+            (Some(release), _) => Ok(release),
+            // Only upstream could say that there is no such version, and it was not asked.
+            (None, Some(cause)) => Err(Failure::unavailable(&what, cause)),
+            (None, None) => Err(Failure::NotFound(what)),
+        }
     }
 
     async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {
@@ -146,9 +143,8 @@ impl Fetch {
         Ok(Some(Release { expected, address }))
     }
 
-    async fn can_ask(&self) -> bool {
-        let link = self.inner.upstream.link_for_missing().await;
-        Plan::for_tarball(false, &link).obstacle.is_none()
+    fn can_ask(&self) -> bool {
+        Plan::for_tarball(false, &self.inner.upstream.latch().link()).obstacle.is_none()
     }
 
     async fn download(
@@ -171,5 +167,5 @@ impl Fetch {
 }
 
 fn held(blob: Blob, confirmed: bool) -> Tarball {
-    Tarball::Held { blob, source: Source::Store, confirmed }
+    Tarball::Held { blob, source: Provenance::Store, confirmed }
 }

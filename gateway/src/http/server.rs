@@ -65,18 +65,19 @@ pub struct Server<H> {
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", advice(.error))]
+#[error("cannot listen on {address} ({setting}): {}", advice(.error))]
 pub struct BindError {
     address: SocketAddr,
+    setting: &'static str,
     error: io::Error,
 }
 
 impl Listeners {
-    /// Binds all addresses, or none. The IPv6 loopback may be missing where there is no IPv6.
+    /// Binds all addresses of a setting, or none. The IPv6 loopback may be missing where there is no IPv6.
     ///
     /// # Errors
     /// [`BindError`] says which address and what to do about it.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+    pub fn bind(setting: &'static str, addresses: &[SocketAddr]) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         for address in addresses {
             match bind(*address) {
@@ -84,7 +85,7 @@ impl Listeners {
                 Err(error) if is_without_ipv6(*address, &error) && addresses.len() > 1 => {
                     tracing::warn!(%address, "this machine has no IPv6; not listening there");
                 }
-                Err(error) => return Err(BindError { address: *address, error }),
+                Err(error) => return Err(BindError { address: *address, setting, error }),
             }
         }
         Ok(Self(listeners))
@@ -202,9 +203,7 @@ fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 
 fn advice(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there; stop it, or choose another port with --listen".into()
-        }
+        io::ErrorKind::AddrInUse => "another program listens there; stop it, or choose another port".into(),
         io::ErrorKind::PermissionDenied => {
             "permission denied; use a port from 1024 on, or grant CAP_NET_BIND_SERVICE".into()
         }

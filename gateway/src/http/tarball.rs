@@ -14,7 +14,7 @@ use super::answer::{Answer, CACHE_STATUS, cache_status, value};
 use super::body::{self, Body};
 use super::packument::text;
 use super::service::Service;
-use crate::fetch::{Arriving, Failure, Source, Tarball, TarballRequest};
+use crate::fetch::{Arriving, Failure, Provenance, Tarball, TarballRequest};
 use crate::store::Blob;
 
 /// npm's header for the digest that a lockfile or a packument has promised.
@@ -36,15 +36,15 @@ impl Service {
     }
 }
 
-fn held(blob: &Blob, source: Source, confirmed: bool, head: &Parts) -> Answer {
+fn held(blob: &Blob, source: Provenance, confirmed: bool, head: &Parts) -> Answer {
     let etag = etag(blob.integrity());
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(ETAG, value(&etag));
     headers.insert(CACHE_CONTROL, value(if confirmed { FOR_EVER } else { FOR_THIS_CLIENT }));
     headers.insert(ACCEPT_RANGES, value("bytes"));
-    headers.insert(CACHE_STATUS, cache_status(source == Source::Store, None));
-    let label = if source == Source::Store { "store" } else { "upstream" };
+    headers.insert(CACHE_STATUS, cache_status(source == Provenance::Store, None));
+    let label = source.label();
     if text(&head.headers, IF_NONE_MATCH.as_str()).is_some_and(|tags| variant::none_match_names(tags, &etag))
     {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
