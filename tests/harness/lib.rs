@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the promises are tested with.
+
+pub mod clients;
