@@ -1,0 +1,159 @@
+//! What a gateway is started with: flags, a configuration file, an environment, a data folder.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Gateway, Listener, binary};
+
+/// A gateway in the making: 127.0.0.1 and free ports, a data folder of its own, unless told otherwise.
+#[derive(Debug, Default)]
+pub struct Builder {
+    upstream: Option<String>,
+    data: Option<PathBuf>,
+    config: String,
+    listen: Vec<SocketAddr>,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    without_operator: bool,
+}
+
+impl Builder {
+    /// The registry of record.
+    #[must_use]
+    pub fn upstream(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
+        self
+    }
+
+    /// Keeps everything in this folder, which outlives the gateway.
+    #[must_use]
+    pub fn data(mut self, folder: &Path) -> Self {
+        self.data = Some(folder.to_owned());
+        self
+    }
+
+    /// Makes no connection at all.
+    #[must_use]
+    pub fn offline(self) -> Self {
+        self.flag("--offline")
+    }
+
+    /// Serves clients here; may be said again. Port 0 is any free one.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Its configuration file. Flags win over it: those of this builder, and `--listen`.
+    #[must_use]
+    pub fn config_toml(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.config);
+        self
+    }
+
+    /// A variable of its environment, which has nothing else but a PATH, a HOME and a TMPDIR.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn flag(mut self, argument: &str) -> Self {
+        self.flags.push(argument.to_owned());
+        self
+    }
+
+    /// Without metrics, health and status.
+    #[must_use]
+    pub fn without_operator(mut self) -> Self {
+        self.without_operator = true;
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self) -> Gateway {
+        Gateway::start(self.surroundings())
+    }
+
+    /// The command that would start it, for what is not a running gateway: `open-registry check`, a refusal to start.
+    /// The surroundings last as long as what is returned beside it.
+    pub fn command(self) -> (Command, Surroundings) {
+        let surroundings = self.surroundings();
+        (surroundings.command(), surroundings)
+    }
+
+    fn surroundings(self) -> Surroundings {
+        let folder = tempfile::Builder::new().prefix("open-registry-").tempdir().expect("a temporary folder");
+        for name in ["home", "tmp"] {
+            fs::create_dir(folder.path().join(name)).expect("a folder in a new folder");
+        }
+        fs::write(folder.path().join("open-registry.toml"), &self.config).expect("a file in a new folder");
+        let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        Surroundings { described: self, data, folder }
+    }
+}
+
+/// Everything about a gateway that outlives its process.
+#[derive(Debug)]
+pub struct Surroundings {
+    described: Builder,
+    data: PathBuf,
+    folder: TempDir,
+}
+
+impl Surroundings {
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(super) fn command(&self) -> Command {
+        let anywhere = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
+        self.command_at(listen)
+    }
+
+    pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
+        command.arg("--data").arg(&self.data);
+        for address in listen {
+            command.arg("--listen").arg(address.to_string());
+        }
+        if let Some(upstream) = &self.described.upstream {
+            command.arg("--upstream").arg(upstream);
+        }
+        command.args(&self.described.flags);
+        self.isolate(&mut command);
+        command
+    }
+
+    /// Every listener that it was told to have is there.
+    pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
+        let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
+        let operator = usize::from(!self.described.without_operator);
+        count("http") >= self.described.listen.len().max(1) && count("operator") >= operator
+    }
+
+    fn isolate(&self, command: &mut Command) {
+        let home = self.folder.path().join("home");
+        command.env_clear().current_dir(&home);
+        command.env("PATH", env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", &home).env("TMPDIR", self.folder.path().join("tmp"));
+        for (variable, folder) in
+            [("XDG_CONFIG_HOME", "config"), ("XDG_DATA_HOME", "share"), ("XDG_CACHE_HOME", "cache")]
+        {
+            command.env(variable, home.join(folder));
+        }
+        let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
+        command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
+    }
+}

@@ -1,0 +1,180 @@
+//! A real `open-registry` process, with nothing of this machine in its surroundings.
+
+mod binary;
+mod builder;
+mod output;
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+pub use binary::binary;
+pub use builder::{Builder, Surroundings};
+use output::{Heard, Output};
+
+use crate::http;
+
+/// How long starting and stopping may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One running gateway; it is killed when it is dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    surroundings: Surroundings,
+    child: Child,
+    output: Output,
+    listeners: Vec<Listener>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listener {
+    kind: String,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    /// A gateway to be described.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn start(surroundings: Surroundings) -> Self {
+        let output = Output::default();
+        let child = launch(&mut surroundings.command(), &output);
+        let mut gateway = Self { surroundings, child, output, listeners: Vec::new() };
+        gateway.await_listeners(0);
+        gateway
+    }
+
+    /// Where clients are served: `http://127.0.0.1:40123`, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Where clients are served.
+    pub fn address(&self) -> SocketAddr {
+        self.listening("http").expect("a gateway that has started serves clients")
+    }
+
+    /// Where metrics, health and status are served.
+    pub fn operator_url(&self) -> String {
+        let address = self.listening("operator").expect("this gateway has an operator's listener");
+        format!("http://{address}")
+    }
+
+    /// The sum of every sample of `name` that has these labels; 0 when there is none.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        http::metric(&self.operator_url(), name, labels)
+    }
+
+    /// The folder that it keeps everything in.
+    pub fn data(&self) -> &std::path::Path {
+        self.surroundings.data()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has printed, this time and before its restarts.
+    pub fn log(&self) -> Vec<String> {
+        self.output.lines()
+    }
+
+    /// Waits for a line that `wanted` accepts; false when there was none in time.
+    pub fn wait_for_log(&self, wanted: impl Fn(&str) -> bool, within: Duration) -> bool {
+        self.output.wait_until(|heard| heard.lines.iter().any(|line| wanted(line)), within)
+    }
+
+    /// Asks it to stop (SIGTERM), waits, and gives its exit status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait(PATIENCE)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("a signal to a child");
+    }
+
+    /// Waits for it to end by itself.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        assert!(
+            self.output.wait_until(Heard::is_over, within),
+            "it does not stop:\n{}",
+            self.log().join("\n")
+        );
+        self.child.wait().expect("a child of this process")
+    }
+
+    /// Ends it at once (SIGKILL), as a power cut would.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.output.wait_until(Heard::is_over, PATIENCE);
+    }
+
+    /// Starts it again with the same data on the same addresses; kills it first if it still runs.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut command = self.surroundings.command_at(&self.addresses("http"));
+        self.output = Output::after(&self.output);
+        let said = self.output.lines().len();
+        self.child = launch(&mut command, &self.output);
+        self.await_listeners(said);
+    }
+
+    /// Waits for what it says after the first `said` lines.
+    fn await_listeners(&mut self, said: usize) {
+        let complete = |heard: &Heard| self.surroundings.is_complete(&listeners(&heard.lines[said..]));
+        let in_time = self.output.wait_until(|heard| heard.is_over() || complete(heard), PATIENCE);
+        self.listeners = listeners(&self.output.lines()[said..]);
+        let complete = in_time && self.surroundings.is_complete(&self.listeners);
+        assert!(complete, "open-registry does not listen; it said:\n{}", self.log().join("\n"));
+    }
+
+    fn listening(&self, kind: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|listener| listener.kind == kind).map(|listener| listener.address)
+    }
+
+    fn addresses(&self, kind: &str) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter(|listener| listener.kind == kind)
+            .map(|listener| listener.address)
+            .collect()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn launch(command: &mut Command, output: &Output) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    output.follow(child.stdout.take().expect("a pipe"));
+    output.follow(child.stderr.take().expect("a pipe"));
+    child
+}
+
+/// The listeners that these lines announce.
+fn listeners(lines: &[String]) -> Vec<Listener> {
+    lines.iter().filter_map(|line| listener(line)).collect()
+}
+
+fn listener(line: &str) -> Option<Listener> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let kind = fields["listener"].as_str().filter(|_| fields["message"] == "listening")?;
+    Some(Listener { kind: kind.to_owned(), address: fields["address"].as_str()?.parse().ok()? })
+}

@@ -1,0 +1,146 @@
+//! A network of the test's own: loopback and nothing else, with names that mean what the test says.
+//!
+//! ```text
+//! #[test]
+//! fn it_reaches_the_npm_registry() {
+//!     in_own_network("it_reaches_the_npm_registry", &[(&canonical_host(), [127, 0, 0, 2].into())], || {
+//!         // no route out; the canonical host is 127.0.0.2, every port is free
+//!     });
+//! }
+//! ```
+//!
+//! The test binary runs itself again under `unshare`, for this one test, and the body runs in there. It needs
+//! root, as in the containers of CI.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use socket2::{Domain, Socket, Type};
+
+use crate::runtime;
+
+/// Names the folder that the outside made; set only inside.
+const INSIDE: &str = "OPEN_REGISTRY_OWN_NETWORK";
+/// Where the inside says that it ran: a test name that matches nothing would pass in silence.
+const RAN: &str = "ran";
+/// How long the body may take.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs `body` in a network that has loopback and these hosts, and no way out.
+///
+/// `test` is the name of the calling test, modules included. Addresses outside 127.0.0.0/8 are added to loopback.
+/// Any other name fails to resolve at once. A panic inside is a panic here, with what was printed.
+pub fn in_own_network(test: &str, hosts: &[(&str, IpAddr)], body: impl FnOnce()) {
+    match env::var_os(INSIDE) {
+        Some(folder) => inside(Path::new(&folder), hosts, body),
+        None => outside(test),
+    }
+}
+
+fn outside(test: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = reexecution(test, folder.path());
+    let mut command = tokio::process::Command::from(command);
+    let running = async { tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await };
+    let output = runtime::block_on(running).unwrap_or_else(|_| panic!("{test} did not end in {PATIENCE:?}"));
+    let output = output.unwrap_or_else(|error| panic!("cannot run unshare (util-linux): {error}"));
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let entered = folder.path().join(RAN).exists();
+    assert!(entered || output.status.success(), "no network of its own: is this root? unshare said:\n{said}");
+    assert!(entered, "{test} is not the name of the test that called in_own_network:\n{said}");
+    assert!(output.status.success(), "{test} failed in its own network:\n{said}");
+}
+
+/// The process namespace is there for its end: whatever the test started dies with it.
+fn reexecution(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(env::current_exe().expect("this test's binary"));
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, folder);
+    command
+}
+
+fn inside(folder: &Path, hosts: &[(&str, IpAddr)], body: impl FnOnce()) {
+    fs::write(folder.join(RAN), "").expect("a file in the folder of the outside");
+    ip(&["link", "set", "lo", "up"]);
+    for (_, address) in hosts.iter().filter(|(_, address)| !address.is_loopback()) {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        ip(&["address", "replace", &format!("{address}/{prefix}"), "dev", "lo"]);
+    }
+    cover("/etc/hosts", &folder.join("hosts"), &hosts_file(hosts));
+    cover(
+        "/etc/resolv.conf",
+        &folder.join("resolv.conf"),
+        "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    );
+    if Path::new("/etc/nsswitch.conf").exists() {
+        cover("/etc/nsswitch.conf", &folder.join("nsswitch.conf"), "hosts: files dns\n");
+    }
+    body();
+}
+
+/// Runs iproute2 inside.
+pub fn ip(arguments: &[&str]) {
+    let output = Command::new("ip").args(arguments).output().expect("iproute2");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {} failed: {said}", arguments.join(" "));
+}
+
+fn hosts_file(hosts: &[(&str, IpAddr)]) -> String {
+    let mut file = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
+    for (name, address) in hosts {
+        writeln!(file, "{address} {name}").expect("a write to memory");
+    }
+    file
+}
+
+/// Puts a file of our own over one of the system's, in this mount namespace.
+fn cover(target: &str, with: &Path, text: &str) {
+    fs::write(with, text).expect("a file in the folder of the outside");
+    let nothing: Option<&str> = None;
+    mount(Some(with), target, nothing, MsFlags::MS_BIND, nothing)
+        .unwrap_or_else(|error| panic!("cannot mount over {target}: {error}"));
+}
+
+/// An address that takes no connection and refuses none: connecting to it times out.
+#[derive(Debug)]
+pub struct DeadAddress {
+    listener: TcpListener,
+    /// They fill the listener's queue.
+    _waiting: Vec<TcpStream>,
+}
+
+impl DeadAddress {
+    /// A free port of 127.0.0.1 that is dead from now on.
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(0).expect("a queue for one");
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            waiting.push(stream);
+            assert!(waiting.len() < 64, "the queue of a listener does not fill");
+        }
+        Self { listener, _waiting: waiting }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a bound socket has an address")
+    }
+}
+
+impl Default for DeadAddress {
+    fn default() -> Self {
+        Self::new()
+    }
+}

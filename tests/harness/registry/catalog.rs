@@ -1,0 +1,134 @@
+//! What the registry holds and who may see it; packuments are rendered once per change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::documents::{Document, Form};
+use crate::package::{Package, Release};
+
+/// Everything that can change while the registry runs.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    shelves: BTreeMap<String, Shelf>,
+    /// Token to user.
+    accounts: BTreeMap<String, String>,
+    /// Scope to the token that opens it.
+    private: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    package: Package,
+    modified: SystemTime,
+    rendered: BTreeMap<Form, Arc<Document>>,
+}
+
+impl Catalog {
+    /// Adds a package; of one that is there, adds or replaces the versions and the tags given.
+    pub(crate) fn publish(&mut self, package: Package) {
+        let newest = last_published(&package);
+        let merged = match self.shelves.remove(&package.name) {
+            Some(held) => {
+                Shelf::new(merge(held.package, package), newest.max(held.modified + Duration::from_secs(1)))
+            }
+            None => Shelf::new(package, newest),
+        };
+        self.shelves.insert(merged.package.name.clone(), merged);
+    }
+
+    pub(crate) fn unpublish(&mut self, name: &str) {
+        self.shelves.remove(name);
+    }
+
+    pub(crate) fn remove_version(&mut self, name: &str, version: &str) {
+        if let Some(mut shelf) = self.shelves.remove(name) {
+            shelf.package.releases.retain(|release| release.version != version);
+            let shelf = Shelf::new(shelf.package, shelf.modified + Duration::from_secs(1));
+            self.shelves.insert(name.to_owned(), shelf);
+        }
+    }
+
+    pub(crate) fn add_account(&mut self, user: &str, token: &str) {
+        self.accounts.insert(token.to_owned(), user.to_owned());
+    }
+
+    pub(crate) fn close_scope(&mut self, scope: &str, token: &str) {
+        self.private.insert(scope.to_owned(), token.to_owned());
+    }
+
+    /// Whose token this is.
+    pub(crate) fn user(&self, token: Option<&str>) -> Option<&str> {
+        self.accounts.get(token?).map(String::as_str)
+    }
+
+    /// A package, if it is there and this token may see it.
+    pub(crate) fn package(&self, name: &str, token: Option<&str>) -> Option<&Package> {
+        let scope = name.split('/').next().unwrap_or(name);
+        let open = self.private.get(scope).is_none_or(|key| token == Some(key));
+        self.shelves.get(name).filter(|_| open).map(|shelf| &shelf.package)
+    }
+
+    /// The packument, rendered now or before.
+    pub(crate) fn document(&mut self, name: &str, form: Form, base: &str) -> Option<Arc<Document>> {
+        let shelf = self.shelves.get_mut(name)?;
+        let (package, modified) = (&shelf.package, shelf.modified);
+        let render = || Arc::new(Document::render(package, form, base, modified));
+        Some(Arc::clone(shelf.rendered.entry(form).or_insert_with(render)))
+    }
+
+    /// The packages that anybody may see.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.shelves
+            .values()
+            .map(|shelf| &shelf.package)
+            .filter(|package| self.package(&package.name, None).is_some())
+    }
+
+    /// Takes in what `npm publish` sent: the packument of one version with its tarball attached.
+    pub(crate) fn upload(&mut self, document: &Value) -> Option<()> {
+        let mut package = Package::new(document["name"].as_str()?);
+        for (version, manifest) in document["versions"].as_object()? {
+            let tarball = attachment(document, version)?;
+            let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            package = package.release(Release::uploaded(manifest.as_object()?.clone(), tarball, now));
+        }
+        for (tag, version) in document["dist-tags"].as_object()? {
+            package = package.tag(tag, version.as_str()?);
+        }
+        self.publish(package);
+        Some(())
+    }
+}
+
+impl Shelf {
+    fn new(package: Package, modified: SystemTime) -> Self {
+        Self { package, modified, rendered: BTreeMap::new() }
+    }
+}
+
+fn merge(held: Package, news: Package) -> Package {
+    let Package { name, releases, tags, readme, dated } = news;
+    let mut merged = Package { name, readme, dated, ..held };
+    for release in releases {
+        merged = merged.release(Release::clone(&release));
+    }
+    merged.tags.extend(tags);
+    merged
+}
+
+fn last_published(package: &Package) -> SystemTime {
+    let times = package.releases().filter_map(|release| humantime::parse_rfc3339(&release.published).ok());
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn attachment(document: &Value, version: &str) -> Option<Bytes> {
+    use base64::Engine as _;
+    let ending = format!("-{version}.tgz");
+    let (_, attached) =
+        document["_attachments"].as_object()?.iter().find(|(file, _)| file.ends_with(&ending))?;
+    base64::engine::general_purpose::STANDARD.decode(attached["data"].as_str()?).ok().map(Bytes::from)
+}
