@@ -7,46 +7,69 @@ use std::path::{Path, PathBuf};
 use http::Uri;
 use tokio::process::Command;
 
-use super::{Client, Family, Mode, Project, Registry};
+use super::{Checkout, Client, Family, Mode, Settings};
 
 /// The settings file of the project and its text: what a user writes to have another registry.
-pub(super) fn settings(client: Client, registry: &Registry) -> (&'static str, String) {
+pub(super) fn configuration(client: Client, settings: &Settings) -> (&'static str, String) {
     if client.family() == Family::Berry {
-        return (".yarnrc.yml", berry_settings(registry));
+        return (".yarnrc.yml", berry_configuration(settings));
     }
     let mut text = String::new();
-    if let Some(url) = &registry.url {
+    if let Some(url) = &settings.registry {
         text.push_str(&format!("registry={url}\n"));
     }
-    if let Some(authority) = &registry.authority {
+    if let Some(authority) = &settings.authority {
         text.push_str(&format!("cafile={}\n", authority.display()));
     }
     (".npmrc", text)
 }
 
 /// Berry reads no .npmrc, and refuses plain http unless the host is listed, even on loopback.
-fn berry_settings(registry: &Registry) -> String {
+fn berry_configuration(settings: &Settings) -> String {
     let mut text = String::new();
-    if let Some(url) = &registry.url {
+    if let Some(url) = &settings.registry {
         text.push_str(&format!("npmRegistryServer: \"{url}\"\n"));
         let uri: Uri = url.parse().expect("the registry is an address");
         if let ("http", Some(host)) = (uri.scheme_str().unwrap_or_default(), uri.host()) {
             text.push_str(&format!("unsafeHttpWhitelist: [\"{host}\"]\n"));
         }
     }
-    if let Some(authority) = &registry.authority {
+    if let Some(authority) = &settings.authority {
         text.push_str(&format!("httpsCaFilePath: \"{}\"\n", authority.display()));
     }
     text
 }
 
 /// The command that does `mode` in the project's directory.
-pub(super) fn command(client: Client, project: &Project, registry: &Registry, mode: Mode) -> Command {
-    let home = project.home();
+pub(super) fn command(client: Client, checkout: &Checkout, settings: &Settings, mode: Mode) -> Command {
+    let mut command = alone(client, checkout);
+    command.args(arguments(client.family(), mode));
+    if let (Family::Deno, Some(authority)) = (client.family(), &settings.authority) {
+        // Deno takes the registry from .npmrc but not the certificate authority.
+        command.env("DENO_CERT", authority);
+    }
+    command
+}
+
+/// The command that prints the registry that a client has as its default. Only yarn's is not the npm registry by
+/// its own name.
+pub(super) fn default_registry(client: Client, checkout: &Checkout) -> Option<Command> {
+    let setting = match client.family() {
+        Family::Yarn1 => "registry",
+        Family::Berry => "npmRegistryServer",
+        _ => return None,
+    };
+    let mut command = alone(client, checkout);
+    command.args(["config", "get", setting]);
+    Some(command)
+}
+
+/// The client's program in the project's directory, with an environment that holds nothing of the machine's.
+fn alone(client: Client, checkout: &Checkout) -> Command {
+    let home = checkout.home();
     let mut command = program(client);
     command
-        .args(arguments(client.family(), mode))
-        .current_dir(project.directory())
+        .current_dir(checkout.directory())
         .env_clear()
         .env("PATH", search_path())
         .env("HOME", &home)
@@ -58,10 +81,6 @@ pub(super) fn command(client: Client, project: &Project, registry: &Registry, mo
         .env("NO_COLOR", "1")
         .env("DO_NOT_TRACK", "1")
         .envs(quiet(client.family(), &home));
-    if let (Family::Deno, Some(authority)) = (client.family(), &registry.authority) {
-        // Deno takes the registry from .npmrc but not the certificate authority.
-        command.env("DENO_CERT", authority);
-    }
     command
 }
 

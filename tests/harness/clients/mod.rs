@@ -1,27 +1,28 @@
 //! The real npm clients: one table of what they are, and one call that has one of them install a project.
 //!
 //! ```text
-//! let project = Project::new(&directory, &manifest);
-//! let upstream = Registry::default_of_the_client().trusting(&authority);
-//! let first = Client::Npm11.install(&project, &upstream, Mode::Cold).await.expect_success();
+//! let checkout = Checkout::new(&folder, &projects::small().package_json_text());
+//! let settings = Settings::registry(&gateway.url());
+//! let first = Client::Npm11.install(&checkout, &settings, Mode::Cold).expect_success();
 //! ```
 //!
 //! Each run has a home, caches and an environment of its own: nothing of the machine's configuration reaches a
 //! client, and the only setting that tells it of a registry is the one that a user would write down. The clients
 //! are those that `tests/clients/install` puts in place.
 
+mod checkout;
 mod commands;
 mod process;
-mod project;
 mod tree;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use project::Project;
+pub use checkout::Checkout;
 pub use tree::installed;
 
 use self::process::Ended;
+use crate::{canonical_url, runtime};
 
 /// How long one run of a client may take before its whole process group is killed.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -92,10 +93,10 @@ pub enum Mode {
     Resolve,
 }
 
-/// The registry that a client is told of, and the certificate authority it is told to trust.
+/// What the user of a client writes down: a registry, and a certificate authority to trust.
 #[derive(Debug, Clone, Default)]
-pub struct Registry {
-    url: Option<String>,
+pub struct Settings {
+    registry: Option<String>,
     authority: Option<PathBuf>,
 }
 
@@ -172,18 +173,32 @@ impl Client {
         }
     }
 
+    /// The registry that this client has as its default: the npm registry, which yarn knows by another name.
+    ///
+    /// # Panics
+    /// When the clients are not there, or yarn does not tell.
+    pub fn default_registry(self) -> String {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let checkout = Checkout::new(folder.path(), "{}");
+        let Some(command) = commands::default_registry(self, &checkout) else { return canonical_url() };
+        let log = checkout.home().join("output.log");
+        let Ended { success, output, .. } = runtime::block_on(process::run(command, &log, LIMIT));
+        assert!(success, "{} does not tell its registry:\n{output}", self.name());
+        output.trim().trim_end_matches('/').to_owned()
+    }
+
     /// Has this client install the project.
     ///
     /// # Panics
     /// When the clients are not there, or the project's directory cannot be written.
-    pub async fn install(self, project: &Project, registry: &Registry, mode: Mode) -> Outcome {
-        project.prepare(self, mode);
-        project.configure(&commands::settings(self, registry));
-        let command = commands::command(self, project, registry, mode);
-        let log = project.home().join("output.log");
-        let Ended { success, duration, output } = process::run(command, &log, LIMIT).await;
+    pub fn install(self, checkout: &Checkout, settings: &Settings, mode: Mode) -> Outcome {
+        checkout.prepare(self, mode);
+        checkout.configure(&commands::configuration(self, settings));
+        let command = commands::command(self, checkout, settings, mode);
+        let log = checkout.home().join("output.log");
+        let Ended { success, duration, output } = runtime::block_on(process::run(command, &log, LIMIT));
         let subject = format!("{} ({mode:?})", self.name());
-        Outcome { success, duration, output, lockfile: project.lockfile(self), subject }
+        Outcome { success, duration, output, lockfile: checkout.lockfile(self), subject }
     }
 }
 
@@ -201,15 +216,15 @@ impl Family {
     }
 }
 
-impl Registry {
-    /// No setting at all: the registry that the client has as its default.
-    pub fn default_of_the_client() -> Self {
+impl Settings {
+    /// Nothing: the client uses the registry that it has as its default.
+    pub fn none() -> Self {
         Self::default()
     }
 
     /// The registry at this address, http or https.
-    pub fn at(url: &str) -> Self {
-        Self { url: Some(url.to_owned()), authority: None }
+    pub fn registry(url: &str) -> Self {
+        Self { registry: Some(url.to_owned()), authority: None }
     }
 
     /// Trusts the certificate authorities of this PEM file.
@@ -225,7 +240,6 @@ impl Outcome {
     ///
     /// # Panics
     /// When it was not; the message holds its output.
-    #[must_use]
     pub fn expect_success(self) -> Self {
         let Self { success, subject, duration, output, .. } = &self;
         assert!(success, "{subject} failed after {duration:.1?}:\n{output}");

@@ -1,4 +1,4 @@
-//! A project on disk, with the home directory of the user who installs it.
+//! A project as somebody checked it out, and the home directory of that somebody.
 //!
 //! ```text
 //! <root>/project/   package.json, the lockfile, .npmrc or .yarnrc.yml, node_modules
@@ -13,21 +13,21 @@ use super::{Client, Mode, tree};
 
 /// A directory with a package.json, and a home of its own.
 #[derive(Debug, Clone)]
-pub struct Project {
+pub struct Checkout {
     root: PathBuf,
 }
 
-impl Project {
-    /// A project in `root`, which is created. `manifest` becomes its package.json.
+impl Checkout {
+    /// A checkout in `root`, which is created. `package_json` is the text of its package.json.
     ///
     /// # Panics
     /// When it cannot be written.
-    pub fn new(root: &Path, manifest: &str) -> Self {
-        let project = Self { root: root.to_owned() };
-        fs::create_dir_all(project.directory()).expect("a directory for the project");
-        fs::create_dir_all(project.home()).expect("a home for its user");
-        project.write("package.json", manifest.as_bytes());
-        project
+    pub fn new(root: &Path, package_json: &str) -> Self {
+        let checkout = Self { root: root.to_owned() };
+        fs::create_dir_all(checkout.directory()).expect("a directory for the project");
+        fs::create_dir_all(checkout.home()).expect("a home for its user");
+        checkout.write("package.json", package_json.as_bytes());
+        checkout
     }
 
     /// Where package.json, the lockfile and node_modules are.
