@@ -14,12 +14,14 @@ mod checkout;
 mod commands;
 mod process;
 mod tree;
+mod world;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use checkout::Checkout;
 pub use tree::installed;
+pub use world::World;
 
 use self::process::Ended;
 use crate::{canonical_url, runtime};
@@ -182,9 +184,11 @@ impl Client {
         let checkout = Checkout::new(folder.path(), "{}");
         let Some(command) = commands::default_registry(self, &checkout) else { return canonical_url() };
         let log = checkout.home().join("output.log");
-        let Ended { success, output, .. } = runtime::block_on(process::run(command, &log, LIMIT));
-        assert!(success, "{} does not tell its registry:\n{output}", self.name());
-        output.trim().trim_end_matches('/').to_owned()
+        let Ended { output, .. } = runtime::block_on(process::run(command, &log, LIMIT));
+        // Warnings of the node that runs it may come before the answer.
+        let url = output.lines().find(|line| line.starts_with("https://"));
+        let url = url.unwrap_or_else(|| panic!("{} does not tell its registry:\n{output}", self.name()));
+        url.trim_end_matches('/').to_owned()
     }
 
     /// Has this client install the project.
