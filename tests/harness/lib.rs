@@ -9,11 +9,6 @@
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
-#![allow(
-    clippy::missing_panics_doc,
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed, and says where"
-)]
 
 mod ca;
 mod canonical;

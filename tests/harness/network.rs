@@ -9,8 +9,8 @@
 //! }
 //! ```
 //!
-//! The test binary runs itself again under `unshare`, for this one test, and the body runs in there. It needs
-//! root, as in the containers of CI.
+//! The test binary runs itself again under `unshare`, for this one test, and the body runs in there: as root of
+//! the machine, or of a user namespace where the machine allows those.
 
 use std::env;
 use std::fmt::Write as _;
@@ -21,6 +21,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
+use nix::unistd::geteuid;
 use socket2::{Domain, Socket, Type};
 
 use crate::runtime;
@@ -53,7 +54,10 @@ fn outside(test: &str) {
     let said =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     let entered = folder.path().join(RAN).exists();
-    assert!(entered || output.status.success(), "no network of its own: is this root? unshare said:\n{said}");
+    assert!(
+        entered || output.status.success(),
+        "{test} cannot have a network of its own; it needs root or user namespaces:\n{said}"
+    );
     assert!(entered, "{test} is not the name of the test that called in_own_network:\n{said}");
     assert!(output.status.success(), "{test} failed in its own network:\n{said}");
 }
@@ -61,6 +65,9 @@ fn outside(test: &str) {
 /// The process namespace is there for its end: whatever the test started dies with it.
 fn reexecution(test: &str, folder: &Path) -> Command {
     let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
     command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.arg(env::current_exe().expect("this test's binary"));
     command.args(["--exact", test, "--nocapture", "--include-ignored"]).env(INSIDE, folder);

@@ -131,8 +131,9 @@ fn platforms() -> Vec<Package> {
 fn peers() -> Vec<Package> {
     vec![
         Package::new("plugin-host").version("2.0.0", |v| v).version("3.0.0", |v| v),
+        Package::new("plugin-extra").version("1.0.0", |v| v),
         Package::new("plugin-one")
-            .version("1.0.0", |v| v.peer("plugin-host", "^3.0.0").optional_peer("absent", "^1.0.0")),
+            .version("1.0.0", |v| v.peer("plugin-host", "^3.0.0").optional_peer("plugin-extra", "^1.0.0")),
     ]
 }
 

@@ -9,6 +9,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::{Gateway, Listener, binary};
+use crate::ca::Ca;
+
+/// The file of the authority that the gateway trusts.
+const ROOT: &str = "ca.pem";
 
 /// A gateway in the making: 127.0.0.1 and free ports, a data folder of its own, unless told otherwise.
 #[derive(Debug, Default)]
@@ -19,6 +23,7 @@ pub struct Builder {
     listen: Vec<SocketAddr>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
+    root: Option<String>,
     without_operator: bool,
 }
 
@@ -64,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// Trusts this authority, and no other: the system's roots are replaced by it.
+    #[must_use]
+    pub fn trust(mut self, ca: &Ca) -> Self {
+        self.root = Some(ca.pem());
+        self
+    }
+
     /// One more argument.
     #[must_use]
     pub fn flag(mut self, argument: &str) -> Self {
@@ -96,6 +108,9 @@ impl Builder {
             fs::create_dir(folder.path().join(name)).expect("a folder in a new folder");
         }
         fs::write(folder.path().join("open-registry.toml"), &self.config).expect("a file in a new folder");
+        if let Some(root) = &self.root {
+            fs::write(folder.path().join(ROOT), root).expect("a file in a new folder");
+        }
         let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
         Surroundings { described: self, data, folder }
     }
@@ -154,6 +169,9 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        if self.described.root.is_some() {
+            command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));
+        }
         command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
     }
 }

@@ -174,7 +174,25 @@ fn listeners(lines: &[String]) -> Vec<Listener> {
 
 fn listener(line: &str) -> Option<Listener> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let fields = line.get("fields").unwrap_or(&line);
-    let kind = fields["listener"].as_str().filter(|_| fields["message"] == "listening")?;
-    Some(Listener { kind: kind.to_owned(), address: fields["address"].as_str()?.parse().ok()? })
+    let kind = line["listener"].as_str().filter(|_| line["message"] == "listening")?;
+    Some(Listener { kind: kind.to_owned(), address: line["address"].as_str()?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_read_from_the_line_that_announces_it() {
+        let http = r#"{"level":"INFO","message":"listening","listener":"http","address":"[::1]:80"}"#;
+        let operator =
+            r#"{"level":"INFO","message":"listening","listener":"operator","address":"127.0.0.1:81"}"#;
+        let other = r#"{"level":"INFO","message":"stopped","listener":"http","address":"127.0.0.1:82"}"#;
+        let lines = [http, "not JSON", operator, other].map(str::to_owned);
+
+        let found: Vec<String> =
+            listeners(&lines).iter().map(|l| format!("{} {}", l.kind, l.address)).collect();
+
+        assert_eq!(found, ["http [::1]:80", "operator 127.0.0.1:81"]);
+    }
 }

@@ -28,6 +28,10 @@ impl Asked {
         text(&self.headers, header::AUTHORIZATION).strip_prefix("Bearer ")
     }
 
+    fn reads(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
     fn query(&self, key: &str) -> String {
         let query = self.path.split_once('?').map_or("", |(_, query)| query);
         let mut pairs = url::form_urlencoded::parse(query.as_bytes());
@@ -48,6 +52,7 @@ impl Character {
     /// Answers one request; a publish changes the catalog.
     pub(crate) fn respond(&self, catalog: &mut Catalog, asked: &Asked) -> Answer {
         match &asked.route {
+            route if route.is_content() && !asked.reads() => Answer::empty(StatusCode::METHOD_NOT_ALLOWED),
             Route::Packument(name) => self.packument(catalog, asked, name),
             Route::Manifest { name, version } => self.manifest(catalog, asked, name, version),
             Route::Tarball { name, file } => self.tarball(catalog, asked, name, file),
@@ -144,8 +149,7 @@ impl Character {
     }
 
     fn refused_by_mirror(&self, asked: &Asked) -> Answer {
-        let read = asked.method == Method::GET || asked.method == Method::HEAD;
-        if read { self.not_found() } else { Answer::empty(StatusCode::METHOD_NOT_ALLOWED) }
+        if asked.reads() { self.not_found() } else { Answer::empty(StatusCode::METHOD_NOT_ALLOWED) }
     }
 }
 
@@ -157,8 +161,13 @@ fn search(catalog: &Catalog, words: &str) -> Value {
 
 fn hit(package: &Package) -> Value {
     let latest = package.dist_tags().get("latest").cloned().unwrap_or_default();
+    let ada = json!({"username": "ada", "email": "ada@mail.example"});
     json!({
-        "package": {"name": package.name, "version": latest, "description": format!("{}, for tests", package.name)},
+        "package": {
+            "name": package.name, "version": latest, "description": format!("{}, for tests", package.name),
+            "keywords": ["tests"], "date": "2020-01-01T00:00:00.000Z", "links": {}, "license": "MIT",
+            "publisher": ada, "maintainers": [ada],
+        },
         "score": {"final": 1.0, "detail": {"quality": 1.0, "popularity": 1.0, "maintenance": 1.0}},
         "searchScore": 1.0,
     })

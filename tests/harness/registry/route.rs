@@ -43,6 +43,11 @@ impl Route {
         }
     }
 
+    /// Packuments, manifests and tarballs.
+    pub(crate) fn is_content(&self) -> bool {
+        matches!(self, Self::Packument(_) | Self::Manifest { .. } | Self::Tarball { .. })
+    }
+
     fn special(segments: &[&str]) -> Self {
         match segments {
             ["ping"] => Self::Ping,
