@@ -21,7 +21,8 @@ const IMPORTS: [(&str, &[&str]); 12] = [
 ];
 
 /// What `resolver` may be built on: codecs and digests, nothing that does.
-const RESOLVER: [&str; 7] = ["base64", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+const RESOLVER: [&str; 7] =
+    ["base64", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {
@@ -29,7 +30,8 @@ fn resolver_has_no_socket_file_clock_or_runtime() {
     assert!(lib.contains("#![no_std]"), "resolver is no longer no_std");
     assert!(!lib.replace("#[cfg(test)]\nextern crate std;", "").contains("extern crate std"));
     let manifest: toml_edit::DocumentMut = read("resolver/Cargo.toml").parse().unwrap();
-    let dependencies: BTreeSet<_> = table(&manifest, "dependencies").iter().map(|(name, _)| name.to_owned()).collect();
+    let dependencies: BTreeSet<_> =
+        table(&manifest, "dependencies").iter().map(|(name, _)| name.to_owned()).collect();
     assert_eq!(dependencies, RESOLVER.map(str::to_owned).into());
 }
 
@@ -44,7 +46,11 @@ fn each_part_of_the_gateway_uses_only_those_below_it() {
             panic!("{part} is new: say in tests/architecture.rs what it may use");
         });
         for used in crate_paths(&fs::read_to_string(&file).unwrap()) {
-            assert!(used == part || allowed.contains(&used.as_str()), "{} uses crate::{used}", file.display());
+            assert!(
+                used == part || allowed.contains(&used.as_str()),
+                "{} uses crate::{used}",
+                file.display()
+            );
         }
     }
 }

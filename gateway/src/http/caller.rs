@@ -12,6 +12,8 @@ use ipnet::IpNet;
 const LONGEST_HOST: usize = 255 + 6;
 /// Headers that carry a secret, besides those with names of their own in HTTP.
 const SECRET_HEADERS: [&str; 2] = ["npm-otp", "x-auth-token"];
+/// Headers that a proxy adds.
+const RELAYED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
 /// Requests whose body, or whose answer, is a secret: log-in, tokens, the user's own data.
 const SECRET_PATHS: [&str; 5] =
     ["/-/user", "/-/v1/login", "/-/v1/done", "/-/npm/v1/tokens", "/-/npm/v1/user"];
@@ -43,7 +45,7 @@ impl Caller {
         };
         Some(Self {
             base: format!("{}://{host}", if tls { "https" } else { "http" }),
-            safe: tls || client.is_loopback(),
+            safe: tls || (client.is_loopback() && !relayed),
             credentials: has_credentials(head),
         })
     }
@@ -135,6 +137,7 @@ mod tests {
     fn a_wire_is_safe_on_this_machine_or_by_a_trusted_proxys_word() {
         let safe = |peer, headers: &[_]| caller(peer, headers).unwrap().safe;
         assert!(safe("127.0.0.1", &[("host", "a")]));
+        assert!(!safe("127.0.0.1", &[("host", "a"), ("x-forwarded-for", "10.9.9.9")]));
         assert!(!safe("10.2.2.2", &[("host", "a"), ("x-forwarded-proto", "https")]));
         assert!(safe("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "https")]));
         assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "127.0.0.1, 10.9.9.9")]));
