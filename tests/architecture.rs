@@ -5,19 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 12] = [
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("command", &["config"]),
-    ("config", &["http", "operator", "private", "store", "upstream"]),
+    ("config", &["http", "operator", "private", "store", "terminal", "upstream"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["config", "fetch", "metrics", "store", "upstream"]),
+    ("http", &["fetch", "metrics", "store", "units", "upstream"]),
     ("lib", &[]),
     ("log", &["terminal"]),
     ("main", &[]),
     ("metrics", &["store"]),
-    ("operator", &["config", "fetch", "http", "metrics"]),
+    ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
-    ("store", &["config"]),
-    ("upstream", &["config", "metrics"]),
+    ("store", &["units"]),
+    ("units", &[]),
+    ("upstream", &["metrics", "units"]),
 ];
 
 /// What `resolver` may be built on: codecs and digests, nothing that does.

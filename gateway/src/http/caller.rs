@@ -37,6 +37,8 @@ impl Caller {
         let forwarded = |name| proxied.then(|| text(&head.headers, name)).flatten();
         let client =
             forwarded("x-forwarded-for").and_then(|list| client_behind(list, proxies)).unwrap_or(peer);
+        // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
+        let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(*name));
         let tls =
             forwarded("x-forwarded-proto").is_some_and(|proto| last(proto).eq_ignore_ascii_case("https"));
         let host = match forwarded("x-forwarded-host").map(last) {

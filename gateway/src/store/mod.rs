@@ -41,7 +41,7 @@ use state::{Change, State};
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The data directory; `None`: see [`crate::config::data_dir`].
-    #[serde(deserialize_with = "crate::config::unset_when_empty")]
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub dir: Option<PathBuf>,
 }
 

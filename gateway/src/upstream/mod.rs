@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use crate::config::Period;
 use crate::metrics::Metrics;
+use crate::units::Period;
 
 pub use failure::UpstreamError;
 pub use latch::Latch;
