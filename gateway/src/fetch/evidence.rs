@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use resolver::plan::{Plan, Source};
 
-use super::decode::Decoder;
+use super::decode;
 use super::failure::Failure;
 use super::{FIRST_BYTE, Fetch, age, now_ms};
 use crate::store::Evidence;
@@ -51,14 +51,6 @@ impl Fetch {
         Err(failure)
     }
 
-    /// The text of an answer that is not kept, decoded and within the limit of a document.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] when it breaks off, is too large or is not text.
-    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
-        read_text(answer, super::packuments::LONGEST).await
-    }
-
     async fn ask_for_evidence(&self, path: &str) -> Result<Evidence, Failure> {
         let address = format!("{}{path}", self.inner.upstream.base());
         let wanted = headers(&[(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")]);
@@ -76,21 +68,8 @@ impl Fetch {
 
 async fn received(answer: Answer) -> Result<Evidence, UpstreamError> {
     let content_type = answer.header(CONTENT_TYPE).map(str::to_owned);
-    let body = read_text(answer, LONGEST).await?;
+    let body = decode::text(answer, LONGEST).await?;
     Ok(Evidence { status: 200, content_type, body, checked_ms: now_ms() })
-}
-
-async fn read_text(mut answer: Answer, limit: u64) -> Result<String, UpstreamError> {
-    let wrong = |cause: &str| UpstreamError::Wrong(cause.to_owned());
-    let mut decoder =
-        Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let left = limit - body.len() as u64;
-        body.extend_from_slice(&decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?);
-    }
-    body.extend_from_slice(&decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?);
-    String::from_utf8(body).map_err(|_| wrong("its answer is not text"))
 }
 
 fn none() -> Evidence {

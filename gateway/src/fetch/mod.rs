@@ -11,6 +11,7 @@ mod evidence;
 mod failure;
 mod flights;
 mod packuments;
+mod progress;
 mod renderings;
 mod tarballs;
 
@@ -22,7 +23,7 @@ use resolver::package::{FileName, PackageName};
 
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream, UpstreamError};
 
 pub use arriving::Arriving;
 pub use failure::Failure;
@@ -105,6 +106,14 @@ impl Fetch {
             upstream,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The text of an answer that is not kept, decoded and within the limit of a document.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when it breaks off, is too large or is not text.
+    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
+        decode::text(answer, packuments::LONGEST).await
     }
 
     /// Upstream, for what is passed through.

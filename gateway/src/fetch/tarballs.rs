@@ -5,6 +5,7 @@ use resolver::package::{FileName, PackageName};
 use resolver::plan::Plan;
 
 use super::arriving::Arriving;
+use super::download::{Opened, Order, Word};
 use super::failure::Failure;
 use super::{Fetch, Provenance, TarballRequest};
 use crate::store::Blob;
@@ -48,7 +49,9 @@ impl Fetch {
         }
         let path = format!("-/tarballs/sha512/{}", integrity.base64url());
         let address = format!("{}/{path}", self.inner.upstream.base());
-        self.download(&integrity.to_string(), Expected::Integrity(*integrity), address, true, whole).await
+        let expected = Expected::Integrity(*integrity);
+        self.download(Order { what: integrity.to_string(), address, expected, word: Word::Upstream }, whole)
+            .await
     }
 
     async fn by_name(
@@ -85,7 +88,8 @@ impl Fetch {
         whole: bool,
     ) -> Result<Tarball, Failure> {
         let address = self.inner.upstream.origins().tarball(None, name, file);
-        self.download(&name.tarball_path(file), Expected::Integrity(integrity), address, false, whole).await
+        let (what, expected) = (name.tarball_path(file), Expected::Integrity(integrity));
+        self.download(Order { what, address, expected, word: Word::Client }, whole).await
     }
 
     async fn by_packument(
@@ -101,8 +105,9 @@ impl Fetch {
             self.inner.store.keep_tarball(name, file, integrity).await?;
             return Ok(held(blob, true));
         }
-        let what = name.tarball_path(file);
-        let tarball = self.download(&what, release.expected, release.address, true, whole).await?;
+        let Release { expected, address } = release;
+        let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
+        let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
             self.inner.store.keep_tarball(name, file, blob.integrity()).await?;
         }
@@ -147,21 +152,15 @@ impl Fetch {
         Plan::for_tarball(false, &self.inner.upstream.latch().link()).obstacle.is_none()
     }
 
-    async fn download(
-        &self,
-        what: &str,
-        expected: Expected,
-        address: String,
-        confirmed: bool,
-        whole: bool,
-    ) -> Result<Tarball, Failure> {
+    async fn download(&self, order: Order, whole: bool) -> Result<Tarball, Failure> {
         let link = self.inner.upstream.link_for_missing().await;
         if let Some(obstacle) = Plan::for_tarball(false, &link).obstacle {
-            return Err(Failure::unavailable(what, obstacle));
+            return Err(Failure::unavailable(&order.what, obstacle));
         }
-        self.inner.downloads.open(what, expected, address, whole).await.map(|tarball| match tarball {
-            Tarball::Held { blob, source, .. } => Tarball::Held { blob, source, confirmed },
-            arriving @ Tarball::Arriving(_) => arriving,
+        let confirmed = order.word == Word::Upstream;
+        Ok(match self.inner.downloads.open(order, whole).await? {
+            Opened::Kept(blob) => Tarball::Held { blob, source: Provenance::Upstream, confirmed },
+            Opened::Arriving(arriving) => Tarball::Arriving(arriving),
         })
     }
 }

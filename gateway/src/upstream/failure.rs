@@ -116,7 +116,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
                 _ => {}
             }
         }
-        if error.downcast_ref::<rustls::Error>().is_some() {
+        if let Some(error) = tls(error) {
             return format!("TLS: {error}");
         }
         if error.to_string().starts_with("failed to lookup address information")
@@ -127,6 +127,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     "the connection broke".into()
+}
+
+/// An I/O error that wraps another does not name it as its source.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()))
 }
 
 /// `Retry-After` in its two forms (RFC 9110, section 10.2.3).
