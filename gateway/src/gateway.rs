@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,10 +42,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     announce("operator", &operators.addresses());
     announce("http", &clients.addresses());
     tokio::spawn(upstream.clone().probe_forever());
-    let served = tokio::spawn(Server::new(service, Arc::clone(&metrics)).serve(clients, stop.clone()));
+    let served = tokio::spawn(Server::new(service, metrics.connections()).serve(clients, stop.clone()));
     let closing = CancellationToken::new();
     let operated =
-        tokio::spawn(Server::new(operator.clone(), Arc::clone(&metrics)).serve(operators, closing.clone()));
+        tokio::spawn(Server::new(operator.clone(), Gauge::default()).serve(operators, closing.clone()));
     tokio::spawn(first_contact(upstream, operator.clone()));
     tokio::spawn(terminal::run_transfer_line(move || {
         let (sent, received) = metrics.transferred();
