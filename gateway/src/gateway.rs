@@ -69,13 +69,10 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn policy(config: &Config) -> Policy {
-    // Seeded by the system for each process; any number that others are unlikely to have will do.
-    let id = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
     Policy {
         canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
-        instance: format!("open-registry-{id:016x}"),
     }
 }
 
