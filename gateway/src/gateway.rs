@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -41,10 +42,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     announce("operator", &operators.addresses());
     announce("http", &clients.addresses());
     tokio::spawn(upstream.clone().probe_forever());
-    let served = tokio::spawn(Server::new(service, Arc::clone(&metrics)).serve(clients, stop.clone()));
+    let served = tokio::spawn(Server::new(service, metrics.connections()).serve(clients, stop.clone()));
     let closing = CancellationToken::new();
     let operated =
-        tokio::spawn(Server::new(operator.clone(), Arc::clone(&metrics)).serve(operators, closing.clone()));
+        tokio::spawn(Server::new(operator.clone(), Gauge::default()).serve(operators, closing.clone()));
     tokio::spawn(first_contact(upstream, operator.clone()));
     tokio::spawn(terminal::run_transfer_line(move || {
         let (sent, received) = metrics.transferred();
@@ -68,13 +69,10 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn policy(config: &Config) -> Policy {
-    // Seeded by the system for each process; any number that others are unlikely to have will do.
-    let id = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
     Policy {
         canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
-        instance: format!("open-registry-{id:016x}"),
     }
 }
 

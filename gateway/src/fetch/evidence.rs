@@ -9,6 +9,7 @@ use resolver::plan::{Plan, Source};
 
 use super::decode;
 use super::failure::Failure;
+use super::flights::Flight;
 use super::{FIRST_BYTE, Fetch, age, now_ms};
 use crate::store::Evidence;
 use crate::upstream::{Answer, UpstreamError, headers};
@@ -31,24 +32,35 @@ impl Fetch {
         let link = self.inner.upstream.latch().link();
         let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
         let mut failure = Failure::unavailable(path, plan.obstacle.unwrap_or_default());
+        if plan.revalidate_behind {
+            drop(self.evidence_of_upstream(path));
+        }
         for source in plan.sources {
             match (source, &held) {
                 (Source::Store, Some(held)) => return Ok((held.clone(), super::Provenance::Store)),
                 (Source::Store, None) => {}
                 (Source::Upstream { patience }, _) => {
-                    let flight = self.inner.evidence.join(&path.to_owned(), || {
-                        let (fetch, path) = (self.clone(), path.to_owned());
-                        async move { fetch.ask_for_evidence(&path).await }
-                    });
-                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
+                    let asked = self.evidence_of_upstream(path);
+                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), asked).await {
                         Ok(Ok(evidence)) => return Ok((evidence, super::Provenance::Upstream)),
                         Ok(Err(failed)) => failure = failed,
-                        Err(_) => failure = Failure::unavailable(path, "upstream is slow"),
+                        Err(_) => {
+                            self.inner.upstream.latch().overdue();
+                            failure = Failure::unavailable(path, "upstream is slow");
+                        }
                     }
                 }
             }
         }
         Err(failure)
+    }
+
+    /// Asks upstream, whatever is held; one request however many ask.
+    fn evidence_of_upstream(&self, path: &str) -> Flight<Evidence> {
+        self.inner.evidence.join(&path.to_owned(), || {
+            let (fetch, path) = (self.clone(), path.to_owned());
+            async move { fetch.ask_for_evidence(&path).await }
+        })
     }
 
     async fn ask_for_evidence(&self, path: &str) -> Result<Evidence, Failure> {

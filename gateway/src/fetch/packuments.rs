@@ -101,7 +101,7 @@ impl Fetch {
                         Ok(Ok(record)) => return Ok(self.document(name, record, Provenance::Upstream, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
-                        Ok(Err(failure)) => obstacle = Some(failure.to_string()),
+                        Ok(Err(failure)) => obstacle = Some(failure.cause()),
                         Err(_) => {
                             self.inner.upstream.latch().overdue();
                             obstacle = Some("upstream is slow".into());
@@ -194,11 +194,16 @@ impl Fetch {
         let outline = read_outline(name.clone(), &draft, length).await?;
         drop(room);
         let last_modified = answer.header(LAST_MODIFIED).map(str::to_owned);
+        let before = self.inner.store.packument(name).filter(|before| before.revision == revision);
         let record = PackumentRecord {
             revision,
             length,
             checked_ms: now_ms(),
-            modified_s: modified_s(outline.modified(), last_modified.as_deref()),
+            // The same bytes are not newer because they came again.
+            modified_s: before.map_or_else(
+                || modified_s(outline.modified(), last_modified.as_deref()),
+                |before| before.modified_s,
+            ),
             etag: answer.header(ETAG).map(str::to_owned),
             last_modified,
         };

@@ -61,7 +61,7 @@ impl Fetch {
         hint: Option<Integrity>,
         whole: bool,
     ) -> Result<Tarball, Failure> {
-        let known = self.inner.store.tarball(name, file);
+        let known = self.known(name, file, hint).await;
         // A client's digest never overrules upstream's: who asks for a name must not get another package.
         let hint = hint.filter(|hint| known.is_none_or(|known| known == *hint));
         if let Some(integrity) = hint.or(known)
@@ -77,6 +77,19 @@ impl Fetch {
             }
         }
         self.by_packument(name, file, whole).await
+    }
+
+    /// The digest that upstream's word ties to a name: what it was when the tarball was fetched. Only where the
+    /// client expects another one, or nothing was fetched yet, the packument that is held is worth a look.
+    async fn known(&self, name: &PackageName, file: &FileName, hint: Option<Integrity>) -> Option<Integrity> {
+        let fetched = self.inner.store.tarball(name, file);
+        if hint.is_none() || hint == fetched {
+            return fetched;
+        }
+        match self.release_held(name, file).await {
+            Ok(Some(Release { expected: Expected::Integrity(promised), .. })) => Some(promised),
+            _ => fetched,
+        }
     }
 
     /// With a lockfile's digest a tarball needs no packument.

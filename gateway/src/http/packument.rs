@@ -109,13 +109,20 @@ fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
 
 /// RFC 9110, section 13.2.2: the date counts only where there is no entity tag.
 fn is_unchanged(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
-    match text(headers, IF_NONE_MATCH.as_str()) {
-        Some(tags) => variant::none_match_names(tags, etag),
+    match names_tag(headers, etag) {
+        Some(named) => named,
         None => text(headers, IF_MODIFIED_SINCE.as_str())
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
             .is_some_and(|since| modified_s <= since.as_secs()),
     }
+}
+
+/// Whether `If-None-Match`, on however many lines, names this entity tag; `None` when it is not there.
+pub(super) fn names_tag(headers: &HeaderMap, etag: &str) -> Option<bool> {
+    let mut lines = headers.get_all(IF_NONE_MATCH).iter().peekable();
+    lines.peek()?;
+    Some(lines.any(|tags| tags.to_str().is_ok_and(|tags| variant::none_match_names(tags, etag))))
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -27,6 +27,9 @@ pub enum UpstreamError {
     /// A connection that broke.
     #[error("{0}")]
     Broken(String),
+    /// The client that sent a body broke it off, or sent too much.
+    #[error("the request's body broke off, or is larger than any may be")]
+    Client,
     /// 5xx.
     #[error("it answered {}", .0.as_u16())]
     ServerError(StatusCode),
@@ -53,14 +56,14 @@ impl UpstreamError {
             Self::Broken(_) => Some(Failure::Broken),
             Self::ServerError(_) => Some(Failure::ServerError),
             Self::Busy(_, pause) => Some(Failure::Busy(*pause)),
-            Self::Offline | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
+            Self::Offline | Self::Client | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
         }
     }
 
     /// Whether asking again may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Offline | Self::Missing | Self::Refused(_))
+        !matches!(self, Self::Offline | Self::Client | Self::Missing | Self::Refused(_))
     }
 
     /// One word for the metrics.
@@ -72,6 +75,7 @@ impl UpstreamError {
             Self::Silent(_) => "silent",
             Self::Stalled => "stalled",
             Self::Broken(_) => "broken",
+            Self::Client => "client",
             Self::ServerError(_) => "server_error",
             Self::Busy(..) => "busy",
             Self::Missing => "missing",
@@ -97,6 +101,10 @@ pub(super) fn of_status(head: &http::response::Parts) -> Option<UpstreamError> {
 
 /// What went wrong on the way to an answer.
 pub(super) fn of_transport(error: &legacy::Error) -> UpstreamError {
+    let of_client = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    if of_client.is_some_and(hyper::Error::is_user) {
+        return UpstreamError::Client;
+    }
     let cause = cause(error);
     if error.is_connect() { UpstreamError::Unreachable(cause) } else { UpstreamError::Broken(cause) }
 }
