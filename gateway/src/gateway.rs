@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use prometheus_client::metrics::gauge::Gauge;
+use resolver::connectivity::Link;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamError};
 
 /// The port that "open" gives on a phone's keys.
 const MNEMONIC_PORT: u16 = 6736;
@@ -78,9 +79,12 @@ fn policy(config: &Config) -> Policy {
 
 /// Asks upstream once, so that readiness and the terminal can tell.
 async fn first_contact(upstream: Upstream, operator: Operator) {
-    say(&format!("Connecting to {}", upstream.base()));
+    if upstream.latch().link() != Link::Offline {
+        say(&format!("Connecting to {}", upstream.base()));
+    }
     match upstream.try_once().await {
         Ok(()) => say("Upstream answers"),
+        Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
         Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
     }
     operator.set_ready(true);
