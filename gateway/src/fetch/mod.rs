@@ -135,7 +135,8 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was; nothing for one in the future (the clock was set back).
+/// How long ago a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and so
+/// counts as long ago.
 fn age(checked_ms: u64) -> Duration {
-    Duration::from_millis(now_ms().saturating_sub(checked_ms))
+    now_ms().checked_sub(checked_ms).map_or(Duration::MAX, Duration::from_millis)
 }
