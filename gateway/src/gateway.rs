@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use prometheus_client::metrics::gauge::Gauge;
+use resolver::connectivity::Link;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::store::{OpenError, Store};
 use crate::terminal::{self, Transfer, say};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamError};
 
 /// The port that "open" gives on a phone's keys.
 const MNEMONIC_PORT: u16 = 6736;
@@ -36,15 +38,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let operator = Operator::new(fetch, Arc::clone(&metrics));
 
-    let clients = Listeners::bind(&config.http.listen)?;
-    let operators = Listeners::bind(config.operator.listen.as_slice())?;
+    let clients = Listeners::bind("http.listen", &config.http.listen)?;
+    let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
     announce("operator", &operators.addresses());
     announce("http", &clients.addresses());
     tokio::spawn(upstream.clone().probe_forever());
-    let served = tokio::spawn(Server::new(service, Arc::clone(&metrics)).serve(clients, stop.clone()));
+    let served = tokio::spawn(Server::new(service, metrics.connections()).serve(clients, stop.clone()));
     let closing = CancellationToken::new();
     let operated =
-        tokio::spawn(Server::new(operator.clone(), Arc::clone(&metrics)).serve(operators, closing.clone()));
+        tokio::spawn(Server::new(operator.clone(), Gauge::default()).serve(operators, closing.clone()));
     tokio::spawn(first_contact(upstream, operator.clone()));
     tokio::spawn(terminal::run_transfer_line(move || {
         let (sent, received) = metrics.transferred();
@@ -71,21 +73,21 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn policy(config: &Config) -> Policy {
-    // Seeded by the system for each process; any number that others are unlikely to have will do.
-    let id = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
     Policy {
         canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
-        instance: format!("open-registry-{id:016x}"),
     }
 }
 
 /// Asks upstream once, so that readiness and the terminal can tell.
 async fn first_contact(upstream: Upstream, operator: Operator) {
-    say(&format!("Connecting to {}", upstream.base()));
+    if upstream.latch().link() != Link::Offline {
+        say(&format!("Connecting to {}", upstream.base()));
+    }
     match upstream.try_once().await {
         Ok(()) => say("Upstream answers"),
+        Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
         Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
     }
     operator.set_ready(true);

@@ -11,4 +11,5 @@ pub mod operator;
 pub mod private;
 pub mod store;
 pub mod terminal;
+pub mod units;
 pub mod upstream;

@@ -2,11 +2,15 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use gateway::command::{self, Command, Task};
 use gateway::{config::Config, gateway::run, log};
 use rustls::crypto::aws_lc_rs;
+
+/// How long work that cannot be stopped may go on when all else has ended.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match perform(&Command::parse()) {
@@ -32,7 +36,10 @@ fn serve(config: Config, verbose: u8) -> anyhow::Result<()> {
     // The only provider that is linked in; a second installation could only install the same one.
     let _ = aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(config))
+    let ended = runtime.block_on(run(config));
+    // A name that is still being resolved cannot be stopped, and must not keep the program from ending.
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 #[expect(clippy::print_stderr, reason = "last words are for whoever started the program, whatever is logged")]

@@ -164,12 +164,10 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
-    pub(crate) fn connection_opened(&self) {
-        self.connections.inc();
-    }
-
-    pub(crate) fn connection_closed(&self) {
-        self.connections.dec();
+    /// Where the open connections of clients are counted.
+    #[must_use]
+    pub fn connections(&self) -> Gauge {
+        self.connections.clone()
     }
 
     /// The text that Prometheus scrapes.

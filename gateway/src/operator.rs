@@ -24,7 +24,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `None`: nowhere.
-    #[serde(deserialize_with = "crate::config::unset_when_empty")]
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub listen: Option<SocketAddr>,
 }
 

@@ -5,7 +5,7 @@
 //!
 //! In reading order:
 //!
-//! - what can be asked for: [`package`] (names), [`content`], [`integrity`] (digests);
+//! - what can be asked for: [`package`] (names), [`integrity`] (digests);
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
@@ -20,7 +20,6 @@ extern crate std;
 pub mod attempts;
 pub mod client;
 pub mod connectivity;
-pub mod content;
 pub mod credentials;
 pub mod integrity;
 pub mod origin;

@@ -3,6 +3,7 @@
 //! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
 //! - [`Gateway`]: a real `open-registry` process between the two.
+//! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
@@ -12,6 +13,7 @@
 
 mod ca;
 mod canonical;
+pub mod clients;
 pub mod disk;
 mod gateway;
 pub mod http;
@@ -23,6 +25,7 @@ mod runtime;
 
 pub use ca::Ca;
 pub use canonical::{canonical_host, canonical_url};
+pub use clients::Client;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
 pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};

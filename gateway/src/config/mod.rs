@@ -20,7 +20,6 @@ mod load;
 mod problem;
 mod rules;
 mod show;
-mod units;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +27,6 @@ mod tests;
 pub use layers::{Files, Setting, Sources};
 pub use load::{Loaded, load};
 pub use problem::{Problem, Problems};
-pub use units::{NotAUnit, Period, Size, unset_when_empty};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use resolver::integrity::{Expected, Integrity};
 use tokio::sync::{mpsc, watch};
 
-use super::download::{Progress, Received};
+use super::progress::{Progress, Received};
 use crate::store::Blob;
 
 /// What stays behind until the digest matches: without it no client takes the body for complete.

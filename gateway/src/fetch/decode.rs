@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
+use http::header::CONTENT_ENCODING;
+
+use crate::upstream::{Answer, UpstreamError};
 
 /// What is given to the decoder at once: it can become a thousand times as much.
 const STEP: usize = 8 * 1024;
@@ -51,6 +54,23 @@ impl Decoder {
             Self::Gzip(decoder) => Ok(decoder.finish()?.0.freeze()),
         }
     }
+}
+
+/// The text of an answer, decoded, when it is not longer than `limit`.
+///
+/// # Errors
+/// [`UpstreamError`] when it breaks off, is too large or is not text.
+pub(super) async fn text(mut answer: Answer, limit: u64) -> Result<String, UpstreamError> {
+    let wrong = |cause: &str| UpstreamError::Wrong(cause.to_owned());
+    let mut decoder =
+        Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let left = limit - body.len() as u64;
+        body.extend_from_slice(&decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?);
+    }
+    body.extend_from_slice(&decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?);
+    String::from_utf8(body).map_err(|_| wrong("its answer is not text"))
 }
 
 impl Write for Gathered {

@@ -13,38 +13,42 @@ use tokio::sync::watch;
 use super::FIRST_BYTE;
 use super::arriving::Arriving;
 use super::failure::Failure;
-use super::tarballs::{Source, Tarball};
+use super::progress::{Progress, Received};
 use crate::metrics::Metrics;
-use crate::store::{Blob, Draft, DraftReader, Store};
+use crate::store::{Blob, Draft, Store};
 use crate::upstream::{Answer, Upstream, UpstreamError, headers};
 
 /// The largest tarball that is taken. The largest on the public registry have a few hundred MB.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How far a download is.
-#[derive(Clone)]
-pub(super) enum Progress {
-    /// Nothing to be seen yet.
-    Waiting,
-    /// Bytes are coming.
-    Receiving(Received),
-    /// It is over.
-    Done(Result<Blob, Failure>),
+/// What a download is for.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    /// In words, for the log and for clients.
+    pub(super) what: String,
+    /// Where it is.
+    pub(super) address: String,
+    /// What it must hash to.
+    pub(super) expected: Expected,
+    /// Whose word the digest is.
+    pub(super) word: Word,
 }
 
-/// What of a body has come.
-#[derive(Clone)]
-pub(super) struct Received {
-    /// Where it can be read.
-    pub(super) reader: DraftReader,
-    /// Which draft it is: another number after a restart.
-    pub(super) draft: u32,
-    /// How much of it can be read.
-    pub(super) flushed: u64,
-    /// How much it will be.
-    pub(super) length: Option<u64>,
-    /// Whether it comes from where nobody can tamper with it unseen.
-    pub(super) authentic: bool,
+/// Who says which digest is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Word {
+    /// Upstream's packument, or the address itself: other bytes are upstream's mistake, and worth another try.
+    Upstream,
+    /// A client alone: other bytes are just as likely the client's mistake, and cost one try.
+    Client,
+}
+
+/// A tarball whose bytes may be given to a client.
+pub(super) enum Opened {
+    /// Verified and kept.
+    Kept(Blob),
+    /// Large, and still coming.
+    Arriving(Arriving),
 }
 
 /// All downloads under way. Cheap to clone.
@@ -58,14 +62,17 @@ struct Inner {
     upstream: Upstream,
     verify_first_max: u64,
     metrics: Arc<Metrics>,
-    under_way: Mutex<HashMap<Expected, watch::Receiver<Progress>>>,
+    under_way: Mutex<HashMap<Key, watch::Receiver<Progress>>>,
 }
 
 /// Takes a download off the list, however it ends.
 struct Listed {
     downloads: Downloads,
-    expected: Expected,
+    key: Key,
 }
+
+/// What one download can be shared by: a client's mistake must not fail those who have upstream's word.
+type Key = (Expected, Word);
 
 /// One draft and the running hash over it.
 struct Partial {
@@ -95,15 +102,11 @@ impl Downloads {
         Self { inner: Arc::new(Inner { store, upstream, verify_first_max, metrics, under_way }) }
     }
 
-    /// Joins the download of these bytes, or starts it, and waits until they may be given to a client.
-    pub(super) async fn open(
-        &self,
-        what: &str,
-        expected: Expected,
-        address: String,
-        whole: bool,
-    ) -> Result<Tarball, Failure> {
-        let mut progress = self.join(what, expected, address);
+    /// Joins the download of these bytes, or starts it, and waits until they may be given to a client: with
+    /// `whole`, when all of them are here.
+    pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
+        let (what, expected) = (order.what.clone(), order.expected);
+        let mut progress = self.join(order);
         let mut seen = 0;
         loop {
             let ready = progress.wait_for(|now| match now {
@@ -112,25 +115,19 @@ impl Downloads {
                 Progress::Waiting => false,
             });
             if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
-                return Err(Failure::unavailable(what, "the gateway is shutting down"));
+                return Err(Failure::unavailable(&what, "the gateway is shutting down"));
             }
             let now = progress.borrow_and_update().clone();
             match now {
-                Progress::Done(result) => {
-                    return result.map(|blob| Tarball::Held {
-                        blob,
-                        source: Source::Upstream,
-                        confirmed: false,
-                    });
-                }
+                Progress::Done(result) => return result.map(Opened::Kept),
                 // Large, or so slow that clients would give up before all of it is here.
                 Progress::Receiving(received) if !whole && received.authentic => {
-                    return Ok(Tarball::Arriving(Arriving::new(expected, received, progress)));
+                    return Ok(Opened::Arriving(Arriving::new(expected, received, progress)));
                 }
                 // It comes, but must be whole first. Yarn 1 repeats a request that took too long, not one
                 // that met a 503; all others wait.
                 Progress::Receiving(received) if received.flushed > seen => seen = received.flushed,
-                _ => return Err(Failure::unavailable(what, "upstream is slow")),
+                _ => return Err(Failure::unavailable(&what, "upstream is slow")),
             }
         }
     }
@@ -139,65 +136,62 @@ impl Downloads {
         received.length.unwrap_or(received.flushed) > self.inner.verify_first_max
     }
 
-    fn join(&self, what: &str, expected: Expected, address: String) -> watch::Receiver<Progress> {
+    fn join(&self, order: Order) -> watch::Receiver<Progress> {
         let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = under_way.get(&expected) {
+        let key = (order.expected, order.word);
+        if let Some(progress) = under_way.get(&key) {
             return progress.clone();
         }
         let (sender, progress) = watch::channel(Progress::Waiting);
-        let listed = Listed { downloads: self.clone(), expected };
-        let (downloads, what) = (self.clone(), what.to_owned());
+        let (downloads, listed) = (self.clone(), Listed { downloads: self.clone(), key });
         tokio::spawn(async move {
-            let result = downloads.run(&what, expected, &address, &sender).await;
+            let result = downloads.run(&order, &sender).await;
             sender.send_replace(Progress::Done(result));
             drop(listed);
         });
-        under_way.insert(expected, progress.clone());
+        under_way.insert(key, progress.clone());
         progress
     }
 
-    async fn run(
-        &self,
-        what: &str,
-        expected: Expected,
-        address: &str,
-        progress: &watch::Sender<Progress>,
-    ) -> Result<Blob, Failure> {
+    async fn run(&self, order: &Order, progress: &watch::Sender<Progress>) -> Result<Blob, Failure> {
         // Another download of it may have ended between the look into the store and the start of this one.
-        if let Expected::Integrity(integrity) = &expected
+        if let Expected::Integrity(integrity) = &order.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
             return Ok(blob);
         }
         let mut attempts = Attempts::default();
-        let mut partial = self.begin(expected, 0);
+        let mut partial = self.begin(order.expected, 0);
         loop {
             let before = partial.draft.length();
-            let ended = self.attempt(&mut partial, address, attempts.barren(), progress).await;
+            let ended = self.attempt(&mut partial, &order.address, attempts.barren(), progress).await;
             let (setback, cause) = match (ended, partial.verifier.clone().finish()) {
                 (Err(AttemptError::Disk(failure)), _) => return Err(failure),
                 // Also when the connection broke behind the last byte: there is nothing left to resume.
                 (_, Ok(integrity)) => {
                     return Ok(self.inner.store.keep_blob(partial.draft, &integrity).await?);
                 }
-                (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(what, &mismatch.to_string())),
+                (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(order, &mismatch.to_string())),
                 (Err(AttemptError::Wrong), _) => {
-                    (Setback::Wrong, self.wrong(what, "its parts do not fit together"))
+                    (Setback::Wrong, self.wrong(order, "its parts do not fit together"))
                 }
                 (Err(AttemptError::Upstream(error)), _) if !error.is_passing() => {
-                    return Err(Failure::of(what, &error));
+                    return Err(Failure::of(&order.what, &error));
                 }
                 (Err(AttemptError::Upstream(error)), _) => {
                     let progress = partial.draft.length() > before;
-                    (Setback::Broken { progress, pause: error.pause() }, Failure::of(what, &error))
+                    (Setback::Broken { progress, pause: error.pause() }, Failure::of(&order.what, &error))
                 }
             };
+            if setback == Setback::Wrong && order.word == Word::Client {
+                return Err(cause);
+            }
             match attempts.after(setback) {
                 Next::GiveUp => return Err(cause),
                 Next::Resume(pause) => tokio::time::sleep(pause).await,
                 Next::Restart(pause) => {
                     tokio::time::sleep(pause).await;
-                    partial = self.begin(expected, partial.number + 1);
+                    partial = self.begin(order.expected, partial.number + 1);
                 }
             }
         }
@@ -208,10 +202,16 @@ impl Downloads {
         Partial { number, draft, verifier: Verifier::new(expected), length: None, etag: None }
     }
 
-    fn wrong(&self, what: &str, cause: &str) -> Failure {
-        tracing::warn!(tarball = what, cause, "upstream sent wrong bytes; they were thrown away");
-        self.inner.metrics.upstream_failed("wrong");
-        Failure::unavailable(what, "upstream sends other bytes than its packument promises")
+    fn wrong(&self, order: &Order, cause: &str) -> Failure {
+        let tarball = order.what.as_str();
+        match order.word {
+            Word::Upstream => {
+                tracing::warn!(tarball, cause, "upstream sent wrong bytes; they were thrown away");
+                self.inner.metrics.upstream_failed("wrong");
+            }
+            Word::Client => tracing::debug!(tarball, cause, "not the bytes that a client expects"),
+        }
+        Failure::unavailable(tarball, "upstream sends other bytes than its packument promises")
     }
 
     /// One request, from where the draft ends.
@@ -291,7 +291,7 @@ impl Partial {
 impl Drop for Listed {
     fn drop(&mut self) {
         let mut under_way = self.downloads.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&self.expected);
+        under_way.remove(&self.key);
     }
 }
 

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use resolver::plan::{Plan, Source};
 
-use super::decode::Decoder;
+use super::decode;
 use super::failure::Failure;
+use super::flights::Flight;
 use super::{FIRST_BYTE, Fetch, age, now_ms};
 use crate::store::Evidence;
 use crate::upstream::{Answer, UpstreamError, headers};
@@ -25,25 +26,28 @@ impl Fetch {
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
-    pub async fn evidence(&self, path: &str) -> Result<Evidence, Failure> {
+    pub async fn evidence(&self, path: &str) -> Result<(Evidence, super::Provenance), Failure> {
         let held = self.inner.store.evidence(path);
         let fresh = if held.as_ref().is_some_and(|held| held.status == 404) { FRESH_ABSENCE } else { FRESH };
         let link = self.inner.upstream.latch().link();
         let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
         let mut failure = Failure::unavailable(path, plan.obstacle.unwrap_or_default());
+        if plan.revalidate_behind {
+            drop(self.evidence_of_upstream(path));
+        }
         for source in plan.sources {
             match (source, &held) {
-                (Source::Store, Some(held)) => return Ok(held.clone()),
+                (Source::Store, Some(held)) => return Ok((held.clone(), super::Provenance::Store)),
                 (Source::Store, None) => {}
                 (Source::Upstream { patience }, _) => {
-                    let flight = self.inner.evidence.join(&path.to_owned(), || {
-                        let (fetch, path) = (self.clone(), path.to_owned());
-                        async move { fetch.ask_for_evidence(&path).await }
-                    });
-                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(evidence)) => return Ok(evidence),
+                    let asked = self.evidence_of_upstream(path);
+                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), asked).await {
+                        Ok(Ok(evidence)) => return Ok((evidence, super::Provenance::Upstream)),
                         Ok(Err(failed)) => failure = failed,
-                        Err(_) => failure = Failure::unavailable(path, "upstream is slow"),
+                        Err(_) => {
+                            self.inner.upstream.latch().overdue();
+                            failure = Failure::unavailable(path, "upstream is slow");
+                        }
                     }
                 }
             }
@@ -51,12 +55,12 @@ impl Fetch {
         Err(failure)
     }
 
-    /// The text of an answer that is not kept, decoded and within the limit of a document.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] when it breaks off, is too large or is not text.
-    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
-        read_text(answer, super::packuments::LONGEST).await
+    /// Asks upstream, whatever is held; one request however many ask.
+    fn evidence_of_upstream(&self, path: &str) -> Flight<Evidence> {
+        self.inner.evidence.join(&path.to_owned(), || {
+            let (fetch, path) = (self.clone(), path.to_owned());
+            async move { fetch.ask_for_evidence(&path).await }
+        })
     }
 
     async fn ask_for_evidence(&self, path: &str) -> Result<Evidence, Failure> {
@@ -76,21 +80,8 @@ impl Fetch {
 
 async fn received(answer: Answer) -> Result<Evidence, UpstreamError> {
     let content_type = answer.header(CONTENT_TYPE).map(str::to_owned);
-    let body = read_text(answer, LONGEST).await?;
+    let body = decode::text(answer, LONGEST).await?;
     Ok(Evidence { status: 200, content_type, body, checked_ms: now_ms() })
-}
-
-async fn read_text(mut answer: Answer, limit: u64) -> Result<String, UpstreamError> {
-    let wrong = |cause: &str| UpstreamError::Wrong(cause.to_owned());
-    let mut decoder =
-        Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        let left = limit - body.len() as u64;
-        body.extend_from_slice(&decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?);
-    }
-    body.extend_from_slice(&decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?);
-    String::from_utf8(body).map_err(|_| wrong("its answer is not text"))
 }
 
 fn none() -> Evidence {

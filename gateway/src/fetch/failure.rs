@@ -42,6 +42,14 @@ impl Failure {
         }
     }
 
+    /// Why, for whoever gets what is held instead.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Unavailable { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn unavailable(what: &str, cause: impl Into<String>) -> Self {
         Self::Unavailable { what: what.to_owned(), cause: cause.into() }
     }

@@ -11,6 +11,7 @@ mod evidence;
 mod failure;
 mod flights;
 mod packuments;
+mod progress;
 mod renderings;
 mod tarballs;
 
@@ -22,13 +23,13 @@ use resolver::package::{FileName, PackageName};
 
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream, UpstreamError};
 
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
 pub use renderings::Rendering;
-pub use tarballs::{Source, Tarball};
+pub use tarballs::Tarball;
 
 use budget::Budget;
 use download::Downloads;
@@ -71,6 +72,26 @@ pub enum TarballRequest {
     Digest(Integrity),
 }
 
+/// Where the bytes of an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// They were here.
+    Store,
+    /// They had to be fetched.
+    Upstream,
+}
+
+impl Provenance {
+    /// One word for the metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
 impl Fetch {
     /// Wires the parts.
     #[must_use]
@@ -85,6 +106,14 @@ impl Fetch {
             upstream,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The text of an answer that is not kept, decoded and within the limit of a document.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when it breaks off, is too large or is not text.
+    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
+        decode::text(answer, packuments::LONGEST).await
     }
 
     /// Upstream, for what is passed through.
@@ -106,7 +135,8 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was; nothing for one in the future (the clock was set back).
+/// How long ago a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and so
+/// counts as long ago.
 fn age(checked_ms: u64) -> Duration {
-    Duration::from_millis(now_ms().saturating_sub(checked_ms))
+    now_ms().checked_sub(checked_ms).map_or(Duration::MAX, Duration::from_millis)
 }

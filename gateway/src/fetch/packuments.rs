@@ -20,7 +20,7 @@ use super::budget::Budget;
 use super::decode::Decoder;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
-use super::{FIRST_BYTE, Fetch, age, now_ms};
+use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
 use crate::store::{Draft, PackumentRecord};
 use crate::upstream::{Answer, UpstreamError, headers};
@@ -45,8 +45,8 @@ pub struct Document {
     pub record: Arc<PackumentRecord>,
     /// How long it may be served without asking again; nothing when it is stale.
     pub fresh_for: Duration,
-    /// Whether upstream was asked for it just now.
-    pub asked: bool,
+    /// Whether it was here, or upstream was asked for it just now.
+    pub source: Provenance,
     /// Why it is served although it is stale.
     pub stale: Option<String>,
 }
@@ -76,7 +76,7 @@ impl Fetch {
     /// The packument that is held, however old; nobody is asked.
     pub(super) fn held(&self, name: &PackageName) -> Option<Document> {
         let record = self.inner.store.packument(name)?;
-        Some(self.document(name, Arc::new(record), false, None))
+        Some(self.document(name, Arc::new(record), Provenance::Store, None))
     }
 
     async fn walk(
@@ -92,16 +92,16 @@ impl Fetch {
         for source in plan.sources {
             match (source, &held) {
                 (plan::Source::Store, Some(record)) => {
-                    return Ok(self.document(name, Arc::new(record.clone()), false, obstacle));
+                    return Ok(self.document(name, Arc::new(record.clone()), Provenance::Store, obstacle));
                 }
                 (plan::Source::Store, None) => {}
                 (plan::Source::Upstream { patience }, _) => {
                     let flight = if held.is_some() { self.revalidate(name) } else { self.obtain(name) };
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(record)) => return Ok(self.document(name, record, true, None)),
+                        Ok(Ok(record)) => return Ok(self.document(name, record, Provenance::Upstream, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
-                        Ok(Err(failure)) => obstacle = Some(failure.to_string()),
+                        Ok(Err(failure)) => obstacle = Some(failure.cause()),
                         Err(_) => {
                             self.inner.upstream.latch().overdue();
                             obstacle = Some("upstream is slow".into());
@@ -117,12 +117,12 @@ impl Fetch {
         &self,
         name: &PackageName,
         record: Arc<PackumentRecord>,
-        asked: bool,
+        source: Provenance,
         obstacle: Option<String>,
     ) -> Document {
         let fresh_for = self.inner.packuments.fresh.saturating_sub(age(record.checked_ms));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
-        Document { name: name.clone(), record, fresh_for, asked, stale }
+        Document { name: name.clone(), record, fresh_for, source, stale }
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
@@ -212,11 +212,16 @@ impl Fetch {
         let outline = read_outline(name.clone(), &draft, length).await?;
         drop(room);
         let last_modified = answer.header(LAST_MODIFIED).map(str::to_owned);
+        let before = self.inner.store.packument(name).filter(|before| before.revision == revision);
         let record = PackumentRecord {
             revision,
             length,
             checked_ms: now_ms(),
-            modified_s: modified_s(outline.modified(), last_modified.as_deref()),
+            // The same bytes are not newer because they came again.
+            modified_s: before.map_or_else(
+                || modified_s(outline.modified(), last_modified.as_deref()),
+                |before| before.modified_s,
+            ),
             etag: answer.header(ETAG).map(str::to_owned),
             last_modified,
         };

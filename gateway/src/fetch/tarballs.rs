@@ -5,8 +5,9 @@ use resolver::package::{FileName, PackageName};
 use resolver::plan::Plan;
 
 use super::arriving::Arriving;
+use super::download::{Opened, Order, Word};
 use super::failure::Failure;
-use super::{Fetch, TarballRequest};
+use super::{Fetch, Provenance, TarballRequest};
 use crate::store::Blob;
 
 /// A tarball that a client can have.
@@ -16,21 +17,12 @@ pub enum Tarball {
         /// The bytes.
         blob: Blob,
         /// Where they came from for this request.
-        source: Source,
+        source: Provenance,
         /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
         confirmed: bool,
     },
     /// Larger than is verified first, and still on its way.
     Arriving(Arriving),
-}
-
-/// Where the bytes of an answer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// They were here.
-    Store,
-    /// They had to be fetched.
-    Upstream,
 }
 
 /// What upstream's packument says of a file.
@@ -57,7 +49,9 @@ impl Fetch {
         }
         let path = format!("-/tarballs/sha512/{}", integrity.base64url());
         let address = format!("{}/{path}", self.inner.upstream.base());
-        self.download(&integrity.to_string(), Expected::Integrity(*integrity), address, true, whole).await
+        let expected = Expected::Integrity(*integrity);
+        self.download(Order { what: integrity.to_string(), address, expected, word: Word::Upstream }, whole)
+            .await
     }
 
     async fn by_name(
@@ -67,7 +61,7 @@ impl Fetch {
         hint: Option<Integrity>,
         whole: bool,
     ) -> Result<Tarball, Failure> {
-        let known = self.inner.store.tarball(name, file);
+        let known = self.known(name, file, hint).await;
         // A client's digest never overrules upstream's: who asks for a name must not get another package.
         let hint = hint.filter(|hint| known.is_none_or(|known| known == *hint));
         if let Some(integrity) = hint.or(known)
@@ -78,11 +72,24 @@ impl Fetch {
         let unseen = self.inner.store.packument(name).is_none();
         if let Some(integrity) = hint.filter(|_| unseen) {
             match self.by_hint(name, file, integrity, whole).await {
-                Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask().await => {}
+                Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask() => {}
                 other => return other,
             }
         }
         self.by_packument(name, file, whole).await
+    }
+
+    /// The digest that upstream's word ties to a name: what it was when the tarball was fetched. Only where the
+    /// client expects another one, or nothing was fetched yet, the packument that is held is worth a look.
+    async fn known(&self, name: &PackageName, file: &FileName, hint: Option<Integrity>) -> Option<Integrity> {
+        let fetched = self.inner.store.tarball(name, file);
+        if hint.is_none() || hint == fetched {
+            return fetched;
+        }
+        match self.release_held(name, file).await {
+            Ok(Some(Release { expected: Expected::Integrity(promised), .. })) => Some(promised),
+            _ => fetched,
+        }
     }
 
     /// With a lockfile's digest a tarball needs no packument.
@@ -94,7 +101,8 @@ impl Fetch {
         whole: bool,
     ) -> Result<Tarball, Failure> {
         let address = self.inner.upstream.origins().tarball(None, name, file);
-        self.download(&name.tarball_path(file), Expected::Integrity(integrity), address, false, whole).await
+        let (what, expected) = (name.tarball_path(file), Expected::Integrity(integrity));
+        self.download(Order { what, address, expected, word: Word::Client }, whole).await
     }
 
     async fn by_packument(
@@ -110,8 +118,9 @@ impl Fetch {
             self.inner.store.keep_tarball(name, file, integrity).await?;
             return Ok(held(blob, true));
         }
-        let what = name.tarball_path(file);
-        let tarball = self.download(&what, release.expected, release.address, true, whole).await?;
+        let Release { expected, address } = release;
+        let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
+        let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
             self.inner.store.keep_tarball(name, file, blob.integrity()).await?;
         }
@@ -125,10 +134,16 @@ impl Fetch {
             return Ok(release);
         }
         let document = self.packument(name).await?;
-        if held && !document.asked {
+        if held && document.source == Provenance::Store && document.stale.is_none() {
             self.revalidate(name).await?;
         }
-        self.release_held(name, file).await?.ok_or_else(|| Failure::NotFound(name.tarball_path(file)))
+        let what = name.tarball_path(file);
+        match (self.release_held(name, file).await?, document.stale) {
+            (Some(release), _) => Ok(release),
+            // Only upstream could say that there is no such version, and it was not asked.
+            (None, Some(cause)) => Err(Failure::unavailable(&what, cause)),
+            (None, None) => Err(Failure::NotFound(what)),
+        }
     }
 
     async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {
@@ -146,30 +161,23 @@ impl Fetch {
         Ok(Some(Release { expected, address }))
     }
 
-    async fn can_ask(&self) -> bool {
-        let link = self.inner.upstream.link_for_missing().await;
-        Plan::for_tarball(false, &link).obstacle.is_none()
+    fn can_ask(&self) -> bool {
+        Plan::for_tarball(false, &self.inner.upstream.latch().link()).obstacle.is_none()
     }
 
-    async fn download(
-        &self,
-        what: &str,
-        expected: Expected,
-        address: String,
-        confirmed: bool,
-        whole: bool,
-    ) -> Result<Tarball, Failure> {
+    async fn download(&self, order: Order, whole: bool) -> Result<Tarball, Failure> {
         let link = self.inner.upstream.link_for_missing().await;
         if let Some(obstacle) = Plan::for_tarball(false, &link).obstacle {
-            return Err(Failure::unavailable(what, obstacle));
+            return Err(Failure::unavailable(&order.what, obstacle));
         }
-        self.inner.downloads.open(what, expected, address, whole).await.map(|tarball| match tarball {
-            Tarball::Held { blob, source, .. } => Tarball::Held { blob, source, confirmed },
-            arriving @ Tarball::Arriving(_) => arriving,
+        let confirmed = order.word == Word::Upstream;
+        Ok(match self.inner.downloads.open(order, whole).await? {
+            Opened::Kept(blob) => Tarball::Held { blob, source: Provenance::Upstream, confirmed },
+            Opened::Arriving(arriving) => Tarball::Arriving(arriving),
         })
     }
 }
 
 fn held(blob: Blob, confirmed: bool) -> Tarball {
-    Tarball::Held { blob, source: Source::Store, confirmed }
+    Tarball::Held { blob, source: Provenance::Store, confirmed }
 }

@@ -3,15 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::Version;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::uri::Authority;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
 /// Headers that carry a secret, besides those with names of their own in HTTP.
 const SECRET_HEADERS: [&str; 2] = ["npm-otp", "x-auth-token"];
+/// Headers that a proxy adds.
+const RELAYED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
 /// Requests whose body, or whose answer, is a secret: log-in, tokens, the user's own data.
 const SECRET_PATHS: [&str; 5] =
     ["/-/user", "/-/v1/login", "/-/v1/done", "/-/npm/v1/tokens", "/-/npm/v1/user"];
@@ -35,6 +39,8 @@ impl Caller {
         let forwarded = |name| proxied.then(|| text(&head.headers, name)).flatten();
         let client =
             forwarded("x-forwarded-for").and_then(|list| client_behind(list, proxies)).unwrap_or(peer);
+        // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
+        let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(*name));
         let tls =
             forwarded("x-forwarded-proto").is_some_and(|proto| last(proto).eq_ignore_ascii_case("https"));
         let host = match forwarded("x-forwarded-host").map(last) {
@@ -43,18 +49,24 @@ impl Caller {
         };
         Some(Self {
             base: format!("{}://{host}", if tls { "https" } else { "http" }),
-            safe: tls || client.is_loopback(),
+            safe: tls || (client.is_loopback() && !relayed),
             credentials: has_credentials(head),
         })
     }
 }
 
-/// The authority of the request's target or its `Host` header; an HTTP/1.0 request may have neither.
+/// The authority of the request's target or its one `Host` header (RFC 9112, section 3.2); an HTTP/1.0 request
+/// may have neither.
 fn host(head: &Parts, local: SocketAddr) -> Option<String> {
-    let named = head.uri.authority().map(Authority::as_str).or_else(|| text(&head.headers, HOST.as_str()));
-    match named {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let named = hosts.next().map(|host| host.to_str()).transpose().ok()?;
+    if hosts.next().is_some() {
+        return None;
+    }
+    match head.uri.authority().map(Authority::as_str).or(named) {
         Some(named) => authority(named),
-        None => Some(local.to_string()),
+        None if head.version <= Version::HTTP_10 => Some(local.to_string()),
+        None => None,
     }
 }
 
@@ -65,7 +77,9 @@ fn authority(text: &str) -> Option<String> {
     }
     let authority: Authority = text.parse().ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
-    (!authority.host().is_empty() && text.bytes().all(plain)).then(|| text.to_ascii_lowercase())
+    let port = authority.as_str()[authority.host().len()..].strip_prefix(':');
+    let valid = !authority.host().is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok());
+    (valid && text.bytes().all(plain)).then(|| text.to_ascii_lowercase())
 }
 
 /// The nearest address in `X-Forwarded-For` that is not a trusted proxy's own.
@@ -81,7 +95,8 @@ fn has_credentials(head: &Parts) -> bool {
     let by_header =
         [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name))
             || SECRET_HEADERS.iter().any(|name| headers.contains_key(*name));
-    let path = head.uri.path();
+    // As routes are read: decoded.
+    let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
     by_header || SECRET_PATHS.iter().any(|secret| path.starts_with(secret))
 }
 
@@ -100,7 +115,11 @@ mod tests {
     use http::Request;
 
     fn caller(peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
-        let mut request = Request::get("/left");
+        caller_by(Version::HTTP_11, peer, headers)
+    }
+
+    fn caller_by(version: Version, peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
+        let mut request = Request::get("/left").version(version);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -117,7 +136,9 @@ mod tests {
             "http://registry.example:6736"
         );
         assert_eq!(base("10.2.2.2", &[("host", "[::1]:6736")]).unwrap(), "http://[::1]:6736");
-        assert_eq!(base("10.2.2.2", &[]).unwrap(), "http://10.1.1.1:6736");
+        assert_eq!(base("10.2.2.2", &[]), None);
+        let old = caller_by(Version::HTTP_10, "10.2.2.2", &[]).unwrap();
+        assert_eq!(old.base, "http://10.1.1.1:6736");
         let forwarded =
             [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "outer.example")];
         assert_eq!(base("10.0.0.1", &forwarded).unwrap(), "https://outer.example");
@@ -126,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_host_that_is_none_is_refused() {
-        for host in ["a\"b", "a b", "user@host", "a/b", "", "a,b", "<script>", "a'b"] {
+        for host in ["a\"b", "a b", "user@host", "a/b", "", "a,b", "<script>", "a'b", "a:b", "a:", "a:65536"]
+        {
             assert!(caller("10.2.2.2", &[("host", host)]).is_none(), "{host:?}");
         }
     }
@@ -135,6 +157,7 @@ mod tests {
     fn a_wire_is_safe_on_this_machine_or_by_a_trusted_proxys_word() {
         let safe = |peer, headers: &[_]| caller(peer, headers).unwrap().safe;
         assert!(safe("127.0.0.1", &[("host", "a")]));
+        assert!(!safe("127.0.0.1", &[("host", "a"), ("x-forwarded-for", "10.9.9.9")]));
         assert!(!safe("10.2.2.2", &[("host", "a"), ("x-forwarded-proto", "https")]));
         assert!(safe("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "https")]));
         assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "127.0.0.1, 10.9.9.9")]));

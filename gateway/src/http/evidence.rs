@@ -12,7 +12,7 @@ use crate::fetch::Failure;
 impl Service {
     /// `GET /-/npm/v1/keys` and `GET /-/npm/v1/attestations/<name>@<version>`.
     pub(super) async fn evidence(&self, path: &str, head: &Parts) -> Result<Answer, Failure> {
-        let evidence = self.fetch().evidence(path).await?;
+        let (evidence, source) = self.fetch().evidence(path).await?;
         if evidence.status == StatusCode::NOT_FOUND.as_u16() {
             return Err(Failure::NotFound(path.to_owned()));
         }
@@ -24,6 +24,6 @@ impl Service {
         if head.method != Method::HEAD {
             *response.body_mut() = body::full(evidence.body);
         }
-        Ok(Answer::new(response, "ok", "store"))
+        Ok(Answer::new(response, "ok", source.label()))
     }
 }

@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::config::Size;
+use crate::units::Size;
 
 pub use body::{Body, full};
 pub use server::{Handle, Listeners, Server};
@@ -36,7 +36,7 @@ pub struct Config {
     /// Addresses and ports on which clients are served.
     pub listen: Vec<SocketAddr>,
     /// What the tarball URLs in npm's lockfiles begin with; `None`: the default upstream.
-    #[serde(deserialize_with = "crate::config::unset_when_empty")]
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub canonical_tarballs: Option<Url>,
     /// Reverse proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,

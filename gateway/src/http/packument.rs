@@ -16,7 +16,7 @@ use super::answer::{Answer, CACHE_STATUS, cache_status, value};
 use super::body;
 use super::caller::Caller;
 use super::service::Service;
-use crate::fetch::{Document, Failure};
+use crate::fetch::{Document, Failure, Provenance};
 
 /// What the body depends on besides the address.
 const VARIES: &str = "Accept, Accept-Encoding, User-Agent";
@@ -64,7 +64,7 @@ impl Service {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             describe(response.headers_mut(), &document, &variant);
-            return Ok(Answer::new(response, "not_modified", source(&document)));
+            return Ok(Answer::new(response, "not_modified", document.source.label()));
         }
         let (document, bytes) =
             match (head.method == Method::HEAD, self.fetch().rendered(&document, &variant)) {
@@ -87,7 +87,7 @@ impl Service {
         if let Some(length) = length {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
-        Ok(Answer::new(response, "ok", source(&document)))
+        Ok(Answer::new(response, "ok", document.source.label()))
     }
 
     /// Where this client's tarball addresses must point.
@@ -104,13 +104,13 @@ fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
     headers.insert(VARY, value(VARIES));
     headers.insert(CACHE_CONTROL, value(&format!("public, max-age={}", document.fresh_for.as_secs())));
     let stale = document.stale.as_ref().map(|cause| format!("stale: {cause}"));
-    headers.insert(CACHE_STATUS, cache_status(!document.asked, stale.as_deref()));
+    headers.insert(CACHE_STATUS, cache_status(document.source == Provenance::Store, stale.as_deref()));
 }
 
 /// RFC 9110, section 13.2.2: the date counts only where there is no entity tag.
 fn is_unchanged(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
-    match text(headers, IF_NONE_MATCH.as_str()) {
-        Some(tags) => variant::none_match_names(tags, etag),
+    match names_tag(headers, etag) {
+        Some(named) => named,
         None => text(headers, IF_MODIFIED_SINCE.as_str())
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
@@ -118,8 +118,11 @@ fn is_unchanged(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
     }
 }
 
-fn source(document: &Document) -> &'static str {
-    if document.asked { "upstream" } else { "store" }
+/// Whether `If-None-Match`, on however many lines, names this entity tag; `None` when it is not there.
+pub(super) fn names_tag(headers: &HeaderMap, etag: &str) -> Option<bool> {
+    let mut lines = headers.get_all(IF_NONE_MATCH).iter().peekable();
+    lines.peek()?;
+    Some(lines.any(|tags| tags.to_str().is_ok_and(|tags| variant::none_match_names(tags, etag))))
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST,
-    HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VIA,
+    HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -120,7 +120,6 @@ impl Service {
             }
             head.headers.insert(ACCEPT_ENCODING, value("gzip"));
         }
-        head.headers.append(VIA, value(&format!("1.1 {}", self.policy().instance)));
         Ok(head)
     }
 
@@ -184,6 +183,7 @@ fn strip(headers: &mut HeaderMap) {
 fn failed(error: &UpstreamError) -> Answer {
     match error {
         UpstreamError::Offline => unavailable(&error.to_string()),
+        UpstreamError::Client => Answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
         other => unavailable(&format!("upstream fails: {other}")),
     }
 }

@@ -3,23 +3,25 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{self, Either};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
-use crate::metrics::Metrics;
 
 /// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
 const CONNECTIONS: usize = 8192;
@@ -58,25 +60,26 @@ pub struct Listeners(Vec<TcpListener>);
 /// Serves one handler on all listeners.
 pub struct Server<H> {
     handler: H,
-    metrics: Arc<Metrics>,
+    connections: Gauge,
     places: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
 }
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", advice(.error))]
+#[error("cannot listen on {address} ({setting}): {}", advice(.error))]
 pub struct BindError {
     address: SocketAddr,
+    setting: &'static str,
     error: io::Error,
 }
 
 impl Listeners {
-    /// Binds all addresses, or none. The IPv6 loopback may be missing where there is no IPv6.
+    /// Binds all addresses of a setting, or none. The IPv6 loopback may be missing where there is no IPv6.
     ///
     /// # Errors
     /// [`BindError`] says which address and what to do about it.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+    pub fn bind(setting: &'static str, addresses: &[SocketAddr]) -> Result<Self, BindError> {
         let mut listeners = Vec::new();
         for address in addresses {
             match bind(*address) {
@@ -84,7 +87,7 @@ impl Listeners {
                 Err(error) if is_without_ipv6(*address, &error) && addresses.len() > 1 => {
                     tracing::warn!(%address, "this machine has no IPv6; not listening there");
                 }
-                Err(error) => return Err(BindError { address: *address, error }),
+                Err(error) => return Err(BindError { address: *address, setting, error }),
             }
         }
         Ok(Self(listeners))
@@ -98,9 +101,9 @@ impl Listeners {
 }
 
 impl<H: Handle> Server<H> {
-    /// A server that listens nowhere yet.
+    /// A server that listens nowhere yet, and counts its open connections.
     #[must_use]
-    pub fn new(handler: H, metrics: Arc<Metrics>) -> Self {
+    pub fn new(handler: H, connections: Gauge) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -114,7 +117,7 @@ impl<H: Handle> Server<H> {
             .keep_alive_interval(KEEP_ALIVE)
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-        Self { handler, metrics, places: Arc::new(Semaphore::new(CONNECTIONS)), builder }
+        Self { handler, connections, places: Arc::new(Semaphore::new(CONNECTIONS)), builder }
     }
 
     /// Serves until `stop`, then lets answers that are under way come to their end.
@@ -148,9 +151,9 @@ impl<H: Handle> Server<H> {
                 Ok((stream, peer)) => {
                     let (server, watcher) = (Arc::clone(&self), graceful.watcher());
                     tokio::spawn(async move {
-                        server.metrics.connection_opened();
+                        server.connections.inc();
                         server.connection(stream, peer, watcher).await;
-                        server.metrics.connection_closed();
+                        server.connections.dec();
                         drop(place);
                     });
                 }
@@ -170,12 +173,22 @@ impl<H: Handle> Server<H> {
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_WAIT));
+        let begun = Notify::new();
         let service = service_fn(|request| {
+            begun.notify_one();
             let handler = self.handler.clone();
             async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer, local).await) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        if let Err(error) = watcher.watch(connection).await {
+        let connection = pin!(watcher.watch(connection));
+        // hyper's own limit begins with the first byte; whoever never sends one keeps no place.
+        let first_request = pin!(tokio::time::timeout(HEAD_WAIT, begun.notified()));
+        let ended = match future::select(connection, first_request).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((Ok(()), connection)) => connection.await,
+            Either::Right((Err(_), _)) => return,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended badly");
         }
     }
@@ -202,9 +215,7 @@ fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 
 fn advice(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there; stop it, or choose another port with --listen".into()
-        }
+        io::ErrorKind::AddrInUse => "another program listens there; stop it, or choose another port".into(),
         io::ErrorKind::PermissionDenied => {
             "permission denied; use a port from 1024 on, or grant CAP_NET_BIND_SERVICE".into()
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -32,8 +32,6 @@ pub struct Policy {
     pub trusted_proxies: Vec<IpNet>,
     /// What is never kept.
     pub private_scopes: Vec<String>,
-    /// How this gateway names itself in `Via`, and knows its own requests again.
-    pub instance: String,
 }
 
 /// Answers clients. Cheap to clone.
@@ -89,14 +87,20 @@ impl Service {
         (route.label(), answer)
     }
 
-    /// Shapes that two servers could read in two ways, and requests of our own that came back.
+    /// Codings of the connection that would be lost on the way, and requests of our own that came back.
     fn refused(&self, head: &Parts) -> Option<Answer> {
         let headers = &head.headers;
-        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-            let words = "a request has a length or a transfer coding, not both";
-            return Some(Answer::error(StatusCode::BAD_REQUEST, words));
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
+            let words = "the only transfer coding that is understood here is chunked, once";
+            let mut refused = Answer::error(StatusCode::NOT_IMPLEMENTED, words);
+            // Where this request ends is in doubt, so nothing behind it is read.
+            refused.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Some(refused);
         }
-        let ours = |via: &str| via.split(',').any(|hop| hop.trim().ends_with(&self.policy().instance));
+        let instance = self.fetch().upstream().instance();
+        let ours = |via: &str| via.split(',').any(|hop| hop.trim().ends_with(instance));
         if headers.get_all(VIA).iter().any(|via| via.to_str().is_ok_and(ours)) {
             let words = "this request went through this gateway before: upstream.url leads back to it";
             return Some(Answer::error(StatusCode::LOOP_DETECTED, words));
@@ -146,11 +150,13 @@ fn exposed(caller: &Caller) -> String {
     )
 }
 
-/// A body whose size is known says so, also when it is counted on its way.
-fn tell_length(response: &mut Response<Body>) {
+/// A body whose size is known says so, also when it is counted on its way. Where a HEAD's answer has no body,
+/// nobody has made one, and its size would be that of none.
+fn tell_length(response: &mut Response<Body>, is_head: bool) {
     let has_body =
         response.status() != StatusCode::NOT_MODIFIED && response.status() != StatusCode::NO_CONTENT;
-    if let Some(length) = response.body().size_hint().exact().filter(|_| has_body) {
+    let length = response.body().size_hint().exact().filter(|length| !is_head || *length > 0);
+    if let Some(length) = length.filter(|_| has_body) {
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
     }
 }
@@ -166,9 +172,7 @@ impl Handle for Service {
         let is_head = request.method() == Method::HEAD;
         let (route, answer) = self.answer(request, peer, local).await;
         let Answer { mut response, outcome, source } = answer;
-        if !is_head {
-            tell_length(&mut response);
-        }
+        tell_length(&mut response, is_head);
         self.inner.metrics.answered(route, outcome, source);
         tracing::debug!(
             route,

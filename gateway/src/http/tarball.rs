@@ -1,20 +1,18 @@
 //! Tarballs, by name and by digest.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use resolver::integrity::Integrity;
 use resolver::range::{self, Wanted};
-use resolver::variant;
 
 use super::answer::{Answer, CACHE_STATUS, cache_status, value};
 use super::body::{self, Body};
-use super::packument::text;
+use super::packument::{names_tag, text};
 use super::service::Service;
-use crate::fetch::{Arriving, Failure, Source, Tarball, TarballRequest};
+use crate::fetch::{Arriving, Failure, Provenance, Tarball, TarballRequest};
 use crate::store::Blob;
 
 /// npm's header for the digest that a lockfile or a packument has promised.
@@ -36,22 +34,21 @@ impl Service {
     }
 }
 
-fn held(blob: &Blob, source: Source, confirmed: bool, head: &Parts) -> Answer {
+fn held(blob: &Blob, source: Provenance, confirmed: bool, head: &Parts) -> Answer {
     let etag = etag(blob.integrity());
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(ETAG, value(&etag));
     headers.insert(CACHE_CONTROL, value(if confirmed { FOR_EVER } else { FOR_THIS_CLIENT }));
     headers.insert(ACCEPT_RANGES, value("bytes"));
-    headers.insert(CACHE_STATUS, cache_status(source == Source::Store, None));
-    let label = if source == Source::Store { "store" } else { "upstream" };
-    if text(&head.headers, IF_NONE_MATCH.as_str()).is_some_and(|tags| variant::none_match_names(tags, &etag))
-    {
+    headers.insert(CACHE_STATUS, cache_status(source == Provenance::Store, None));
+    let label = source.label();
+    if names_tag(&head.headers, &etag) == Some(true) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Answer::new(response, "not_modified", label);
     }
     headers.insert(CONTENT_TYPE, value("application/octet-stream"));
-    let part = match wanted(&head.headers, &etag, blob.length()) {
+    let part = match wanted(head, &etag, blob.length()) {
         Wanted::Whole => 0..blob.length(),
         Wanted::Part(part) => {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -96,11 +93,13 @@ fn blob_body(blob: &Blob, part: std::ops::Range<u64>) -> Body {
     }
 }
 
-/// A range counts only for the very bytes that its sender has the beginning of.
-fn wanted(headers: &HeaderMap, etag: &str, length: u64) -> Wanted {
-    match text(headers, IF_RANGE.as_str()) {
+/// A range counts only for a GET (RFC 9110, section 14.2) and for the very bytes that its sender has the
+/// beginning of.
+fn wanted(head: &Parts, etag: &str, length: u64) -> Wanted {
+    match text(&head.headers, IF_RANGE.as_str()) {
         Some(if_range) if if_range != etag => Wanted::Whole,
-        _ => range::wanted(text(headers, RANGE.as_str()), length),
+        _ if head.method == Method::HEAD => Wanted::Whole,
+        _ => range::wanted(text(&head.headers, RANGE.as_str()), length),
     }
 }
 

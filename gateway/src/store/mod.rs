@@ -40,8 +40,8 @@ use state::{Change, State};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The data directory; `None`: the service's or the user's own.
-    #[serde(deserialize_with = "crate::config::unset_when_empty")]
+    /// The data directory; `None`: see [`crate::config::data_dir`].
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub dir: Option<PathBuf>,
 }
 

@@ -16,8 +16,9 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 use resolver::variant::Revision;
@@ -36,6 +37,10 @@ const EVIDENCE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("ev
 const QUEUE: usize = 1024;
 /// The database's own page cache.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The wait for the lock of a process that is ending, and the pause between two looks.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known of a packument besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,11 +104,10 @@ impl State {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let dir = path.parent().unwrap_or(path);
         let unreadable = |error: redb::Error| OpenError::Unreadable(dir.into(), error.to_string());
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(dir.into()),
-                other => unreadable(other.into()),
-            })?;
+        let database = open_database(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(dir.into()),
+            other => unreadable(other.into()),
+        })?;
         empty_drafts(dir).map_err(|error| OpenError::Io(dir.into(), error))?;
         make_tables(&database).map_err(unreadable)?;
         let database = Arc::new(database);
@@ -175,6 +179,19 @@ impl State {
             tracing::warn!(%error, "cannot read the state");
             None
         })
+    }
+}
+
+/// A process that was killed holds its lock until the kernel has cleared it away.
+fn open_database(path: &Path) -> Result<Database, DatabaseError> {
+    let started = Instant::now();
+    loop {
+        match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(LOCK_PAUSE)
+            }
+            other => return other,
+        }
     }
 }
 

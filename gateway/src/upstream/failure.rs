@@ -27,6 +27,9 @@ pub enum UpstreamError {
     /// A connection that broke.
     #[error("{0}")]
     Broken(String),
+    /// The client that sent a body broke it off, or sent too much.
+    #[error("the request's body broke off, or is larger than any may be")]
+    Client,
     /// 5xx.
     #[error("it answered {}", .0.as_u16())]
     ServerError(StatusCode),
@@ -53,14 +56,14 @@ impl UpstreamError {
             Self::Broken(_) => Some(Failure::Broken),
             Self::ServerError(_) => Some(Failure::ServerError),
             Self::Busy(_, pause) => Some(Failure::Busy(*pause)),
-            Self::Offline | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
+            Self::Offline | Self::Client | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
         }
     }
 
     /// Whether asking again may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Offline | Self::Missing | Self::Refused(_))
+        !matches!(self, Self::Offline | Self::Client | Self::Missing | Self::Refused(_))
     }
 
     /// How long it wants to be left alone, if it has said so.
@@ -81,6 +84,7 @@ impl UpstreamError {
             Self::Silent(_) => "silent",
             Self::Stalled => "stalled",
             Self::Broken(_) => "broken",
+            Self::Client => "client",
             Self::ServerError(_) => "server_error",
             Self::Busy(..) => "busy",
             Self::Missing => "missing",
@@ -106,6 +110,10 @@ pub(super) fn of_status(head: &http::response::Parts) -> Option<UpstreamError> {
 
 /// What went wrong on the way to an answer.
 pub(super) fn of_transport(error: &legacy::Error) -> UpstreamError {
+    let of_client = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    if of_client.is_some_and(hyper::Error::is_user) {
+        return UpstreamError::Client;
+    }
     let cause = cause(error);
     if error.is_connect() { UpstreamError::Unreachable(cause) } else { UpstreamError::Broken(cause) }
 }
@@ -125,7 +133,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
                 _ => {}
             }
         }
-        if error.downcast_ref::<rustls::Error>().is_some() {
+        if let Some(error) = tls(error) {
             return format!("TLS: {error}");
         }
         if error.to_string().starts_with("failed to lookup address information")
@@ -136,6 +144,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     "the connection broke".into()
+}
+
+/// An I/O error that wraps another does not name it as its source.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()))
 }
 
 /// `Retry-After` in its two forms (RFC 9110, section 10.2.3).

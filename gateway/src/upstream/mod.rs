@@ -4,21 +4,22 @@ mod client;
 mod failure;
 mod latch;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use resolver::connectivity::Link;
 use resolver::origin::Origins;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use crate::config::Period;
 use crate::metrics::Metrics;
+use crate::units::Period;
 
 pub use failure::UpstreamError;
 pub use latch::Latch;
@@ -27,6 +28,9 @@ pub use latch::Latch;
 pub const PRODUCT: &str = concat!("open-registry/", env!("CARGO_PKG_VERSION"));
 /// Requests to upstream at once; more wait for a place. Browsers and npm clients use 15 to 64 for themselves.
 const AT_ONCE: usize = 64;
+/// Likewise for requests with a body, which are as slow as the client that sends it: whoever dawdles must not
+/// take a place from those who fetch.
+const UPLOADS_AT_ONCE: usize = 256;
 /// The wait for a response's headers, doubled at each further attempt for the same thing: a silent request is
 /// soon repeated, and a slow upstream gets its time.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
@@ -56,9 +60,12 @@ pub struct Upstream {
 struct Inner {
     base: String,
     safe: bool,
+    /// How this gateway names itself in `Via`, and knows its own requests again.
+    instance: String,
     origins: Origins,
     client: client::Client,
     places: Arc<Semaphore>,
+    upload_places: Arc<Semaphore>,
     latch: Latch,
     metrics: Arc<Metrics>,
 }
@@ -69,6 +76,8 @@ pub struct Answer {
     pub head: http::response::Parts,
     body: Incoming,
     upstream: Upstream,
+    /// Once its body is whole, upstream has shown that it works.
+    counts: bool,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -85,9 +94,12 @@ impl Upstream {
         let inner = Inner {
             safe: base.starts_with("https://") || is_loopback(&config.url),
             base,
+            // Seeded by the system for each process; any number that others are unlikely to have will do.
+            instance: format!("open-registry-{:016x}", RandomState::new().hash_one(std::process::id())),
             origins,
             client,
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            upload_places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
             latch: Latch::new(offline),
             metrics,
         };
@@ -104,6 +116,12 @@ impl Upstream {
     #[must_use]
     pub fn is_safe(&self) -> bool {
         self.inner.safe
+    }
+
+    /// How this gateway names itself in `Via`.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
     }
 
     /// Where tarballs may be fetched from.
@@ -145,7 +163,8 @@ impl Upstream {
         Err(UpstreamError::Wrong("it redirects in circles".into()))
     }
 
-    /// Passes a client's request on, once, as it is. Any status is an answer.
+    /// Passes a client's request on, once, as it is. Any status is an answer. Where the client was still sending,
+    /// nobody can tell whose silence or whose break it was, and the latch learns nothing from it.
     ///
     /// # Errors
     /// [`UpstreamError`] when no headers come within `wait`.
@@ -154,8 +173,13 @@ impl Upstream {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let uploads = !request.body().is_end_stream();
+        let places = if uploads { &self.inner.upload_places } else { &self.inner.places };
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.send(request, wait).await
+        self.send(request, wait, places).await.map_err(|error| match error {
+            UpstreamError::Silent(_) | UpstreamError::Broken(_) if uploads => self.counted(error),
+            error => self.failed(error),
+        })
     }
 
     async fn get_once(
@@ -170,15 +194,30 @@ impl Upstream {
             address.parse::<Uri>().map_err(|_| UpstreamError::Wrong("an odd address".into()))?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
-        let answer = self.send(request, HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4))).await?;
+        let wait = HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4));
+        let sent = self.send(request, wait, &self.inner.places).await;
+        let answer = sent.map_err(|error| self.failed(error))?;
         match failure::of_status(&answer.head) {
             None => Ok(answer),
-            Some(error) => Err(self.failed(error)),
+            Some(error) => {
+                // A refusal says all by its status.
+                answer.is_whole();
+                Err(self.failed(error))
+            }
         }
     }
 
-    async fn send(&self, request: Request<client::Body>, wait: Duration) -> Result<Answer, UpstreamError> {
-        let place = Arc::clone(&self.inner.places).acquire_owned().await;
+    /// The latch has yet to learn from an error.
+    async fn send(
+        &self,
+        mut request: Request<client::Body>,
+        wait: Duration,
+        places: &Arc<Semaphore>,
+    ) -> Result<Answer, UpstreamError> {
+        if let Ok(via) = HeaderValue::try_from(format!("1.1 {}", self.inner.instance)) {
+            request.headers_mut().append(VIA, via);
+        }
+        let place = Arc::clone(places).acquire_owned().await;
         let place = place.map_err(|_| UpstreamError::Wrong("shutting down".into()))?;
         if self.inner.latch.link() == Link::Offline {
             return Err(UpstreamError::Offline);
@@ -187,15 +226,17 @@ impl Upstream {
         let sent = tokio::time::timeout(wait, self.inner.client.request(request)).await;
         let response: Response<Incoming> = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.failed(failure::of_transport(&error))),
-            Err(_) => return Err(self.failed(UpstreamError::Silent(wait))),
+            Ok(Err(error)) => return Err(failure::of_transport(&error)),
+            Err(_) => return Err(UpstreamError::Silent(wait)),
         };
         timer.answered();
         let (head, body) = response.into_parts();
-        if failure::of_status(&head).is_none_or(|error| error.failure().is_none()) {
-            self.inner.latch.succeeded();
+        let counts = failure::of_status(&head).is_none_or(|error| error.failure().is_none());
+        let answer = Answer { head, body, upstream: self.clone(), counts, place: Some(place) };
+        if answer.body.is_end_stream() {
+            answer.is_whole();
         }
-        Ok(Answer { head, body, upstream: self.clone(), place: Some(place) })
+        Ok(answer)
     }
 
     fn redirected(&self, from: &str, head: &http::response::Parts) -> Result<String, UpstreamError> {
@@ -208,8 +249,12 @@ impl Upstream {
     }
 
     fn failed(&self, error: UpstreamError) -> UpstreamError {
-        self.inner.metrics.upstream_failed(error.label());
         self.inner.latch.failed(&error);
+        self.counted(error)
+    }
+
+    fn counted(&self, error: UpstreamError) -> UpstreamError {
+        self.inner.metrics.upstream_failed(error.label());
         error
     }
 
@@ -217,11 +262,8 @@ impl Upstream {
     pub async fn probe_forever(self) {
         loop {
             self.inner.latch.wait_for_probe().await;
-            let probe = self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await;
-            match probe {
-                Ok(_) | Err(UpstreamError::Missing | UpstreamError::Refused(_)) => {
-                    self.inner.latch.succeeded();
-                }
+            match self.try_once().await {
+                Ok(()) => self.inner.latch.succeeded(),
                 Err(error) => tracing::debug!(%error, "upstream probe failed"),
             }
         }
@@ -229,9 +271,12 @@ impl Upstream {
 
     /// Whether upstream answers at all; for readiness and the terminal.
     pub async fn try_once(&self) -> Result<(), UpstreamError> {
-        let probe = self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await;
-        match probe {
-            Ok(_) | Err(UpstreamError::Missing | UpstreamError::Refused(_)) => Ok(()),
+        match self.get(&format!("{}/-/ping", self.inner.base), HeaderMap::new(), 0).await {
+            Ok(mut answer) => {
+                while answer.chunk().await?.is_some() {}
+                Ok(())
+            }
+            Err(UpstreamError::Missing | UpstreamError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -251,15 +296,31 @@ impl Answer {
     pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, UpstreamError> {
         loop {
             let error = match tokio::time::timeout(STALL, self.body.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => return Ok(Some(data)),
-                    Err(_trailers) => continue,
-                },
+                Ok(None) => {
+                    self.is_whole();
+                    return Ok(None);
+                }
+                Ok(Some(Ok(frame))) => {
+                    // Nobody has to ask once more after the last byte of an announced length.
+                    if self.body.is_end_stream() {
+                        self.is_whole();
+                    }
+                    match frame.into_data() {
+                        Ok(data) => return Ok(Some(data)),
+                        Err(_trailers) => continue,
+                    }
+                }
                 Ok(Some(Err(_))) => UpstreamError::Broken("the connection broke within a body".into()),
                 Err(_) => UpstreamError::Stalled,
             };
             return Err(self.upstream.failed(error));
+        }
+    }
+
+    /// The latch learns of it now: headers alone prove nothing, for an upstream whose bodies stall sends them, too.
+    fn is_whole(&self) {
+        if self.counts {
+            self.upstream.inner.latch.succeeded();
         }
     }
 
