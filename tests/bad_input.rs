@@ -233,6 +233,19 @@ fn lines_that_are_none_are_refused() {
 }
 
 #[test]
+fn lines_that_end_early_are_one_request_or_none() {
+    let pair = pair();
+    for lines in [
+        "GET /left HTTP/1.1\nhost: x\nconnection: close\n\n",
+        "GET /left HTTP/1.1\r\nhost: x\nconnection: close\r\n\n",
+        "\r\n\r\nGET /left HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    ] {
+        let statuses = statuses(&pair.hears(format!("{lines}{SMUGGLED}").as_bytes()));
+        assert!(statuses == [200] || statuses == [400], "{lines:?}: {statuses:?}");
+    }
+}
+
+#[test]
 fn a_request_names_one_host_that_is_one() {
     let pair = pair();
     let asked = |lines: &str| {

@@ -232,11 +232,9 @@ fn offline_makes_no_connection_and_serves_what_is_held() {
     in_own_network(test, &[], || {
         let (registry, data) = (registry(), tempfile::tempdir().unwrap());
         drop(filled(&registry, data.path()));
-        registry.switch_off();
-        registry.reset_log();
-        let upstream = TcpListener::bind(registry.address()).unwrap();
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let gateway = Gateway::builder()
-            .upstream(registry.url())
+            .upstream(&format!("http://{}", upstream.local_addr().unwrap()))
             .data(data.path())
             .config_toml(DOUBTING)
             .offline()
