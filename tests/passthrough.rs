@@ -191,7 +191,7 @@ fn without_upstream_there_is_an_error_and_never_an_empty_success() {
     let down = gateway(&registry);
     registry.switch_off();
     let offline = Gateway::builder().upstream(registry.url()).offline().start();
-    for (gateway, cause) in [(&down, "connection refused"), (&offline, "offline")] {
+    for (gateway, cause) in [(&down, "and upstream "), (&offline, "and this gateway is offline")] {
         for request in requests() {
             let reply = sent(&gateway.url(), &request);
             let what = format!("{} {}: {}", request.0, request.1, reply.text());

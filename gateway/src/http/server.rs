@@ -228,7 +228,7 @@ fn advice(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::{ErrorKind, Read, Write};
     use tokio::sync::oneshot;
 
     #[derive(Clone)]
@@ -263,7 +263,10 @@ mod tests {
         tokio::spawn(Server::new(Mute, Gauge::default()).serve(listeners, CancellationToken::new()));
         for says in [&b""[..], b"PRI * HTTP/2", b"GET / HTTP/1.1\r\nhost: x\r\n"] {
             let heard = hear(address, says).await.unwrap();
-            assert_eq!(heard.unwrap(), 0, "the connection stayed open");
+            // In this clock the time may be over before the client has said what it says.
+            let closed =
+                heard.as_ref().map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |n| *n == 0);
+            assert!(closed, "the connection stayed open: {heard:?}");
         }
     }
 }
