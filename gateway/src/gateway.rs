@@ -14,7 +14,7 @@ use crate::fetch::{Fetch, Settings};
 use crate::http::{Listeners, Policy, Server, Service};
 use crate::metrics::Metrics;
 use crate::operator::Operator;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::terminal::{self, Transfer, say};
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -66,7 +66,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
-    Ok(tokio::task::spawn_blocking(move || Store::open(&dir)).await??)
+    let opening = dir.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&opening)).await;
+    // The database panics over some kinds of damage, a truncated file for one.
+    Ok(opened.unwrap_or_else(|_| Err(OpenError::Unreadable(dir, "its state is damaged".into())))?)
 }
 
 fn policy(config: &Config) -> Policy {

@@ -114,9 +114,13 @@ impl Pump {
         Ok(())
     }
 
-    /// Whether the bytes that this client has are the blob's. Nothing is sent from a draft that was replaced,
-    /// so they can differ only after a restart.
+    /// Whether what this client was told and given is the blob's: a length that was another would make a
+    /// complete body of its beginning. Nothing is sent from a draft that was replaced, so both can differ only
+    /// after a restart.
     async fn began_as(&self, blob: &Blob) -> io::Result<bool> {
+        if self.from.length.is_some_and(|length| length != blob.length()) {
+            return Ok(false);
+        }
         let mut verified = blob.reader(0..self.sent);
         let mut at = 0;
         while let Some(chunk) = verified.next().await? {

@@ -10,6 +10,7 @@ use resolver::attempts::{Attempts, Next, Setback};
 use resolver::integrity::{Expected, Verifier};
 use tokio::sync::watch;
 
+use super::FIRST_BYTE;
 use super::arriving::Arriving;
 use super::failure::Failure;
 use super::progress::{Progress, Received};
@@ -106,25 +107,33 @@ impl Downloads {
     pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
         let (what, expected) = (order.what.clone(), order.expected);
         let mut progress = self.join(order);
+        let mut seen = 0;
         loop {
+            let ready = progress.wait_for(|now| match now {
+                Progress::Done(_) => true,
+                Progress::Receiving(received) => !whole && received.authentic && self.is_large(received),
+                Progress::Waiting => false,
+            });
+            if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
+                return Err(Failure::unavailable(&what, "the gateway is shutting down"));
+            }
             let now = progress.borrow_and_update().clone();
             match now {
                 Progress::Done(result) => return result.map(Opened::Kept),
-                Progress::Receiving(received) if !whole && self.may_stream(&received) => {
+                // Large, or so slow that clients would give up before all of it is here.
+                Progress::Receiving(received) if !whole && received.authentic => {
                     return Ok(Opened::Arriving(Arriving::new(expected, received, progress)));
                 }
-                _ => {}
-            }
-            if progress.changed().await.is_err() {
-                return Err(Failure::unavailable(&what, "the gateway is shutting down"));
+                // It comes, but must be whole first. Yarn 1 repeats a request that took too long, not one
+                // that met a 503; all others wait.
+                Progress::Receiving(received) if received.flushed > seen => seen = received.flushed,
+                _ => return Err(Failure::unavailable(&what, "upstream is slow")),
             }
         }
     }
 
-    /// Large, and from a source that is believed until the digest has the last word.
-    fn may_stream(&self, received: &Received) -> bool {
-        let large = received.length.unwrap_or(received.flushed) > self.inner.verify_first_max;
-        received.authentic && large
+    fn is_large(&self, received: &Received) -> bool {
+        received.length.unwrap_or(received.flushed) > self.inner.verify_first_max
     }
 
     fn join(&self, order: Order) -> watch::Receiver<Progress> {
@@ -145,27 +154,33 @@ impl Downloads {
     }
 
     async fn run(&self, order: &Order, progress: &watch::Sender<Progress>) -> Result<Blob, Failure> {
+        // Another download of it may have ended between the look into the store and the start of this one.
+        if let Expected::Integrity(integrity) = &order.expected
+            && let Some(blob) = self.inner.store.blob(integrity).await
+        {
+            return Ok(blob);
+        }
         let mut attempts = Attempts::default();
         let mut partial = self.begin(order.expected, 0);
         loop {
             let before = partial.draft.length();
             let ended = self.attempt(&mut partial, &order.address, attempts.barren(), progress).await;
-            let (setback, cause) = match ended {
-                Ok(()) => match partial.verifier.clone().finish() {
-                    Ok(integrity) => {
-                        return Ok(self.inner.store.keep_blob(partial.draft, &integrity).await?);
-                    }
-                    Err(mismatch) => (Setback::Wrong, self.wrong(order, &mismatch.to_string())),
-                },
-                Err(AttemptError::Disk(failure)) => return Err(failure),
-                Err(AttemptError::Wrong) => {
+            let (setback, cause) = match (ended, partial.verifier.clone().finish()) {
+                (Err(AttemptError::Disk(failure)), _) => return Err(failure),
+                // Also when the connection broke behind the last byte: there is nothing left to resume.
+                (_, Ok(integrity)) => {
+                    return Ok(self.inner.store.keep_blob(partial.draft, &integrity).await?);
+                }
+                (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(order, &mismatch.to_string())),
+                (Err(AttemptError::Wrong), _) => {
                     (Setback::Wrong, self.wrong(order, "its parts do not fit together"))
                 }
-                Err(AttemptError::Upstream(error)) if !error.is_passing() => {
+                (Err(AttemptError::Upstream(error)), _) if !error.is_passing() => {
                     return Err(Failure::of(&order.what, &error));
                 }
-                Err(AttemptError::Upstream(error)) => {
-                    (broken(partial.draft.length() > before, &error), Failure::of(&order.what, &error))
+                (Err(AttemptError::Upstream(error)), _) => {
+                    let progress = partial.draft.length() > before;
+                    (Setback::Broken { progress, pause: error.pause() }, Failure::of(&order.what, &error))
                 }
             };
             if setback == Setback::Wrong && order.word == Word::Client {
@@ -208,7 +223,13 @@ impl Downloads {
         progress: &watch::Sender<Progress>,
     ) -> Result<(), AttemptError> {
         let from = partial.draft.length();
-        let mut answer = self.inner.upstream.get(address, partial.request(), barren).await?;
+        let mut answer = match self.inner.upstream.get(address, partial.request(), barren).await {
+            // More has come than upstream has by now.
+            Err(UpstreamError::Refused(StatusCode::RANGE_NOT_SATISFIABLE)) if from > 0 => {
+                return Err(AttemptError::Wrong);
+            }
+            answer => answer?,
+        };
         match answer.head.status {
             StatusCode::OK if from == 0 => partial.learn(&answer),
             // It cannot resume, or has other bytes by now: from the beginning, in a draft of its own.
@@ -278,14 +299,6 @@ impl From<UpstreamError> for AttemptError {
     fn from(error: UpstreamError) -> Self {
         Self::Upstream(error)
     }
-}
-
-fn broken(progress: bool, error: &UpstreamError) -> Setback {
-    let pause = match error {
-        UpstreamError::Busy(_, pause) => *pause,
-        _ => None,
-    };
-    Setback::Broken { progress, pause }
 }
 
 /// The first byte's position in `Content-Range: bytes <first>-<last>/<length>`.

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
+use resolver::attempts::{Attempts, Next, Setback};
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::Outline;
@@ -26,8 +27,6 @@ use crate::upstream::{Answer, UpstreamError, headers};
 
 /// The longest document that is taken, decoded: the largest packuments have 40 MB.
 pub(super) const LONGEST: u64 = 256 * 1024 * 1024;
-/// Attempts for one document, with the pauses before the second and the third.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(700)];
 
 /// Packuments under way, and what they need.
 pub(super) struct Packuments {
@@ -97,7 +96,8 @@ impl Fetch {
                 }
                 (plan::Source::Store, None) => {}
                 (plan::Source::Upstream { patience }, _) => {
-                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), self.revalidate(name)).await {
+                    let flight = if held.is_some() { self.revalidate(name) } else { self.obtain(name) };
+                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
                         Ok(Ok(record)) => return Ok(self.document(name, record, Provenance::Upstream, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
@@ -133,10 +133,23 @@ impl Fetch {
         })
     }
 
+    /// For what was not held: asks upstream, unless another flight has landed since somebody looked.
+    fn obtain(&self, name: &PackageName) -> Flight<Arc<PackumentRecord>> {
+        self.inner.packuments.flights.join(name, || {
+            let (fetch, name) = (self.clone(), name.clone());
+            async move {
+                match fetch.inner.store.packument(&name) {
+                    Some(record) => Ok(Arc::new(record)),
+                    None => fetch.ask_upstream(&name).await,
+                }
+            }
+        })
+    }
+
     async fn ask_upstream(&self, name: &PackageName) -> Result<Arc<PackumentRecord>, Failure> {
-        let mut attempt = 0;
+        let mut attempts = Attempts::default();
         loop {
-            let error = match self.attempt(name, attempt).await {
+            let error = match self.attempt(name, attempts.barren()).await {
                 Ok(record) => return Ok(Arc::new(record)),
                 Err(AttemptError::Store(failure)) => return Err(failure),
                 Err(AttemptError::Upstream(error)) => error,
@@ -144,14 +157,19 @@ impl Fetch {
             if error == UpstreamError::Missing {
                 self.inner.store.remove_packument(name).await?;
             }
-            let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
-            let Some(pause) = PAUSES.get(attempt as usize).filter(|_| error.is_passing() && !down) else {
+            let next = attempts.after(Setback::Broken { progress: false, pause: error.pause() });
+            let (Next::Resume(pause), true) = (next, self.may_pass(&error)) else {
                 tracing::debug!(%name, %error, "upstream did not give the packument");
                 return Err(Failure::of(name.as_str(), &error));
             };
-            tokio::time::sleep(*pause).await;
-            attempt += 1;
+            tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Whether it is worth asking again: not while upstream is down, unless it has said when to come back.
+    fn may_pass(&self, error: &UpstreamError) -> bool {
+        let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
+        error.is_passing() && (!down || error.pause().is_some())
     }
 
     async fn attempt(&self, name: &PackageName, attempt: u32) -> Result<PackumentRecord, AttemptError> {

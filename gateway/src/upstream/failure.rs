@@ -66,6 +66,15 @@ impl UpstreamError {
         !matches!(self, Self::Offline | Self::Client | Self::Missing | Self::Refused(_))
     }
 
+    /// How long it wants to be left alone, if it has said so.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(_, pause) => *pause,
+            _ => None,
+        }
+    }
+
     /// One word for the metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -26,6 +26,8 @@ pub enum Fault {
     Short(usize),
     /// One flipped byte in the middle.
     Corrupt,
+    /// One flipped byte, here.
+    CorruptAt(usize),
     /// Another valid tarball.
     OtherTarball,
     /// Half of the document, and a Content-Length that agrees with it.
@@ -56,6 +58,8 @@ pub enum Fault {
     Drip(usize, Duration),
     /// 302 to this address.
     Redirect(String),
+    /// Both at once: wrong bytes that stall, say. At most one of them may concern how the answer travels.
+    Both(Box<Fault>, Box<Fault>),
 }
 
 impl Fault {
@@ -65,6 +69,10 @@ impl Fault {
             Self::OtherPackument(name) => asked.route = Route::Packument(name.clone()),
             Self::IgnoreRange => drop(asked.headers.remove(header::RANGE)),
             Self::ChangedEtag => drop(asked.headers.remove(header::IF_RANGE)),
+            Self::Both(one, other) => {
+                one.ask(asked);
+                other.ask(asked);
+            }
             _ => {}
         }
     }
@@ -83,13 +91,18 @@ impl Fault {
             }
             Self::Short(bytes) => answer.body.truncate(*bytes),
             Self::TruncatedPackument => halve(answer),
-            Self::Corrupt => answer.body = flipped(&answer.body),
+            Self::Corrupt => answer.body = flipped(&answer.body, answer.body.len() / 2),
+            Self::CorruptAt(place) => answer.body = flipped(&answer.body, *place),
             Self::OtherTarball => answer.body = other_tarball(),
             Self::ChangedEtag => answer.set(header::ETAG, "\"changed-meanwhile\""),
             Self::WrongContentRange => shift_range(&mut answer.headers),
             Self::GarbageGzip => {
                 answer.set(header::CONTENT_ENCODING, "gzip");
                 answer.body = Bytes::from_static(b"this was never compressed");
+            }
+            Self::Both(one, other) => {
+                one.spoil(answer);
+                other.spoil(answer);
             }
             _ => {}
         }
@@ -107,6 +120,10 @@ impl Fault {
             Self::StallAfter(bytes) => Course::Stall { after: *bytes },
             Self::Oversized(bytes) => Course::Padded { total: *bytes },
             Self::Drip(bytes, pause) => Course::Drip { bytes: *bytes, pause: *pause },
+            Self::Both(one, other) => match one.course() {
+                Course::Whole => other.course(),
+                course => course,
+            },
             _ => Course::Whole,
         }
     }
@@ -198,10 +215,9 @@ fn halve(answer: &mut Answer) {
     answer.body.truncate(half);
 }
 
-fn flipped(body: &[u8]) -> Bytes {
+fn flipped(body: &[u8], place: usize) -> Bytes {
     let mut bytes = body.to_vec();
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
+    if let Some(byte) = bytes.get_mut(place) {
         *byte ^= 0xff;
     }
     bytes.into()
