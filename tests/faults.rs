@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::clients::{Mode, World};
 use harness::http::{Reply, Request};
-use harness::{Ca, Fault, Gateway, Matcher, Package, Registry, Release, Times, disk};
+use harness::{Ca, Client, Fault, Gateway, Matcher, Package, Registry, Release, Times, disk};
 
 /// Within this time a client knows: yarn 1 gives up at 30 seconds, and a loaded machine takes its own.
 const KNOWN: Duration = Duration::from_secs(29);
@@ -215,14 +216,20 @@ fn a_packument_that_upstream_spoils_once_reaches_the_client_whole_at_the_first_r
 
 #[test]
 fn what_upstream_spoils_once_over_http2_reaches_the_client_whole_at_the_first_request() {
-    every(&of_tarballs(), |case| {
+    let tarballs = |case: &Case| {
         let scene = Scene::over_http2();
-        scene.befall(&Matcher::Packuments, case, Times::Next(1));
-        assert_is_packument(&scene.get("/left"), &case.name);
-        scene.registry.clear_faults();
         scene.befall(&Matcher::Tarballs, case, Times::Next(1));
         assert_is(&scene.get(TARBALL), &release(), &case.name);
         assert_is_sound(&scene.gateway, &case.name);
+    };
+    let packuments = |case: &Case| {
+        let scene = Scene::over_http2();
+        scene.befall(&Matcher::Packuments, case, Times::Next(1));
+        assert_is_packument(&scene.get("/left"), &case.name);
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| every(&of_tarballs(), tarballs));
+        scope.spawn(|| every(&of_packuments(), packuments));
     });
 }
 
@@ -368,6 +375,37 @@ fn a_lockfiles_digest_that_upstream_does_not_have_gives_nobody_other_bytes() {
     assert_is(&ask(&right().at("1.0.0").integrity), &release(), "another package's digest");
     assert_is(&ask(&release().integrity), &release(), "its own digest");
     assert_is_sound(&scene.gateway, "a digest");
+}
+
+/// What is fatal to them, without a retry, when they meet it themselves: a body that is cut for npm, a 503 for
+/// yarn 1, and wrong bytes for both.
+fn installs_through_faults(test: &str, client: Client) {
+    World::enter(test, client, |world| {
+        for fault in [Fault::CutAfter(100), Fault::Corrupt, Fault::Status(503), Fault::ChunkedAbort(100)] {
+            world.registry.fault(Matcher::Tarballs, 1, fault);
+        }
+        world.registry.fault(Matcher::Packuments, 1, Fault::TruncatedPackument);
+        let gateway = world.gateway();
+        let checkout = world.checkout("through");
+        client.install(&checkout, &world.through(&gateway), Mode::Cold).expect_success();
+        assert_eq!(world.registry.requests().iter().filter(|asked| asked.status == 503).count(), 1);
+    });
+}
+
+#[test]
+fn npm_11_installs_although_tarballs_are_cut_and_corrupt() {
+    installs_through_faults("npm_11_installs_although_tarballs_are_cut_and_corrupt", Client::Npm11);
+}
+
+#[test]
+fn yarn_1_installs_although_tarballs_are_cut_and_corrupt() {
+    installs_through_faults("yarn_1_installs_although_tarballs_are_cut_and_corrupt", Client::Yarn1);
+}
+
+/// It does not look at digests: what the gateway gives is what is installed.
+#[test]
+fn yarn_4_installs_although_tarballs_are_cut_and_corrupt() {
+    installs_through_faults("yarn_4_installs_although_tarballs_are_cut_and_corrupt", Client::Yarn4);
 }
 
 fn config_with(host: SocketAddr) -> String {
