@@ -259,7 +259,11 @@ fn flipped_bits_in_the_state_end_in_a_refusal_or_in_the_right_bytes() {
         match started {
             Ok(()) => packages.iter().for_each(|package| eventually_whole(&gateway, package)),
             Err(_) => {
-                assert!(gateway.log().iter().any(|line| line.contains("move it away")), "{:?}", gateway.log())
+                assert!(
+                    gateway.log().iter().any(|line| line.contains("move it away")),
+                    "{:?}",
+                    gateway.log()
+                );
             }
         }
         gateway.kill();
