@@ -111,7 +111,7 @@ impl Downloads {
         loop {
             let ready = progress.wait_for(|now| match now {
                 Progress::Done(_) => true,
-                Progress::Receiving(received) => !whole && received.authentic && self.is_large(received),
+                Progress::Receiving(received) => !whole && self.may_stream(received),
                 Progress::Waiting => false,
             });
             if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
@@ -120,8 +120,7 @@ impl Downloads {
             let now = progress.borrow_and_update().clone();
             match now {
                 Progress::Done(result) => return result.map(Opened::Kept),
-                // Large, or so slow that clients would give up before all of it is here.
-                Progress::Receiving(received) if !whole && received.authentic => {
+                Progress::Receiving(received) if !whole && self.may_stream(&received) => {
                     return Ok(Opened::Arriving(Arriving::new(expected, received, progress)));
                 }
                 // It comes, but must be whole first. Yarn 1 repeats a request that took too long, not one
@@ -132,8 +131,10 @@ impl Downloads {
         }
     }
 
-    fn is_large(&self, received: &Received) -> bool {
-        received.length.unwrap_or(received.flushed) > self.inner.verify_first_max
+    /// Large, and from a source that is believed until the digest has the last word.
+    fn may_stream(&self, received: &Received) -> bool {
+        let large = received.length.unwrap_or(received.flushed) > self.inner.verify_first_max;
+        received.authentic && large
     }
 
     fn join(&self, order: Order) -> watch::Receiver<Progress> {

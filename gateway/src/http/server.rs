@@ -223,3 +223,49 @@ fn advice(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use tokio::sync::oneshot;
+
+    #[derive(Clone)]
+    struct Mute;
+
+    impl Handle for Mute {
+        async fn handle(&self, _: Request<Incoming>, _: SocketAddr, _: SocketAddr) -> Response<Body> {
+            Response::new(super::super::body::empty())
+        }
+    }
+
+    /// What a client hears that says this and waits: it does so on a thread of its own, in real time.
+    fn hear(address: SocketAddr, says: &'static [u8]) -> oneshot::Receiver<io::Result<usize>> {
+        let (sender, heard) = oneshot::channel();
+        std::thread::spawn(move || {
+            let listen = || {
+                let mut stream = std::net::TcpStream::connect(address)?;
+                stream.write_all(says)?;
+                stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+                stream.read(&mut [0; 1])
+            };
+            // The test may have failed meanwhile.
+            let _ = sender.send(listen());
+        });
+        heard
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_keeps_no_place() {
+        let listeners = Listeners::bind("http.listen", &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+        let address = listeners.addresses()[0];
+        tokio::spawn(Server::new(Mute, Gauge::default()).serve(listeners, CancellationToken::new()));
+        for says in [&b""[..], b"PRI * HTTP/2", b"GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let heard = hear(address, says).await.unwrap();
+            // In this clock the time may be over before the client has said what it says.
+            let closed =
+                heard.as_ref().map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |n| *n == 0);
+            assert!(closed, "the connection stayed open: {heard:?}");
+        }
+    }
+}

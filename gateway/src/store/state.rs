@@ -188,7 +188,7 @@ fn open_database(path: &Path) -> Result<Database, DatabaseError> {
     loop {
         match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
             Err(DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < LOCK_WAIT => {
-                std::thread::sleep(LOCK_PAUSE)
+                std::thread::sleep(LOCK_PAUSE);
             }
             other => return other,
         }

@@ -71,7 +71,7 @@ impl Running {
         let (here, gone) = mpsc::channel();
         let accepting = runtime::spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a runtime that drives sockets");
-            accept(listener, tls, state, here).await;
+            accept(here, listener, tls, state).await;
         });
         Self { accepting, gone }
     }
@@ -90,11 +90,12 @@ impl Drop for Running {
     }
 }
 
+/// `here` comes first, so that it is dropped last: who hears that it is gone may bind the port again.
 async fn accept(
+    here: mpsc::Sender<Infallible>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     state: Arc<State>,
-    here: mpsc::Sender<Infallible>,
 ) {
     let mut connections = JoinSet::new();
     loop {
