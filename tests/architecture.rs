@@ -1,5 +1,7 @@
 //! The rules that ARCHITECTURE.md states, kept by a machine.
 
+#![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
