@@ -5,7 +5,7 @@
 //!
 //! In reading order:
 //!
-//! - what can be asked for: [`package`] (names), [`integrity`] (digests);
+//! - what can be asked for: [`package`] (names), [`integrity`] (digests), [`evidence`];
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
@@ -21,6 +21,7 @@ pub mod attempts;
 pub mod client;
 pub mod connectivity;
 pub mod credentials;
+pub mod evidence;
 pub mod integrity;
 pub mod origin;
 pub mod package;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use resolver::evidence::EvidenceName;
 use resolver::plan::{Plan, Source};
 
 use super::decode;
 use super::failure::Failure;
 use super::flights::Flight;
-use super::{FIRST_BYTE, Fetch, age, now_ms};
+use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::store::Evidence;
 use crate::upstream::{Answer, UpstreamError, headers};
 
@@ -22,31 +23,32 @@ const FRESH_ABSENCE: Duration = Duration::from_secs(15 * 60);
 const LONGEST: u64 = 1024 * 1024;
 
 impl Fetch {
-    /// A small signed document by its path at upstream (`/-/npm/v1/keys`), or upstream's word that it has none.
+    /// A small signed document, or upstream's word that it has none.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
-    pub async fn evidence(&self, path: &str) -> Result<(Evidence, super::Provenance), Failure> {
-        let held = self.inner.store.evidence(path);
+    pub async fn evidence(&self, name: &EvidenceName) -> Result<(Evidence, Provenance), Failure> {
+        let path = name.path();
+        let held = self.inner.store.evidence(&path);
         let fresh = if held.as_ref().is_some_and(|held| held.status == 404) { FRESH_ABSENCE } else { FRESH };
         let link = self.inner.upstream.latch().link();
         let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
-        let mut failure = Failure::unavailable(path, plan.obstacle.unwrap_or_default());
         if plan.revalidate_behind {
-            drop(self.evidence_of_upstream(path));
+            drop(self.evidence_of_upstream(name));
         }
+        let mut failure = Failure::unavailable(&path, plan.obstacle.unwrap_or_default());
         for source in plan.sources {
             match (source, &held) {
-                (Source::Store, Some(held)) => return Ok((held.clone(), super::Provenance::Store)),
+                (Source::Store, Some(held)) => return Ok((held.clone(), Provenance::Store)),
                 (Source::Store, None) => {}
                 (Source::Upstream { patience }, _) => {
-                    let asked = self.evidence_of_upstream(path);
+                    let asked = self.evidence_of_upstream(name);
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), asked).await {
-                        Ok(Ok(evidence)) => return Ok((evidence, super::Provenance::Upstream)),
+                        Ok(Ok(evidence)) => return Ok((evidence, Provenance::Upstream)),
                         Ok(Err(failed)) => failure = failed,
                         Err(_) => {
                             self.inner.upstream.latch().overdue();
-                            failure = Failure::unavailable(path, "upstream is slow");
+                            failure = Failure::unavailable(&path, "upstream is slow");
                         }
                     }
                 }
@@ -56,15 +58,16 @@ impl Fetch {
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
-    fn evidence_of_upstream(&self, path: &str) -> Flight<Evidence> {
-        self.inner.evidence.join(&path.to_owned(), || {
-            let (fetch, path) = (self.clone(), path.to_owned());
-            async move { fetch.ask_for_evidence(&path).await }
+    fn evidence_of_upstream(&self, name: &EvidenceName) -> Flight<Evidence> {
+        self.inner.evidence.join(name, || {
+            let (fetch, name) = (self.clone(), name.clone());
+            async move { fetch.ask_for_evidence(&name).await }
         })
     }
 
-    async fn ask_for_evidence(&self, path: &str) -> Result<Evidence, Failure> {
-        let address = format!("{}{path}", self.inner.upstream.base());
+    async fn ask_for_evidence(&self, name: &EvidenceName) -> Result<Evidence, Failure> {
+        let path = name.path();
+        let address = format!("{}/{path}", self.inner.upstream.base());
         let wanted = headers(&[(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")]);
         let evidence = match self.inner.upstream.get(&address, wanted, 0).await {
             Ok(answer) if answer.head.status == StatusCode::OK => received(answer).await,
@@ -72,9 +75,24 @@ impl Fetch {
             Err(UpstreamError::Missing) => Ok(none()),
             Err(error) => Err(error),
         };
-        let evidence = evidence.map_err(|error| Failure::of(path, &error))?;
-        self.inner.store.keep_evidence(path, evidence.clone()).await?;
+        let evidence = evidence.map_err(|error| Failure::of(&path, &error))?;
+        if self.is_worth_keeping(name).await {
+            self.inner.store.keep_evidence(&path, evidence.clone()).await?;
+        }
         Ok(evidence)
+    }
+
+    /// Whether it is about something that is held: nobody fills the state with versions that he made up.
+    async fn is_worth_keeping(&self, name: &EvidenceName) -> bool {
+        let EvidenceName::Attestations(package, version) = name else {
+            return true;
+        };
+        let Some(document) = self.held(package) else {
+            return false;
+        };
+        let outline = self.outline(&document).await;
+        outline
+            .is_ok_and(|outline| outline.release(version).is_some_and(|release| release.version == *version))
     }
 }
 

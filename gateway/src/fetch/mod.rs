@@ -18,6 +18,7 @@ mod tarballs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use resolver::evidence::EvidenceName;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 
@@ -51,7 +52,7 @@ struct Inner {
     packuments: Packuments,
     renderings: Renderings,
     downloads: Downloads,
-    evidence: flights::Flights<String, crate::store::Evidence>,
+    evidence: flights::Flights<EvidenceName, crate::store::Evidence>,
 }
 
 /// What `Fetch` needs to know of the configuration.

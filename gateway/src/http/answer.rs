@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::body::{self, Body};
+use super::headers::value;
 use super::route::Refusal;
 use crate::fetch::Failure;
 
@@ -84,11 +85,6 @@ pub(super) fn outcome(status: StatusCode) -> &'static str {
         503 => "unavailable",
         _ => "error",
     }
-}
-
-/// A header value of our own making; one that cannot be sent is left out.
-pub(super) fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// `Cache-Status`, with a reason in words when there is one.

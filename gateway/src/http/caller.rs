@@ -4,11 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::Version;
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::uri::Authority;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
+
+use super::headers::text;
 
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
@@ -98,10 +100,6 @@ fn has_credentials(head: &Parts) -> bool {
     // As routes are read: decoded.
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
     by_header || SECRET_PATHS.iter().any(|secret| path.starts_with(secret))
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The last item of a list: what the nearest proxy has added.

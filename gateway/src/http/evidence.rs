@@ -3,18 +3,20 @@
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use resolver::evidence::EvidenceName;
 
-use super::answer::{Answer, value};
+use super::answer::Answer;
 use super::body;
+use super::headers::value;
 use super::service::Service;
 use crate::fetch::Failure;
 
 impl Service {
     /// `GET /-/npm/v1/keys` and `GET /-/npm/v1/attestations/<name>@<version>`.
-    pub(super) async fn evidence(&self, path: &str, head: &Parts) -> Result<Answer, Failure> {
-        let (evidence, source) = self.fetch().evidence(path).await?;
+    pub(super) async fn evidence(&self, name: &EvidenceName, head: &Parts) -> Result<Answer, Failure> {
+        let (evidence, source) = self.fetch().evidence(name).await?;
         if evidence.status == StatusCode::NOT_FOUND.as_u16() {
-            return Err(Failure::NotFound(path.to_owned()));
+            return Err(Failure::NotFound(name.path()));
         }
         let mut response = Response::new(body::empty());
         let headers = response.headers_mut();

@@ -9,10 +9,10 @@ use http::request::Parts;
 use resolver::connectivity::Link;
 use serde_json::json;
 
-use super::answer::{Answer, value};
+use super::answer::Answer;
 use super::body;
 use super::caller::Caller;
-use super::packument::text;
+use super::headers::{text, value};
 use super::service::Service;
 
 /// How to point each client here; `{}` stands for the gateway's address and `{host}` for its host.

@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod caller;
 mod evidence;
+mod headers;
 mod index;
 mod packument;
 mod passthrough;

@@ -4,17 +4,18 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, USER_AGENT, VARY,
+    IF_MODIFIED_SINCE, LAST_MODIFIED, USER_AGENT, VARY,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use resolver::client::{TarballPolicy, TarballUrls};
 use resolver::package::PackageName;
-use resolver::variant::{self, Encoding, Form, Variant};
+use resolver::variant::{Encoding, Form, Variant};
 
-use super::answer::{Answer, CACHE_STATUS, cache_status, value};
+use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body;
 use super::caller::Caller;
+use super::headers::{names_tag, text, value};
 use super::service::Service;
 use crate::fetch::{Document, Failure, Provenance};
 
@@ -116,15 +117,4 @@ fn is_unchanged(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
             .is_some_and(|since| modified_s <= since.as_secs()),
     }
-}
-
-/// Whether `If-None-Match`, on however many lines, names this entity tag; `None` when it is not there.
-pub(super) fn names_tag(headers: &HeaderMap, etag: &str) -> Option<bool> {
-    let mut lines = headers.get_all(IF_NONE_MATCH).iter().peekable();
-    lines.peek()?;
-    Some(lines.any(|tags| tags.to_str().is_ok_and(|tags| variant::none_match_names(tags, etag))))
-}
-
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }

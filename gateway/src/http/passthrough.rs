@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST,
-    HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, HeaderMap,
+    HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -15,9 +15,10 @@ use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
 
-use super::answer::{Answer, outcome, value};
+use super::answer::{Answer, outcome};
 use super::body;
 use super::caller::Caller;
+use super::headers::value;
 use super::route::Route;
 use super::service::Service;
 use crate::upstream::{self, UpstreamError};
@@ -141,7 +142,6 @@ impl Service {
         for name in [CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
             head.headers.remove(name);
         }
-        head.headers.insert(CACHE_CONTROL, value("private, no-store"));
         head.headers.entry(CONTENT_TYPE).or_insert(value("application/json"));
         Answer::new(Response::from_parts(head, body::full(rendered)), "ok", "upstream")
     }

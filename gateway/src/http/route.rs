@@ -3,6 +3,7 @@
 
 use http::Method;
 use percent_encoding::percent_decode_str;
+use resolver::evidence::EvidenceName;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 
@@ -24,8 +25,8 @@ pub(super) enum Route {
     Tarball(PackageName, FileName),
     /// `/-/tarballs/sha512/<base64url>`
     Digest(Integrity),
-    /// `/-/npm/v1/keys`, `/-/npm/v1/attestations/<name>@<version>`, as upstream is to be asked.
-    Evidence(String, Option<PackageName>),
+    /// `/-/npm/v1/keys`, `/-/npm/v1/attestations/<name>@<version>`
+    Evidence(EvidenceName),
     /// The rest of npm's API, and whom it is about when that can be told.
     PassThrough(Option<PackageName>),
 }
@@ -58,7 +59,7 @@ impl Route {
             [] if reads => Ok(Self::Index),
             [] => Err(Refusal::Method),
             ["-", "-", ..] | ["-"] => Self::of_package(&parts, writes),
-            ["-", rest @ ..] => Self::of_api(path, rest, reads),
+            ["-", rest @ ..] => Self::of_api(rest, reads),
             _ => Self::of_package(&parts, writes),
         }
     }
@@ -72,7 +73,7 @@ impl Route {
             Self::Manifest(..) => "manifest",
             Self::Tarball(..) => "tarball",
             Self::Digest(_) => "digest",
-            Self::Evidence(..) => "evidence",
+            Self::Evidence(_) => "evidence",
             Self::PassThrough(_) => "passthrough",
         }
     }
@@ -81,22 +82,23 @@ impl Route {
     pub(super) fn package(&self) -> Option<&PackageName> {
         match self {
             Self::Packument(name) | Self::Manifest(name, _) | Self::Tarball(name, _) => Some(name),
-            Self::PassThrough(name) | Self::Evidence(_, name) => name.as_ref(),
+            Self::PassThrough(name) => name.as_ref(),
+            Self::Evidence(evidence) => evidence.package(),
             Self::Index | Self::Ping | Self::Digest(_) => None,
         }
     }
 
-    fn of_api(path: &str, rest: &[&str], reads: bool) -> Result<Self, Refusal> {
+    fn of_api(rest: &[&str], reads: bool) -> Result<Self, Refusal> {
         match rest {
             ["ping"] if reads => Ok(Self::Ping),
             ["tarballs", "sha512", digest] if reads => Integrity::from_base64url(digest)
                 .map(Self::Digest)
                 .ok_or_else(|| Refusal::Invalid("a digest here is 86 characters of base64url".into())),
-            ["npm", "v1", "keys"] if reads => Ok(Self::Evidence(path.to_owned(), None)),
+            ["npm", "v1", "keys"] if reads => Ok(Self::Evidence(EvidenceName::Keys)),
             ["npm", "v1", "attestations", about @ ..] if reads => {
-                let name = about.join("/");
-                let name = name.rsplit_once('@').map_or(name.as_str(), |(name, _version)| name);
-                Ok(Self::Evidence(path.to_owned(), Some(package(name)?)))
+                EvidenceName::attestations(&about.join("/"))
+                    .map(Self::Evidence)
+                    .ok_or_else(|| Refusal::Invalid("attestations are those of <name>@<version>".into()))
             }
             ["package", name, ..] => Ok(Self::PassThrough(PackageName::parse(name).ok())),
             _ => Ok(Self::PassThrough(None)),
@@ -187,9 +189,9 @@ mod tests {
         assert_eq!(get("/"), Ok(Route::Index));
         assert_eq!(get("/-/ping"), Ok(Route::Ping));
         assert_eq!(get("/-"), Ok(Route::Packument(name("-"))));
-        assert_eq!(get("/-/npm/v1/keys"), Ok(Route::Evidence("/-/npm/v1/keys".into(), None)));
+        assert_eq!(get("/-/npm/v1/keys"), Ok(Route::Evidence(EvidenceName::Keys)));
         let attestations = "/-/npm/v1/attestations/@s%2fn@1.0.0";
-        assert_eq!(get(attestations), Ok(Route::Evidence(attestations.into(), Some(name("@s/n")))));
+        assert_eq!(get(attestations), Ok(Route::Evidence(EvidenceName::attestations("@s/n@1.0.0").unwrap())));
         assert_eq!(get("/-/whoami"), Ok(Route::PassThrough(None)));
         assert_eq!(get("/-/package/@s%2fn/dist-tags"), Ok(Route::PassThrough(Some(name("@s/n")))));
         assert_eq!(Route::of(&Method::PUT, "/left", None), Ok(Route::PassThrough(Some(name("left")))));

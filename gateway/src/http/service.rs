@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, VIA};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::answer::Answer;
 use super::body::{self, Body};
 use super::caller::Caller;
-use super::packument::text;
+use super::headers::text;
 use super::route::Route;
 use super::server::Handle;
 use super::tarball::PACOTE_INTEGRITY;
@@ -80,7 +80,7 @@ impl Service {
         };
         let answer = match self.treatment(&route, &caller) {
             Treatment::Public => self.public(&route, head, body, &caller).await,
-            Treatment::PassThrough => self.pass_through(&route, head, body, &caller).await,
+            Treatment::PassThrough => private(self.pass_through(&route, head, body, &caller).await),
             Treatment::RefuseExposed => Answer::error(StatusCode::FORBIDDEN, &exposed(&caller)),
             Treatment::RefuseUpstream => Answer::error(StatusCode::FORBIDDEN, UPSTREAM_EXPOSED),
         };
@@ -131,11 +131,17 @@ impl Service {
                 self.tarball(&TarballRequest::Named(name.clone(), file.clone(), hint), &head).await
             }
             Route::Digest(integrity) => self.tarball(&TarballRequest::Digest(*integrity), &head).await,
-            Route::Evidence(path, _) => self.evidence(path, &head).await,
+            Route::Evidence(evidence) => self.evidence(evidence, &head).await,
             Route::PassThrough(_) => return self.pass_through(route, head, body, caller).await,
         };
         answered.unwrap_or_else(Answer::from)
     }
+}
+
+/// What one client may see is not for caches that others share.
+fn private(mut answer: Answer) -> Answer {
+    answer.response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    answer
 }
 
 const UPSTREAM_EXPOSED: &str = "this gateway reaches upstream over plain http, where anybody could read your \

@@ -8,9 +8,9 @@ use http::{Method, Response, StatusCode};
 use resolver::integrity::Integrity;
 use resolver::range::{self, Wanted};
 
-use super::answer::{Answer, CACHE_STATUS, cache_status, value};
+use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body::{self, Body};
-use super::packument::{names_tag, text};
+use super::headers::{names_tag, text, value};
 use super::service::Service;
 use crate::fetch::{Arriving, Failure, Provenance, Tarball, TarballRequest};
 use crate::store::Blob;
