@@ -199,7 +199,8 @@ fn private_scopes_are_never_kept_with_a_token_or_without() {
     let attestations = "/-/npm/v1/attestations/@acme%2fsecret-plans@1.0.0";
     for path in ["/@acme%2fsecret-plans", "/@acme/secret-plans", "/@acme/secret-plans/latest", TARBALL] {
         assert_eq!(http::get(&format!("{url}{path}")).status, 404, "{path}");
-        assert_eq!(with_token(&url, path).send().status, 200, "{path}");
+        let reply = with_token(&url, path).send();
+        assert_eq!((reply.status, reply.header("cache-control")), (200, Some("private, no-store")), "{path}");
     }
     for times in 1..=2 {
         assert_eq!(http::get(&format!("{url}{attestations}")).status, 404);

@@ -298,3 +298,19 @@ fn a_restart_forgets_nothing() {
     assert_eq!(get(&gateway, "/-/npm/v1/attestations/left@1.1.0").status, 404);
     assert_eq!(registry.requests_to("/-/npm/v1/attestations/left@1.1.0"), 0);
 }
+
+/// Otherwise anybody could fill the state with questions about versions that do not exist.
+#[test]
+fn answers_about_versions_that_nobody_published_are_not_kept() {
+    let left = Package::new("left").version("1.0.0", |v| v);
+    let registry = Registry::builder().package(left).start();
+    let gateway = Gateway::builder().upstream(registry.url()).start();
+    get(&gateway, "/left");
+    for (version, asked) in [("1.0.0", 1), ("6.6.6", 2)] {
+        let path = format!("/-/npm/v1/attestations/left@{version}");
+        for _ in 0..2 {
+            assert_eq!(get(&gateway, &path).status, 404, "{path}");
+        }
+        assert_eq!(registry.requests_to(&path), asked, "{path}");
+    }
+}

@@ -38,7 +38,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let operator = Operator::new(fetch, Arc::clone(&metrics));
 
-    let clients = Listeners::bind("http.listen", &config.http.listen)?;
+    let clients = Listeners::bind("http.listen or --listen", &config.http.listen)?;
     let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
     announce("operator", &operators.addresses());
     announce("http", &clients.addresses());

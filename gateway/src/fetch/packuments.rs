@@ -158,7 +158,7 @@ impl Fetch {
                 self.inner.store.remove_packument(name).await?;
             }
             let next = attempts.after(Setback::Broken { progress: false, pause: error.pause() });
-            let (Next::Resume(pause), true) = (next, self.may_pass(&error)) else {
+            let (Next::Resume(pause), true) = (next, self.may_pass(name, &error)) else {
                 tracing::debug!(%name, %error, "upstream did not give the packument");
                 return Err(Failure::of(name.as_str(), &error));
             };
@@ -166,10 +166,12 @@ impl Fetch {
         }
     }
 
-    /// Whether it is worth asking again: not while upstream is down, unless it has said when to come back.
-    fn may_pass(&self, error: &UpstreamError) -> bool {
+    /// Whether it is worth asking again: not while upstream is down, unless nothing is held that could be
+    /// served meanwhile, and upstream has said when to come back.
+    fn may_pass(&self, name: &PackageName, error: &UpstreamError) -> bool {
         let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
-        error.is_passing() && (!down || error.pause().is_some())
+        let worth_waiting = error.pause().is_some() && self.inner.store.packument(name).is_none();
+        error.is_passing() && (!down || worth_waiting)
     }
 
     async fn attempt(&self, name: &PackageName, attempt: u32) -> Result<PackumentRecord, AttemptError> {
