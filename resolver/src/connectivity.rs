@@ -14,7 +14,7 @@ const FIRST_PROBE: Duration = Duration::from_millis(500);
 /// The longest wait between probes: how late a returned upstream may be noticed.
 const LAST_PROBE: Duration = Duration::from_secs(15);
 /// The wait that upstream may ask for with `Retry-After`, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long one slow answer makes us doubt upstream.
 const DOUBT: Duration = Duration::from_secs(15);
 
@@ -29,7 +29,7 @@ pub enum Failure {
     Broken,
     /// 500 to 504.
     ServerError,
-    /// 429, or 503 with `Retry-After`: how long upstream wants to be left alone.
+    /// 429: how long upstream wants to be left alone.
     Busy(Option<Duration>),
 }
 
@@ -180,7 +180,7 @@ mod tests {
         latch.failed(Failure::Busy(Some(s(30))), "429", s(0));
         assert_eq!(latch.probe_at(), Some(s(30)));
         latch.failed(Failure::Busy(Some(s(86_400))), "429", s(30));
-        assert_eq!(latch.probe_at(), Some(s(330)));
+        assert_eq!(latch.probe_at(), Some(s(90)));
     }
 
     #[test]

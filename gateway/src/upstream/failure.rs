@@ -30,6 +30,9 @@ pub enum UpstreamError {
     /// The client that sent a body broke it off, or sent too much.
     #[error("the request's body broke off, or is larger than any may be")]
     Client,
+    /// Too many others wait for it.
+    #[error("too many requests are waiting for it")]
+    Queued,
     /// 5xx.
     #[error("it answered {}", .0.as_u16())]
     ServerError(StatusCode),
@@ -55,15 +58,22 @@ impl UpstreamError {
             Self::Silent(_) | Self::Stalled => Some(Failure::Silent),
             Self::Broken(_) => Some(Failure::Broken),
             Self::ServerError(_) => Some(Failure::ServerError),
-            Self::Busy(_, pause) => Some(Failure::Busy(*pause)),
-            Self::Offline | Self::Client | Self::Missing | Self::Refused(_) | Self::Wrong(_) => None,
+            Self::Busy(StatusCode::TOO_MANY_REQUESTS, pause) => Some(Failure::Busy(*pause)),
+            // It may be one path's trouble.
+            Self::Busy(..) => Some(Failure::ServerError),
+            Self::Offline
+            | Self::Client
+            | Self::Queued
+            | Self::Missing
+            | Self::Refused(_)
+            | Self::Wrong(_) => None,
         }
     }
 
     /// Whether asking again may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Offline | Self::Client | Self::Missing | Self::Refused(_))
+        !matches!(self, Self::Offline | Self::Client | Self::Queued | Self::Missing | Self::Refused(_))
     }
 
     /// How long it wants to be left alone, if it has said so.
@@ -85,6 +95,7 @@ impl UpstreamError {
             Self::Stalled => "stalled",
             Self::Broken(_) => "broken",
             Self::Client => "client",
+            Self::Queued => "queued",
             Self::ServerError(_) => "server_error",
             Self::Busy(..) => "busy",
             Self::Missing => "missing",
@@ -146,10 +157,12 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     "the connection broke".into()
 }
 
-/// An I/O error that wraps another does not name it as its source.
+/// I/O errors that wrap others, each in the next, do not name them as their sources.
 fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.downcast_ref().or_else(|| wrapped.and_then(|inner| inner.downcast_ref()))
+    if let Some(error) = error.downcast_ref() {
+        return Some(error);
+    }
+    tls(error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)?)
 }
 
 /// `Retry-After` in its two forms (RFC 9110, section 10.2.3).

@@ -6,7 +6,7 @@ mod latch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -36,6 +36,10 @@ const UPLOADS_AT_ONCE: usize = 256;
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
 /// A body that brings nothing for this long has stalled.
 pub const STALL: Duration = Duration::from_secs(10);
+/// What a body has to bring within this time: 0.3 KiB a second, a tenth of the slowest line's share for one of
+/// fifty downloads.
+const PACE_TIME: Duration = Duration::from_secs(30);
+const PACE_BYTES: usize = 10 * 1024;
 /// Redirects followed for one tarball, each to an allowed host only.
 const HOPS: usize = 3;
 
@@ -78,7 +82,17 @@ pub struct Answer {
     upstream: Upstream,
     /// Once its body is whole, upstream has shown that it works.
     counts: bool,
+    /// Whether its failure says anything about upstream.
+    is_own: bool,
+    pace: Pace,
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// How fast a body comes: one that trickles keeps a place from others as one that stalls does.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    brought: usize,
 }
 
 impl Upstream {
@@ -175,8 +189,10 @@ impl Upstream {
     {
         let uploads = !request.body().is_end_stream();
         let places = if uploads { &self.inner.upload_places } else { &self.inner.places };
+        let place = tokio::time::timeout(wait, Arc::clone(places).acquire_owned()).await;
+        let place = place.map_err(|_| self.counted(UpstreamError::Queued))?;
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.send(request, wait, places).await.map_err(|error| match error {
+        self.send(request, wait, place.ok(), true).await.map_err(|error| match error {
             UpstreamError::Silent(_) | UpstreamError::Broken(_) if uploads => self.counted(error),
             error => self.failed(error),
         })
@@ -195,16 +211,26 @@ impl Upstream {
         *request.headers_mut() = headers;
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
         let wait = HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4));
-        let sent = self.send(request, wait, &self.inner.places).await;
-        let answer = sent.map_err(|error| self.failed(error))?;
+        let is_own = address.strip_prefix(&self.inner.base).is_some_and(|path| path.starts_with('/'));
+        let place = Arc::clone(&self.inner.places).acquire_owned().await;
+        let sent = self.send(request, wait, place.ok(), is_own).await;
+        let answer = sent.map_err(|error| self.learned(error, is_own, attempt))?;
         match failure::of_status(&answer.head) {
             None => Ok(answer),
             Some(error) => {
                 // A refusal says all by its status.
                 answer.is_whole();
-                Err(self.failed(error))
+                Err(self.learned(error, is_own, attempt))
             }
         }
+    }
+
+    /// The latch learns from upstream's own origin only, and one thing that fails again and again shows it only
+    /// once that the server is at fault.
+    fn learned(&self, error: UpstreamError, is_own: bool, attempt: u32) -> UpstreamError {
+        let is_repeated =
+            attempt > 0 && matches!(error, UpstreamError::ServerError(_) | UpstreamError::Busy(..));
+        if is_own && !is_repeated { self.failed(error) } else { self.counted(error) }
     }
 
     /// The latch has yet to learn from an error.
@@ -212,13 +238,12 @@ impl Upstream {
         &self,
         mut request: Request<client::Body>,
         wait: Duration,
-        places: &Arc<Semaphore>,
+        place: Option<OwnedSemaphorePermit>,
+        is_own: bool,
     ) -> Result<Answer, UpstreamError> {
         if let Ok(via) = HeaderValue::try_from(format!("1.1 {}", self.inner.instance)) {
             request.headers_mut().append(VIA, via);
         }
-        let place = Arc::clone(places).acquire_owned().await;
-        let place = place.map_err(|_| UpstreamError::Wrong("shutting down".into()))?;
         if self.inner.latch.link() == Link::Offline {
             return Err(UpstreamError::Offline);
         }
@@ -231,8 +256,9 @@ impl Upstream {
         };
         timer.answered();
         let (head, body) = response.into_parts();
-        let counts = failure::of_status(&head).is_none_or(|error| error.failure().is_none());
-        let answer = Answer { head, body, upstream: self.clone(), counts, place: Some(place) };
+        let counts = is_own && failure::of_status(&head).is_none_or(|error| error.failure().is_none());
+        let pace = Pace::default();
+        let answer = Answer { head, body, upstream: self.clone(), counts, is_own, pace, place };
         if answer.body.is_end_stream() {
             answer.is_whole();
         }
@@ -295,7 +321,9 @@ impl Answer {
     /// [`UpstreamError::Stalled`] or [`UpstreamError::Broken`].
     pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, UpstreamError> {
         loop {
-            let error = match tokio::time::timeout(STALL, self.body.frame()).await {
+            let asked = Instant::now();
+            let frame = tokio::time::timeout(STALL, self.body.frame()).await;
+            let error = match frame {
                 Ok(None) => {
                     self.is_whole();
                     return Ok(None);
@@ -306,6 +334,9 @@ impl Answer {
                         self.is_whole();
                     }
                     match frame.into_data() {
+                        Ok(data) if self.pace.is_too_slow(asked.elapsed(), data.len()) => {
+                            UpstreamError::Stalled
+                        }
                         Ok(data) => return Ok(Some(data)),
                         Err(_trailers) => continue,
                     }
@@ -313,7 +344,7 @@ impl Answer {
                 Ok(Some(Err(_))) => UpstreamError::Broken("the connection broke within a body".into()),
                 Err(_) => UpstreamError::Stalled,
             };
-            return Err(self.upstream.failed(error));
+            return Err(self.upstream.learned(error, self.is_own, 0));
         }
     }
 
@@ -327,6 +358,20 @@ impl Answer {
     /// For an answer that is passed on at a client's pace: that may be slow, so its place goes to another.
     pub fn give_up_place(&mut self) {
         self.place = None;
+    }
+}
+
+impl Pace {
+    /// Counts the time that was spent waiting for upstream, not the time that a client took to read.
+    fn is_too_slow(&mut self, waited: Duration, brought: usize) -> bool {
+        self.waited += waited;
+        self.brought += brought;
+        if self.waited < PACE_TIME {
+            return false;
+        }
+        let too_slow = self.brought < PACE_BYTES;
+        *self = Self::default();
+        too_slow
     }
 }
 
