@@ -299,8 +299,8 @@ fn a_small_tarball_is_verified_before_its_first_byte_whatever_its_source() {
 /// A 503 for a tarball is final for yarn 1, and its own limit of 30 seconds is not: the next request joins in.
 #[test]
 fn a_small_tarball_that_comes_slowly_is_waited_for_and_verified_first() {
-    let scene = Scene::of(MIB - 100_000);
-    scene.befall([Fault::Drip(100_000, Duration::from_secs(3))]);
+    let scene = Scene::of(110_000);
+    scene.befall([Fault::Drip(10_000, Duration::from_secs(3))]);
     let reply = scene.get();
     assert!(reply.first_byte > Duration::from_secs(25), "{:?}", reply.first_byte);
     scene.assert_whole(&reply);

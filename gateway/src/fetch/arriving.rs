@@ -79,7 +79,7 @@ impl Pump {
                     self.forward(&received).await?;
                 }
                 // The source began again: what was sent so far is compared when the new bytes are verified.
-                Progress::Receiving(_) | Progress::Waiting => {}
+                Progress::Receiving(_) | Progress::Queued | Progress::Begun => {}
             }
             if self.progress.changed().await.is_err() {
                 return self.send(Err(io::Error::other("the download was given up"))).await;

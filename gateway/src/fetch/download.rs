@@ -2,24 +2,30 @@
 //! are wrong, kept when its digest is right.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use resolver::attempts::{Attempts, Next, Setback};
 use resolver::integrity::{Expected, Verifier};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::FIRST_BYTE;
 use super::arriving::Arriving;
 use super::failure::Failure;
-use super::progress::{Progress, Received};
+use super::progress::{Progress, Received, Ticket};
 use crate::metrics::Metrics;
 use crate::store::{Blob, Draft, Store};
 use crate::upstream::{Answer, Upstream, UpstreamError, headers};
 
 /// The largest tarball that is taken. The largest on the public registry have a few hundred MB.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Downloads at once. Fewer than upstream's places: tarballs never keep metadata waiting.
+const AT_ONCE: usize = 48;
+/// Downloads that wait or are under way; a client asks for 100 at once.
+const WAITING: usize = 4096;
 
 /// What a download is for.
 #[derive(Debug, Clone)]
@@ -62,7 +68,8 @@ struct Inner {
     upstream: Upstream,
     verify_first_max: u64,
     metrics: Arc<Metrics>,
-    under_way: Mutex<HashMap<Key, watch::Receiver<Progress>>>,
+    places: Semaphore,
+    under_way: Mutex<HashMap<Key, Ticket>>,
 }
 
 /// Takes a download off the list, however it ends.
@@ -98,35 +105,38 @@ impl Downloads {
         verify_first_max: u64,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let under_way = Mutex::default();
-        Self { inner: Arc::new(Inner { store, upstream, verify_first_max, metrics, under_way }) }
+        let (places, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
+        Self { inner: Arc::new(Inner { store, upstream, verify_first_max, metrics, places, under_way }) }
     }
 
     /// Joins the download of these bytes, or starts it, and waits until they may be given to a client: with
-    /// `whole`, when all of them are here.
+    /// `whole`, when all of them are here. As long as bytes come, or others are served first, there is no limit:
+    /// yarn 1 repeats a request that took too long, not one that met a 503, and all other clients wait.
     pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
         let (what, expected) = (order.what.clone(), order.expected);
-        let mut progress = self.join(order);
+        let Ticket { mut progress, received } = self.join(order)?;
         let mut seen = 0;
         loop {
             let ready = progress.wait_for(|now| match now {
                 Progress::Done(_) => true,
                 Progress::Receiving(received) => !whole && self.may_stream(received),
-                Progress::Waiting => false,
+                Progress::Queued | Progress::Begun => false,
             });
             if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
-                return Err(Failure::unavailable(&what, "the gateway is shutting down"));
+                return Err(Failure::unavailable(&what, "its download came to a sudden end"));
             }
+            let so_far = received.load(Ordering::Relaxed);
             let now = progress.borrow_and_update().clone();
             match now {
                 Progress::Done(result) => return result.map(Opened::Kept),
                 Progress::Receiving(received) if !whole && self.may_stream(&received) => {
                     return Ok(Opened::Arriving(Arriving::new(expected, received, progress)));
                 }
-                // It comes, but must be whole first. Yarn 1 repeats a request that took too long, not one
-                // that met a 503; all others wait.
-                Progress::Receiving(received) if received.flushed > seen => seen = received.flushed,
-                _ => return Err(Failure::unavailable(&what, "upstream is slow")),
+                Progress::Queued => {}
+                Progress::Begun | Progress::Receiving(_) if so_far > seen => seen = so_far,
+                Progress::Begun | Progress::Receiving(_) => {
+                    return Err(Failure::unavailable(&what, "upstream is slow"));
+                }
             }
         }
     }
@@ -137,24 +147,40 @@ impl Downloads {
         received.authentic && large
     }
 
-    fn join(&self, order: Order) -> watch::Receiver<Progress> {
+    fn join(&self, order: Order) -> Result<Ticket, Failure> {
         let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (order.expected, order.word);
-        if let Some(progress) = under_way.get(&key) {
-            return progress.clone();
+        if let Some(ticket) = under_way.get(&key) {
+            return Ok(ticket.clone());
         }
-        let (sender, progress) = watch::channel(Progress::Waiting);
+        if under_way.len() >= WAITING {
+            return Err(Failure::unavailable(&order.what, "too many downloads are waiting"));
+        }
+        let (sender, progress) = watch::channel(Progress::Queued);
+        let ticket = Ticket { progress, received: Arc::default() };
         let (downloads, listed) = (self.clone(), Listed { downloads: self.clone(), key });
+        let received = Arc::clone(&ticket.received);
         tokio::spawn(async move {
-            let result = downloads.run(&order, &sender).await;
+            let result = downloads.run(&order, &sender, &received).await;
             sender.send_replace(Progress::Done(result));
             drop(listed);
         });
-        under_way.insert(key, progress.clone());
-        progress
+        under_way.insert(key, ticket.clone());
+        Ok(ticket)
     }
 
-    async fn run(&self, order: &Order, progress: &watch::Sender<Progress>) -> Result<Blob, Failure> {
+    async fn run(
+        &self,
+        order: &Order,
+        progress: &watch::Sender<Progress>,
+        received: &AtomicU64,
+    ) -> Result<Blob, Failure> {
+        // The semaphore is never closed.
+        let _place = self.inner.places.acquire().await;
+        if is_abandoned(progress) {
+            return Err(Failure::unavailable(&order.what, "nobody waited for it"));
+        }
+        progress.send_replace(Progress::Begun);
         // Another download of it may have ended between the look into the store and the start of this one.
         if let Expected::Integrity(integrity) = &order.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
@@ -165,7 +191,8 @@ impl Downloads {
         let mut partial = self.begin(order.expected, 0);
         loop {
             let before = partial.draft.length();
-            let ended = self.attempt(&mut partial, &order.address, attempts.barren(), progress).await;
+            let ended =
+                self.attempt(&mut partial, &order.address, attempts.barren(), (progress, received)).await;
             let (setback, cause) = match (ended, partial.verifier.clone().finish()) {
                 (Err(AttemptError::Disk(failure)), _) => return Err(failure),
                 // Also when the connection broke behind the last byte: there is nothing left to resume.
@@ -184,7 +211,8 @@ impl Downloads {
                     (Setback::Broken { progress, pause: error.pause() }, Failure::of(&order.what, &error))
                 }
             };
-            if setback == Setback::Wrong && order.word == Word::Client {
+            let is_clients_mistake = setback == Setback::Wrong && order.word == Word::Client;
+            if is_clients_mistake || is_abandoned(progress) {
                 return Err(cause);
             }
             match attempts.after(setback) {
@@ -221,7 +249,7 @@ impl Downloads {
         partial: &mut Partial,
         address: &str,
         barren: u32,
-        progress: &watch::Sender<Progress>,
+        (progress, received): (&watch::Sender<Progress>, &AtomicU64),
     ) -> Result<(), AttemptError> {
         let from = partial.draft.length();
         let mut answer = match self.inner.upstream.get(address, partial.request(), barren).await {
@@ -244,6 +272,7 @@ impl Downloads {
         let authentic = address.starts_with("https://");
         while let Some(chunk) = answer.chunk().await? {
             self.inner.metrics.received(chunk.len() as u64);
+            received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if partial.draft.length() + chunk.len() as u64 > LARGEST {
                 return Err(UpstreamError::Wrong("the tarball is larger than any may be".into()).into());
             }
@@ -294,6 +323,12 @@ impl Drop for Listed {
         let mut under_way = self.downloads.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.remove(&self.key);
     }
+}
+
+/// The list holds a ticket itself: when there is no other, all clients have gone. What is under way is finished all
+/// the same, for they will come back; what has not begun, or broke off, is left.
+fn is_abandoned(progress: &watch::Sender<Progress>) -> bool {
+    progress.receiver_count() <= 1
 }
 
 impl From<UpstreamError> for AttemptError {

@@ -13,8 +13,11 @@ use super::failure::Failure;
 /// The result of a flight, as everybody on it gets it.
 pub(super) type Flight<V> = Shared<BoxFuture<'static, Result<V, Failure>>>;
 
+/// Flights under way; a client asks for 100 at once.
+const MOST: usize = 4096;
+
 /// What is being got at the moment. A flight goes on when those who wait for it go away: the next one will
-/// want it, and what is kept is kept. Their number is bounded by the connections that start them.
+/// want it, and what is kept is kept.
 pub(super) struct Flights<K, V> {
     under_way: Arc<Mutex<HashMap<K, Flight<V>>>>,
 }
@@ -45,6 +48,11 @@ where
         if let Some(flight) = under_way.get(key) {
             return flight.clone();
         }
+        if under_way.len() >= MOST {
+            return std::future::ready(Err(Failure::unavailable("it", "too many requests are waiting")))
+                .boxed()
+                .shared();
+        }
         let landing = Landing { board: Arc::clone(&self.under_way), key: key.clone() };
         let work = start();
         let task = tokio::spawn(async move {
@@ -52,7 +60,7 @@ where
             drop(landing);
             result
         });
-        let ended = || Failure::unavailable("it", "the gateway is shutting down");
+        let ended = || Failure::unavailable("it", "its request came to a sudden end");
         let flight = task.map(move |joined| joined.unwrap_or_else(|_| Err(ended()))).boxed().shared();
         under_way.insert(key.clone(), flight.clone());
         flight

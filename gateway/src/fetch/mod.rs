@@ -24,7 +24,7 @@ use resolver::package::{FileName, PackageName};
 
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::{Answer, Upstream, UpstreamError};
+use crate::upstream::Upstream;
 
 pub use arriving::Arriving;
 pub use failure::Failure;
@@ -107,14 +107,6 @@ impl Fetch {
             upstream,
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The text of an answer that is not kept, decoded and within the limit of a document.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] when it breaks off, is too large or is not text.
-    pub async fn read_text(&self, answer: Answer) -> Result<String, UpstreamError> {
-        decode::text(answer, packuments::LONGEST).await
     }
 
     /// Upstream, for what is passed through.

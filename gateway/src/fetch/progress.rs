@@ -1,14 +1,29 @@
 //! How far a download is, as those who wait for it see it.
 
-use crate::store::{Blob, DraftReader};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::watch;
 
 use super::failure::Failure;
+use crate::store::{Blob, DraftReader};
+
+/// A place among those who wait for one download.
+#[derive(Clone)]
+pub(super) struct Ticket {
+    /// What has happened.
+    pub(super) progress: watch::Receiver<Progress>,
+    /// Bytes that have come, of all attempts together; more often up to date than `progress`.
+    pub(super) received: Arc<AtomicU64>,
+}
 
 /// How far a download is.
 #[derive(Clone)]
 pub(super) enum Progress {
-    /// Nothing to be seen yet.
-    Waiting,
+    /// Others come first.
+    Queued,
+    /// Asked for; nothing to be seen yet.
+    Begun,
     /// Bytes are coming.
     Receiving(Received),
     /// It is over.

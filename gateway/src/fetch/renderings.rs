@@ -6,21 +6,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
+use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
 use resolver::variant::{Encoding, Form, Revision, Variant};
 
 use super::Fetch;
 use super::budget::Budget;
+use super::decode;
 use super::failure::Failure;
-use super::packuments::Document;
-use crate::store::Store;
+use super::packuments::{Document, LONGEST};
+use crate::upstream::{Answer, UpstreamError};
 
 /// Rendered bytes kept in memory; what is pushed out is rendered again.
 const RENDERED_BYTES: u64 = 64 * 1024 * 1024;
 /// Outlines kept in memory.
 const OUTLINE_BYTES: u64 = 24 * 1024 * 1024;
+/// What a document is taken for that does not announce its length.
+const TYPICAL: u64 = 16 * 1024 * 1024;
 /// What gzip spends: level 6 packs 10 MB in 0.1 s and is done once per variant.
 const GZIP: u32 = 6;
 
@@ -100,7 +105,10 @@ impl Fetch {
     pub async fn outline(&self, document: &Document) -> Result<Arc<Outline>, Failure> {
         let mut document = document.clone();
         for _ in 0..2 {
-            if let Some((_, outline)) = self.read(&document, false).await {
+            let read = self.work_on(&document, |text, name| Outline::read(name, &text).ok().map(Arc::new));
+            let read = async { read.await.ok_or(()) };
+            let outlines = &self.inner.renderings.outlines;
+            if let Ok(outline) = outlines.get_or_insert_async(&document.record.revision, read).await {
                 return Ok(outline);
             }
             document = self.again(document).await?;
@@ -118,33 +126,61 @@ impl Fetch {
     }
 
     async fn make(&self, document: &Document, variant: &Variant) -> Result<Bytes, Lost> {
-        let _room = self.inner.renderings.budget.room_for(document.record.length).await;
-        let (text, outline) = self.read(document, true).await.ok_or(Lost::Document)?;
+        let known = self.inner.renderings.outlines.get(&document.record.revision);
         let variant = variant.clone();
-        let rendered = tokio::task::spawn_blocking(move || render(&text, &outline, &variant));
-        rendered.await.unwrap_or(None).ok_or(Lost::Version)
+        let made = self.work_on(document, move |text, name| {
+            let outline = known.map_or_else(|| Outline::read(name, &text).map(Arc::new), Ok);
+            outline.ok().map(|outline| (render(&text, &outline, &variant), outline))
+        });
+        let (rendered, outline) = made.await.ok_or(Lost::Document)?;
+        self.inner.renderings.remember(document.record.revision, outline);
+        rendered.ok_or(Lost::Version)
     }
 
-    /// The outline, and the document itself when it is wanted or has to be read anyway.
-    async fn read(&self, document: &Document, whole: bool) -> Option<(String, Arc<Outline>)> {
-        let revision = document.record.revision;
-        let known = self.inner.renderings.outlines.get(&revision);
-        if let (Some(outline), false) = (&known, whole) {
-            return Some((String::new(), Arc::clone(outline)));
-        }
-        let (store, name): (Store, _) = (self.inner.store.clone(), document.name.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let text = store.read_document(&revision)?;
-            let outline = match known {
-                Some(outline) => outline,
-                None => Arc::new(Outline::read(&name, &text).ok()?),
-            };
-            Some((text, outline))
+    /// Works on a document's text where it may block, within the memory budget: the room is given back when the
+    /// work is done, also when whoever wanted it has gone.
+    async fn work_on<T: Send + 'static>(
+        &self,
+        document: &Document,
+        work: impl FnOnce(String, &PackageName) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let room = self.inner.renderings.budget.room_for(document.record.length).await;
+        let (store, name, revision) =
+            (self.inner.store.clone(), document.name.clone(), document.record.revision);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = store.read_document(&revision).and_then(|text| work(text, &name));
+            drop(room);
+            done
         });
-        let (text, outline) = read.await.ok()??;
-        self.inner.renderings.remember(revision, Arc::clone(&outline));
-        Some((text, outline))
+        done.await.ok().flatten()
     }
+
+    /// Reads a document that is not kept and rewrites it, within the same budget; `None`: it is not what
+    /// `rewrite` expects.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when the body breaks off, is too large or is not text.
+    pub async fn rewrite(
+        &self,
+        answer: Answer,
+        rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Option<String>, UpstreamError> {
+        let room = self.inner.renderings.budget.room_for(expected_length(&answer)).await;
+        let text = decode::text(answer, LONGEST).await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = rewrite(&text);
+            drop(room);
+            done
+        });
+        Ok(done.await.ok().flatten())
+    }
+}
+
+/// What a body will decode to, roughly: packuments shrink to a tenth, and most are small.
+fn expected_length(answer: &Answer) -> u64 {
+    let announced = answer.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let packed = answer.header(CONTENT_ENCODING).is_some();
+    announced.map_or(TYPICAL, |length| if packed { length.saturating_mul(10) } else { length }).min(LONGEST)
 }
 
 /// Why there are no bytes.

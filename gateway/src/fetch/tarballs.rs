@@ -79,11 +79,11 @@ impl Fetch {
         self.by_packument(name, file, whole).await
     }
 
-    /// The digest that upstream's word ties to a name: what it was when the tarball was fetched. Only where the
-    /// client expects another one, or nothing was fetched yet, the packument that is held is worth a look.
+    /// The digest that upstream's word ties to a name: the packument's that is held, otherwise what it was when the
+    /// tarball was fetched. A client that expects the latter needs no look into the packument.
     async fn known(&self, name: &PackageName, file: &FileName, hint: Option<Integrity>) -> Option<Integrity> {
         let fetched = self.inner.store.tarball(name, file);
-        if hint.is_none() || hint == fetched {
+        if hint.is_some() && hint == fetched {
             return fetched;
         }
         match self.release_held(name, file).await {
