@@ -4,13 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::Version;
-use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::uri::Authority;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-
-use super::headers::text;
 
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
@@ -38,20 +36,20 @@ impl Caller {
     pub(super) fn of(head: &Parts, peer: SocketAddr, local: SocketAddr, proxies: &[IpNet]) -> Option<Self> {
         let peer = peer.ip().to_canonical();
         let proxied = proxies.iter().any(|network| network.contains(&peer));
-        let forwarded = |name| proxied.then(|| text(&head.headers, name)).flatten();
-        let client =
-            forwarded("x-forwarded-for").and_then(|list| client_behind(list, proxies)).unwrap_or(peer);
+        let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
+        let client = if proxied { client_behind(&forwarded("x-forwarded-for"), proxies) } else { Some(peer) };
         // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
         let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(*name));
+        // What the nearest proxy has added stands last, on whichever line.
         let tls =
-            forwarded("x-forwarded-proto").is_some_and(|proto| last(proto).eq_ignore_ascii_case("https"));
-        let host = match forwarded("x-forwarded-host").map(last) {
+            forwarded("x-forwarded-proto").last().is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let host = match forwarded("x-forwarded-host").last() {
             Some(host) => authority(host)?,
             None => host(head, local)?,
         };
         Some(Self {
             base: format!("{}://{host}", if tls { "https" } else { "http" }),
-            safe: tls || (client.is_loopback() && !relayed),
+            safe: tls || (client.is_some_and(|client| client.is_loopback()) && !relayed),
             credentials: has_credentials(head),
         })
     }
@@ -84,12 +82,11 @@ fn authority(text: &str) -> Option<String> {
     (valid && text.bytes().all(plain)).then(|| text.to_ascii_lowercase())
 }
 
-/// The nearest address in `X-Forwarded-For` that is not a trusted proxy's own.
-fn client_behind(list: &str, proxies: &[IpNet]) -> Option<IpAddr> {
-    let addresses = list.rsplit(',').map_while(|item| item.trim().parse::<IpAddr>().ok());
-    let mut outside =
-        addresses.map(|ip| ip.to_canonical()).skip_while(|ip| proxies.iter().any(|net| net.contains(ip)));
-    outside.next()
+/// The nearest address in `X-Forwarded-For` that is not a trusted proxy's own; `None` when that is unknown.
+fn client_behind(list: &[String], proxies: &[IpNet]) -> Option<IpAddr> {
+    let mut addresses = list.iter().rev().map(|item| item.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()));
+    let is_proxy = |ip: &IpAddr| proxies.iter().any(|network| network.contains(ip));
+    addresses.find(|ip| !ip.as_ref().is_some_and(is_proxy)).flatten()
 }
 
 fn has_credentials(head: &Parts) -> bool {
@@ -102,9 +99,10 @@ fn has_credentials(head: &Parts) -> bool {
     by_header || SECRET_PATHS.iter().any(|secret| path.starts_with(secret))
 }
 
-/// The last item of a list: what the nearest proxy has added.
-fn last(list: &str) -> &str {
-    list.rsplit(',').next().unwrap_or(list).trim()
+/// The items of a list that may stand on several lines (RFC 9110, section 5.3).
+fn items(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("unknown"));
+    lines.flat_map(|line| line.split(',')).map(|item| item.trim().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -141,6 +139,9 @@ mod tests {
             [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "outer.example")];
         assert_eq!(base("10.0.0.1", &forwarded).unwrap(), "https://outer.example");
         assert_eq!(base("10.2.2.2", &forwarded).unwrap(), "http://inner");
+        let twice =
+            [("host", "a"), ("x-forwarded-host", "evil.example"), ("x-forwarded-host", "outer.example")];
+        assert_eq!(base("10.0.0.1", &twice).unwrap(), "http://outer.example");
     }
 
     #[test]
@@ -160,6 +161,12 @@ mod tests {
         assert!(safe("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "https")]));
         assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "127.0.0.1, 10.9.9.9")]));
         assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", "10.9.9.9")]));
+        let two_lines = [("host", "a"), ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-for", "10.9.9.9")];
+        assert!(!safe("10.0.0.1", &two_lines));
+        for unknown in ["10.9.9.9:4444", "unknown", "", "127.0.0.1, unknown"] {
+            assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", unknown)]), "{unknown}");
+        }
+        assert!(!safe("10.0.0.1", &[("host", "a")]));
     }
 
     #[test]

@@ -5,11 +5,11 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use resolver::evidence::EvidenceName;
 
-use super::answer::Answer;
+use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body;
 use super::headers::value;
 use super::service::Service;
-use crate::fetch::Failure;
+use crate::fetch::{Failure, Provenance};
 
 impl Service {
     /// `GET /-/npm/v1/keys` and `GET /-/npm/v1/attestations/<name>@<version>`.
@@ -23,6 +23,7 @@ impl Service {
         headers.insert(CONTENT_TYPE, value(evidence.content_type.as_deref().unwrap_or("application/json")));
         headers.insert(CONTENT_LENGTH, evidence.body.len().into());
         headers.insert(CACHE_CONTROL, value("public, max-age=300"));
+        headers.insert(CACHE_STATUS, cache_status(source == Provenance::Store, None));
         if head.method != Method::HEAD {
             *response.body_mut() = body::full(evidence.body);
         }

@@ -55,7 +55,8 @@ impl Service {
 
 fn page(base: &str) -> Answer {
     let host = base.split_once("://").map_or(base, |(_, authority)| authority);
-    let host = host.rsplit_once(':').map_or(host, |(host, _port)| host);
+    let port = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
+    let host = &host[..port.unwrap_or(host.len())];
     let mut page = String::from(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>open-registry</title><style>body{font:16px/1.5 system-ui;max-width:44rem;margin:3rem auto;padding:0 1rem}\

@@ -18,7 +18,7 @@ use resolver::packument::{self, Outline};
 use super::answer::{Answer, outcome};
 use super::body;
 use super::caller::Caller;
-use super::headers::value;
+use super::headers::{text, value};
 use super::route::Route;
 use super::service::Service;
 use crate::upstream::{self, UpstreamError};
@@ -27,8 +27,10 @@ use crate::upstream::{self, UpstreamError};
 const LARGEST_REQUEST: u64 = 1024 * 1024 * 1024;
 /// The wait for the headers of something that is read: yarn 1 gives up at 30 s.
 const READ_WAIT: Duration = Duration::from_secs(25);
-/// The same for something that is written: publishing takes its time.
+/// The same for something that is written, besides the time that its body takes.
 const WRITE_WAIT: Duration = Duration::from_secs(120);
+/// The slowest line that publishing is possible on, in bytes a second.
+const SLOWEST: u64 = 8 * 1024;
 /// What belongs to one connection and not to the message (RFC 9110, section 7.6.1), and what we say ourselves.
 const NOT_PASSED_ON: [&str; 13] = [
     "connection",
@@ -62,7 +64,7 @@ impl Service {
         let rewritten =
             head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
         let urls = rewritten.then(|| self.tarball_urls(&head, caller));
-        let wait = if reads { READ_WAIT } else { WRITE_WAIT };
+        let wait = if reads { READ_WAIT } else { WRITE_WAIT + upload_time(&head) };
         let request = match self.onward(head, rewritten) {
             Ok(head) => Request::from_parts(
                 head,
@@ -76,23 +78,23 @@ impl Service {
         };
         match (route, urls) {
             (Route::Packument(name), Some(urls)) if answer.head.status == StatusCode::OK => {
-                self.rewritten(answer, |text| {
-                    let outline = Outline::read(name, &text).ok()?;
-                    Some(packument::full(&text, &outline, &urls))
+                let name = name.clone();
+                self.rewritten(answer, move |text| {
+                    let outline = Outline::read(&name, text).ok()?;
+                    Some(packument::full(text, &outline, &urls))
                 })
                 .await
             }
             (Route::Manifest(name, _), Some(urls)) if answer.head.status == StatusCode::OK => {
-                self.rewritten(answer, |text| manifest(name, &text, &urls)).await
+                let name = name.clone();
+                self.rewritten(answer, move |text| manifest(&name, text, &urls)).await
             }
             _ => passed(answer),
         }
     }
 
     fn cannot_pass(&self, head: &Parts) -> Option<Answer> {
-        let length =
-            head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > LARGEST_REQUEST) {
+        if announced(head).is_some_and(|length| length > LARGEST_REQUEST) {
             return Some(Answer::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request is larger than any may be",
@@ -128,15 +130,13 @@ impl Service {
     async fn rewritten(
         &self,
         answer: upstream::Answer,
-        rewrite: impl FnOnce(String) -> Option<String>,
+        rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
     ) -> Answer {
         let mut head = answer.head.clone();
-        let text = match self.fetch().read_text(answer).await {
-            Ok(text) => text,
+        let rendered = match self.fetch().rewrite(answer, rewrite).await {
+            Ok(Some(rendered)) => rendered,
+            Ok(None) => return unavailable("upstream sent something that is not this package's metadata"),
             Err(error) => return failed(&error),
-        };
-        let Some(rendered) = rewrite(text) else {
-            return unavailable("upstream sent something that is not this package's metadata");
         };
         strip(&mut head.headers);
         for name in [CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
@@ -145,6 +145,16 @@ impl Service {
         head.headers.entry(CONTENT_TYPE).or_insert(value("application/json"));
         Answer::new(Response::from_parts(head, body::full(rendered)), "ok", "upstream")
     }
+}
+
+/// A request's length, if it is said in advance.
+fn announced(head: &Parts) -> Option<u64> {
+    text(&head.headers, CONTENT_LENGTH.as_str())?.parse().ok()
+}
+
+/// How long a request's body may take; npm always announces its length.
+fn upload_time(head: &Parts) -> Duration {
+    Duration::from_secs(announced(head).unwrap_or(0) / SLOWEST)
 }
 
 /// One manifest, read as a packument that has no other.
