@@ -55,7 +55,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
-    operator.set_ready(false);
+    operator.set_stopping();
     served.await?;
     closing.cancel();
     operated.await?;
@@ -90,7 +90,7 @@ async fn first_contact(upstream: Upstream, operator: Operator) {
         Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
         Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
     }
-    operator.set_ready(true);
+    operator.set_ready();
 }
 
 fn announce(listener: &str, addresses: &[SocketAddr]) {
@@ -101,8 +101,8 @@ fn announce(listener: &str, addresses: &[SocketAddr]) {
     let mut urls: Vec<String> = addresses.iter().map(|address| url(*address)).collect();
     urls.dedup();
     for url in urls {
-        let mnemonic = url.ends_with(&MNEMONIC_PORT.to_string());
-        let hint = if mnemonic { " # mnemonic: \"open\" in T9" } else { "" };
+        let hint =
+            if url.ends_with(&format!(":{MNEMONIC_PORT}")) { " # mnemonic: \"open\" in T9" } else { "" };
         say(&format!("Started {what} on {url}{hint}"));
     }
 }

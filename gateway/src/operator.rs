@@ -38,6 +38,7 @@ struct Inner {
     fetch: Fetch,
     metrics: Arc<Metrics>,
     ready: AtomicBool,
+    stopping: AtomicBool,
     started: Instant,
 }
 
@@ -45,13 +46,22 @@ impl Operator {
     /// Not ready yet.
     #[must_use]
     pub fn new(fetch: Fetch, metrics: Arc<Metrics>) -> Self {
-        let ready = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { fetch, metrics, ready, started: Instant::now() }) }
+        let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { fetch, metrics, ready, stopping, started: Instant::now() }) }
     }
 
-    /// Whether clients may be sent here.
-    pub fn set_ready(&self, ready: bool) {
-        self.inner.ready.store(ready, Ordering::Release);
+    /// Clients may be sent here from now on.
+    pub fn set_ready(&self) {
+        self.inner.ready.store(true, Ordering::Release);
+    }
+
+    /// No more clients may be sent here, whatever is found out meanwhile.
+    pub fn set_stopping(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire) && !self.inner.stopping.load(Ordering::Acquire)
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Body> {
@@ -60,7 +70,7 @@ impl Operator {
         }
         match path {
             "/healthz" => words(StatusCode::OK, "ok\n"),
-            "/readyz" if self.inner.ready.load(Ordering::Acquire) => words(StatusCode::OK, "ready\n"),
+            "/readyz" if self.is_ready() => words(StatusCode::OK, "ready\n"),
             "/readyz" => words(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n"),
             "/metrics" => self.metrics(),
             "/status" => typed(StatusCode::OK, "application/json", self.status().to_string()),
@@ -86,7 +96,7 @@ impl Operator {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": self.inner.started.elapsed().as_secs(),
-            "ready": self.inner.ready.load(Ordering::Acquire),
+            "ready": self.is_ready(),
             "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },
             "store": {
                 "tarballs": totals.blobs.load(Ordering::Relaxed),
