@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha1::Sha1;
 use sha2::{Digest, Sha512};
 
-/// The SHA-512 of a tarball: its address in the store, in an inventory and (as a multihash) in IPFS.
+/// The SHA-512 of a tarball: its address in the store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Integrity([u8; 64]);
 

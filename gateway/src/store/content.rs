@@ -34,7 +34,7 @@ pub(super) enum Found<T> {
     Corrupt,
 }
 
-/// One verified tarball, open for reading; it can be read to its end even when it is evicted meanwhile.
+/// One verified tarball, open for reading; it can be read to its end even when the file is removed meanwhile.
 #[derive(Clone, Debug)]
 pub struct Blob {
     integrity: Integrity,

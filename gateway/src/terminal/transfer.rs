@@ -12,9 +12,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Bytes since the start of the program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transfer {
-    /// Sent to clients and peers.
+    /// Sent to clients.
     pub sent: u64,
-    /// Received from upstream and peers.
+    /// Received from upstream.
     pub received: u64,
 }
 
