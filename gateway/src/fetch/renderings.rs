@@ -2,16 +2,17 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
 use resolver::variant::{Encoding, Form, Revision, Variant};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Fetch;
 use super::budget::Budget;
@@ -24,7 +25,7 @@ use crate::upstream::{Answer, UpstreamError};
 const RENDERED_BYTES: u64 = 64 * 1024 * 1024;
 /// Outlines kept in memory.
 const OUTLINE_BYTES: u64 = 24 * 1024 * 1024;
-/// What a document is taken for that does not announce its length.
+/// What a document is taken for before its length is known: few are longer.
 const TYPICAL: u64 = 16 * 1024 * 1024;
 /// What gzip spends: level 6 packs 10 MB in 0.1 s and is done once per variant.
 const GZIP: u32 = 6;
@@ -155,17 +156,22 @@ impl Fetch {
         done.await.ok().flatten()
     }
 
-    /// Reads a document that is not kept and rewrites it, within the same budget; `None`: it is not what
-    /// `rewrite` expects.
+    /// Room for a document that is not kept, to be taken before it is asked for: one that is not read keeps others
+    /// from coming. `None` when too many wait.
+    pub async fn room_to_rewrite(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(wait, self.inner.renderings.budget.room_for(TYPICAL)).await.ok().flatten()
+    }
+
+    /// Reads a document that is not kept and rewrites it; `None`: it is not what `rewrite` expects.
     ///
     /// # Errors
     /// [`UpstreamError`] when the body breaks off, is too large or is not text.
     pub async fn rewrite(
         &self,
         answer: Answer,
+        room: Option<OwnedSemaphorePermit>,
         rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
     ) -> Result<Option<String>, UpstreamError> {
-        let room = self.inner.renderings.budget.room_for(expected_length(&answer)).await;
         let text = decode::text(answer, LONGEST).await?;
         let done = tokio::task::spawn_blocking(move || {
             let done = rewrite(&text);
@@ -174,13 +180,6 @@ impl Fetch {
         });
         Ok(done.await.ok().flatten())
     }
-}
-
-/// What a body will decode to, roughly: packuments shrink to a tenth, and most are small.
-fn expected_length(answer: &Answer) -> u64 {
-    let announced = answer.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    let packed = answer.header(CONTENT_ENCODING).is_some();
-    announced.map_or(TYPICAL, |length| if packed { length.saturating_mul(10) } else { length }).min(LONGEST)
 }
 
 /// Why there are no bytes.

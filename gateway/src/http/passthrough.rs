@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answer, outcome};
 use super::body;
@@ -64,6 +65,10 @@ impl Service {
         let rewritten =
             head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
         let urls = rewritten.then(|| self.tarball_urls(&head, caller));
+        let room = if rewritten { self.fetch().room_to_rewrite(READ_WAIT).await } else { None };
+        if rewritten && room.is_none() {
+            return failed(&UpstreamError::Queued);
+        }
         let wait = if reads { READ_WAIT } else { WRITE_WAIT + upload_time(&head) };
         let request = match self.onward(head, rewritten) {
             Ok(head) => Request::from_parts(
@@ -79,7 +84,7 @@ impl Service {
         match (route, urls) {
             (Route::Packument(name), Some(urls)) if answer.head.status == StatusCode::OK => {
                 let name = name.clone();
-                self.rewritten(answer, move |text| {
+                self.rewritten(answer, room, move |text| {
                     let outline = Outline::read(&name, text).ok()?;
                     Some(packument::full(text, &outline, &urls))
                 })
@@ -87,7 +92,7 @@ impl Service {
             }
             (Route::Manifest(name, _), Some(urls)) if answer.head.status == StatusCode::OK => {
                 let name = name.clone();
-                self.rewritten(answer, move |text| manifest(&name, text, &urls)).await
+                self.rewritten(answer, room, move |text| manifest(&name, text, &urls)).await
             }
             _ => passed(answer),
         }
@@ -130,10 +135,11 @@ impl Service {
     async fn rewritten(
         &self,
         answer: upstream::Answer,
+        room: Option<OwnedSemaphorePermit>,
         rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
     ) -> Answer {
         let mut head = answer.head.clone();
-        let rendered = match self.fetch().rewrite(answer, rewrite).await {
+        let rendered = match self.fetch().rewrite(answer, room, rewrite).await {
             Ok(Some(rendered)) => rendered,
             Ok(None) => return unavailable("upstream sent something that is not this package's metadata"),
             Err(error) => return failed(&error),

@@ -16,9 +16,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A silent HTTP/2 connection is asked whether it still lives, and given up after the wait.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(5);
-/// Flow-control windows that let one tarball fill a long, fast line.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Flow-control windows: a stream's lets one tarball fill a long, fast line; the connection's is so much larger that
+/// streams which nobody reads at the moment (a slow client's) never stop the others.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
 
 /// The body of a request to upstream.
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
