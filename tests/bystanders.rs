@@ -1,6 +1,7 @@
 //! What goes wrong for one is nobody else's trouble.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -102,4 +103,32 @@ fn an_upstream_whose_certificate_nobody_vouches_for_is_named_as_such() {
     let reply = Request::get(&format!("{}/left", gateway.url())).within(LIMIT).send();
     assert_eq!(reply.status, 503);
     assert!(reply.text().contains("TLS: invalid peer certificate"), "{}", reply.text());
+}
+
+/// On one HTTP/2 connection to upstream a body that nobody reads must not use up what the others may send.
+#[test]
+fn clients_that_do_not_read_stop_nobody_elses_answers() {
+    const BIG: usize = 12 * 1024 * 1024;
+    let ca = Ca::new();
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let big = Package::new("big").version("1.0.0", |v| v.size(BIG));
+    let registry =
+        Registry::builder().package(big).package(left()).start_tls(address, ca.issue(&["127.0.0.1"]));
+    let gateway = Gateway::builder().upstream(registry.url()).trust(&ca).start();
+
+    // With credentials they are passed on as they come, at each client's own pace.
+    let ask = |_| {
+        let mut stream = TcpStream::connect(gateway.address()).unwrap();
+        let head = "GET /big/-/big-1.0.0.tgz HTTP/1.1\r\nhost: a\r\nauthorization: Bearer x\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let _silent: Vec<TcpStream> = (0..8).map(ask).collect();
+    assert!(registry.wait_until(|log| log.iter().filter(|asked| asked.is_tarball()).count() == 8, LIMIT));
+
+    for path in ["/left", "/big/-/big-1.0.0.tgz"] {
+        let reply = Request::get(&format!("{}{path}", gateway.url())).within(LIMIT).send();
+        assert_eq!((reply.status, &reply.cut), (200, &None), "{path}: {}", reply.text());
+        assert!(reply.first_byte < Duration::from_secs(8), "{path}: {:?}", reply.first_byte);
+    }
 }
