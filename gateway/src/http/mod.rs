@@ -3,7 +3,7 @@
 //!
 //! [`server`] accepts connections; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`] and [`passthrough`] answer one kind of
-//! route each; [`answer`] holds what they have in common.
+//! route each; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod answer;
 mod body;
