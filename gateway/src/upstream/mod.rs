@@ -1,12 +1,13 @@
 //! The registry of record: asking it, and knowing whether it can be asked.
 
+mod answer;
 mod client;
 mod failure;
 mod latch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -21,6 +22,9 @@ use url::Url;
 use crate::metrics::Metrics;
 use crate::units::Period;
 
+use answer::Pace;
+
+pub use answer::Answer;
 pub use failure::UpstreamError;
 pub use latch::Latch;
 
@@ -34,12 +38,6 @@ const UPLOADS_AT_ONCE: usize = 256;
 /// The wait for a response's headers, doubled at each further attempt for the same thing: a silent request is
 /// soon repeated, and a slow upstream gets its time.
 const HEADERS_WAIT: Duration = Duration::from_secs(10);
-/// A body that brings nothing for this long has stalled.
-pub const STALL: Duration = Duration::from_secs(10);
-/// What a body has to bring within this time: 0.3 KiB a second, a tenth of the slowest line's share for one of
-/// fifty downloads.
-const PACE_TIME: Duration = Duration::from_secs(30);
-const PACE_BYTES: usize = 10 * 1024;
 /// Redirects followed for one tarball, each to an allowed host only.
 const HOPS: usize = 3;
 
@@ -72,27 +70,6 @@ struct Inner {
     upload_places: Arc<Semaphore>,
     latch: Latch,
     metrics: Arc<Metrics>,
-}
-
-/// An answer with its body still to come; it holds one of the places until it is dropped.
-pub struct Answer {
-    /// Status and headers.
-    pub head: http::response::Parts,
-    body: Incoming,
-    upstream: Upstream,
-    /// Once its body is whole, upstream has shown that it works.
-    counts: bool,
-    /// Whether its failure says anything about upstream.
-    is_own: bool,
-    pace: Pace,
-    place: Option<OwnedSemaphorePermit>,
-}
-
-/// How fast a body comes: one that trickles keeps a place from others as one that stalls does.
-#[derive(Default)]
-struct Pace {
-    waited: Duration,
-    brought: usize,
 }
 
 impl Upstream {
@@ -305,73 +282,6 @@ impl Upstream {
             Err(UpstreamError::Missing | UpstreamError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-}
-
-impl Answer {
-    /// A header as text.
-    #[must_use]
-    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.head.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// The next chunk of the body; `None` at its end. A body that stalls or breaks off is an error.
-    ///
-    /// # Errors
-    /// [`UpstreamError::Stalled`] or [`UpstreamError::Broken`].
-    pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, UpstreamError> {
-        loop {
-            let asked = Instant::now();
-            let frame = tokio::time::timeout(STALL, self.body.frame()).await;
-            let error = match frame {
-                Ok(None) => {
-                    self.is_whole();
-                    return Ok(None);
-                }
-                Ok(Some(Ok(frame))) => {
-                    // Nobody has to ask once more after the last byte of an announced length.
-                    if self.body.is_end_stream() {
-                        self.is_whole();
-                    }
-                    match frame.into_data() {
-                        Ok(data) if self.pace.is_too_slow(asked.elapsed(), data.len()) => {
-                            UpstreamError::Stalled
-                        }
-                        Ok(data) => return Ok(Some(data)),
-                        Err(_trailers) => continue,
-                    }
-                }
-                Ok(Some(Err(_))) => UpstreamError::Broken("the connection broke within a body".into()),
-                Err(_) => UpstreamError::Stalled,
-            };
-            return Err(self.upstream.learned(error, self.is_own, 0));
-        }
-    }
-
-    /// The latch learns of it now: headers alone prove nothing, for an upstream whose bodies stall sends them, too.
-    fn is_whole(&self) {
-        if self.counts {
-            self.upstream.inner.latch.succeeded();
-        }
-    }
-
-    /// For an answer that is passed on at a client's pace: that may be slow, so its place goes to another.
-    pub fn give_up_place(&mut self) {
-        self.place = None;
-    }
-}
-
-impl Pace {
-    /// Counts the time that was spent waiting for upstream, not the time that a client took to read.
-    fn is_too_slow(&mut self, waited: Duration, brought: usize) -> bool {
-        self.waited += waited;
-        self.brought += brought;
-        if self.waited < PACE_TIME {
-            return false;
-        }
-        let too_slow = self.brought < PACE_BYTES;
-        *self = Self::default();
-        too_slow
     }
 }
 
