@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("command", &["config"]),
     ("config", &["http", "operator", "private", "store", "terminal", "upstream"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "metrics", "store", "units", "upstream"]),
+    ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
     ("lib", &[]),
+    ("listen", &[]),
     ("log", &["terminal"]),
     ("main", &[]),
     ("metrics", &["store"]),

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Listeners, Policy, Server, Service};
+use crate::http::{Policy, Server, Service};
+use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::store::{OpenError, Store};

@@ -5,6 +5,7 @@ pub mod config;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod operator;

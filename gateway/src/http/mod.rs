@@ -27,7 +27,7 @@ use url::Url;
 use crate::units::Size;
 
 pub use body::{Body, full};
-pub use server::{Handle, Listeners, Server};
+pub use server::{Handle, Server};
 pub use service::{Policy, Service};
 
 /// `[http]`: where clients are served, and how.

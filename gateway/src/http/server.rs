@@ -1,7 +1,6 @@
 //! Listens, accepts within limits, and drains.
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,18 +14,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::gauge::Gauge;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::body::Body;
+use crate::listen::Listeners;
 
 /// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
 const CONNECTIONS: usize = 8192;
-/// The kernel's queue of connections to be accepted.
-const BACKLOG: i32 = 1024;
 /// The wait for a request's head, idle connections included: longer than clients keep theirs.
 const HEAD_WAIT: Duration = Duration::from_secs(75);
 /// A client that takes nothing of an answer for this long has gone.
@@ -54,50 +51,12 @@ pub trait Handle: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Sockets that are bound but not served yet.
-pub struct Listeners(Vec<TcpListener>);
-
 /// Serves one handler on all listeners.
 pub struct Server<H> {
     handler: H,
     connections: Gauge,
     places: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
-}
-
-/// An address that cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({setting}): {}", advice(.error))]
-pub struct BindError {
-    address: SocketAddr,
-    setting: &'static str,
-    error: io::Error,
-}
-
-impl Listeners {
-    /// Binds all addresses of a setting, or none. The IPv6 loopback may be missing where there is no IPv6.
-    ///
-    /// # Errors
-    /// [`BindError`] says which address and what to do about it.
-    pub fn bind(setting: &'static str, addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let mut listeners = Vec::new();
-        for address in addresses {
-            match bind(*address) {
-                Ok(listener) => listeners.push(listener),
-                Err(error) if is_without_ipv6(*address, &error) && addresses.len() > 1 => {
-                    tracing::warn!(%address, "this machine has no IPv6; not listening there");
-                }
-                Err(error) => return Err(BindError { address: *address, setting, error }),
-            }
-        }
-        Ok(Self(listeners))
-    }
-
-    /// Where they listen, with the ports that the kernel chose.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-    }
 }
 
 impl<H: Handle> Server<H> {
@@ -124,7 +83,7 @@ impl<H: Handle> Server<H> {
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
         let graceful = Arc::new(GracefulShutdown::new());
         let server = Arc::new(self);
-        let accepting = listeners.0.into_iter().map(|listener| {
+        let accepting = listeners.into_iter().map(|listener| {
             let (server, graceful, stop) = (Arc::clone(&server), Arc::clone(&graceful), stop.clone());
             tokio::spawn(async move {
                 // Dropping the listener closes it.
@@ -194,40 +153,10 @@ impl<H: Handle> Server<H> {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // So that 0.0.0.0 and [::] can be listened on side by side.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
-    let missing =
-        error.kind() == io::ErrorKind::AddrNotAvailable || error.kind() == io::ErrorKind::Unsupported;
-    address.is_ipv6() && address.ip().is_loopback() && missing
-}
-
-fn advice(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there; stop it, or choose another port".into(),
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; use a port from 1024 on, or grant CAP_NET_BIND_SERVICE".into()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{ErrorKind, Read, Write};
+    use std::io::{self, ErrorKind, Read, Write};
     use tokio::sync::oneshot;
 
     #[derive(Clone)]
