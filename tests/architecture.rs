@@ -24,9 +24,9 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("upstream", &["metrics", "units"]),
 ];
 
-/// What `resolver` may be built on: codecs and digests, nothing that does.
-const RESOLVER: [&str; 7] =
-    ["base64", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+/// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
+const RESOLVER: [&str; 8] =
+    ["base64", "ipnet", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {
