@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("command", &["config"]),
-    ("config", &["http", "operator", "private", "store", "terminal", "upstream"]),
+    ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
+    ("dns", &["listen", "metrics"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
     ("lib", &[]),
@@ -22,6 +23,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("store", &["units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
+    ("zone", &[]),
 ];
 
 /// What `resolver` may be built on: codecs, digests and plain values, nothing that does.

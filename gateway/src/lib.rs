@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod config;
+pub mod dns;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
@@ -14,3 +15,4 @@ pub mod store;
 pub mod terminal;
 pub mod units;
 pub mod upstream;
+pub mod zone;

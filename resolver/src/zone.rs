@@ -5,6 +5,8 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest name in text form (RFC 1035, section 2.3.4), with room for the longest label put before it.
 const LONGEST: usize = 253 - (DIRECT.len() + 1);
 const LONGEST_LABEL: usize = 63;
@@ -12,7 +14,8 @@ const LONGEST_LABEL: usize = 63;
 const DIRECT: &str = "direct";
 
 /// The name of a zone: lower case, without a dot at its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Zone(String);
 
 /// Where a name lies.
@@ -72,6 +75,20 @@ impl FromStr for Zone {
         } else {
             Err(NotAZone(text.to_owned()))
         }
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = NotAZone;
+
+    fn try_from(text: String) -> Result<Self, NotAZone> {
+        text.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.0
     }
 }
 
