@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("command", &["config", "setup"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
     ("dns", &["listen", "metrics"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
+    ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
     ("log", &["terminal"]),

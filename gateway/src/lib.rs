@@ -6,6 +6,7 @@ pub mod dns;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod interfaces;
 pub mod listen;
 pub mod log;
 pub mod metrics;

@@ -151,7 +151,8 @@ impl Facts {
 
 /// An address without a scope does not lead anywhere on its link.
 fn usable(address: IpAddr) -> bool {
-    !address.is_unspecified() && !(address.is_ipv6() && Class::of(address) == Class::LinkLocal)
+    let scoped = address.is_ipv6() && Class::of(address) == Class::LinkLocal;
+    !scoped && !address.is_unspecified()
 }
 
 /// The class that the other addresses must have; any, where the one that was asked is of no use to a client.
