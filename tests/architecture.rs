@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 18] = [
-    ("command", &["config", "setup"]),
+const IMPORTS: [(&str, &[&str]); 19] = [
+    ("command", &["config", "doctor", "setup"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
     ("dns", &["listen", "metrics"]),
+    ("doctor", &["config", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
     ("interfaces", &[]),

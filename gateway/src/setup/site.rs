@@ -1,12 +1,12 @@
 //! What is filled in: from flags, else from the configuration, else from this machine's interfaces.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Context;
 use resolver::links::Class;
 use url::Url;
 
-use super::Request;
 use super::addresses::{self, Interface, NoAddress};
 use super::catalogue::{Entry, Needs};
 use super::recipe::Values;
@@ -19,6 +19,17 @@ pub struct Site {
     pub values: Values,
     /// How the addresses came to be known.
     pub source: Source,
+}
+
+/// What flags say of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The gateway's addresses; empty where no flag names one.
+    pub addresses: &'a [IpAddr],
+    /// The registry's address for clients.
+    pub url: Option<&'a Url>,
+    /// The file with the certificate authority.
+    pub ca: Option<&'a Path>,
 }
 
 /// Who named the addresses.
@@ -37,10 +48,10 @@ impl Site {
     ///
     /// # Errors
     /// When the file of the certificate authority has no place that can be written down.
-    pub fn of(request: &Request, config: &Config, interfaces: &[Interface]) -> anyhow::Result<Self> {
-        let (gateways, source) = gateways(&request.address, config, interfaces);
-        let url = request.url.clone().unwrap_or_else(|| default_url(config, request.ca.is_some()));
-        let ca = request.ca.as_ref().map(|file| {
+    pub fn of(said: &Said<'_>, config: &Config, interfaces: &[Interface]) -> anyhow::Result<Self> {
+        let (gateways, source) = gateways(said.addresses, config, interfaces);
+        let url = said.url.cloned().unwrap_or_else(|| default_url(config, said.ca.is_some()));
+        let ca = said.ca.map(|file| {
             let whole =
                 std::path::absolute(file).with_context(|| format!("cannot find {}", file.display()))?;
             whole
@@ -132,7 +143,11 @@ pub fn default_url(config: &Config, https: bool) -> Url {
     url
 }
 
-pub(super) fn parse_url(text: &str) -> Result<Url, String> {
+/// Reads the address of a registry.
+///
+/// # Errors
+/// When it is none, in words for whoever wrote it.
+pub fn parse_url(text: &str) -> Result<Url, String> {
     let url: Url =
         text.parse().map_err(|error| format!("{error}; write it like http://registry.example.com"))?;
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
