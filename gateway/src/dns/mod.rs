@@ -10,6 +10,8 @@ mod message;
 mod places;
 mod responder;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -242,7 +244,7 @@ impl From<NameServer> for String {
 }
 
 #[cfg(test)]
-mod tests {
+mod name_server_tests {
     use super::*;
 
     #[test]
