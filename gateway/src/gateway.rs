@@ -47,8 +47,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let dns =
         Dns::bind(&dns_config(&config), surroundings(&config, &clients, &metrics)?, Sockets::default())?;
     announce("operator", &operators.addresses());
-    announce("http", &clients.addresses());
     announce_dns(&dns);
+    announce("http", &clients.addresses());
     tokio::spawn(upstream.clone().probe_forever());
     let served = tokio::spawn(Server::new(service, metrics.connections()).serve(clients, stop.clone()));
     let closing = CancellationToken::new();
