@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 17] = [
-    ("command", &["config"]),
+const IMPORTS: [(&str, &[&str]); 18] = [
+    ("command", &["config", "setup"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
     ("dns", &["listen", "metrics"]),
     ("fetch", &["metrics", "store", "upstream"]),
@@ -21,6 +21,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("metrics", &["store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
+    ("setup", &["config"]),
     ("store", &["units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),

@@ -12,6 +12,7 @@ pub mod log;
 pub mod metrics;
 pub mod operator;
 pub mod private;
+pub mod setup;
 pub mod store;
 pub mod terminal;
 pub mod units;
