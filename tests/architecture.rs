@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 14] = [
-    ("command", &["config"]),
-    ("config", &["http", "operator", "private", "store", "terminal", "upstream"]),
+const IMPORTS: [(&str, &[&str]); 17] = [
+    ("command", &["config", "tls"]),
+    ("config", &["http", "operator", "private", "store", "terminal", "tls", "upstream"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
+    ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("lib", &[]),
     ("listen", &[]),
     ("log", &["terminal"]),
@@ -19,7 +19,10 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("metrics", &["store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
+    ("pulse", &[]),
+    ("service", &["pulse", "terminal", "tls"]),
     ("store", &["units"]),
+    ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -25,6 +25,8 @@ pub struct Metrics {
     upstream_latency: Histogram,
     upstream_up: Gauge,
     connections: Gauge,
+    tls_expiry: Family<NoLabels, Gauge>,
+    tls_failures: Counter,
     gauges: StoreGauges,
     sent_total: AtomicU64,
 }
@@ -56,6 +58,10 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// So that a sample is there only once it has been set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
 /// Measures one request to upstream until its headers.
 pub struct UpstreamTimer<'a> {
     metrics: &'a Metrics,
@@ -82,6 +88,8 @@ impl Metrics {
             upstream_latency: Histogram::new(LATENCIES),
             upstream_up: Gauge::default(),
             connections: Gauge::default(),
+            tls_expiry: Family::default(),
+            tls_failures: Counter::default(),
             gauges: StoreGauges::default(),
             sent_total: AtomicU64::new(0),
         };
@@ -114,6 +122,17 @@ impl Metrics {
             self.received.clone(),
         );
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate that is served expires",
+            Unit::Seconds,
+            self.tls_expiry.clone(),
+        );
+        registry.register(
+            "tls_handshake_failures",
+            "Connections that ended before TLS began",
+            self.tls_failures.clone(),
+        );
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
         registry.register_with_unit(
@@ -162,6 +181,18 @@ impl Metrics {
 
     pub(crate) fn upstream_failed(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// The certificate that is served now is valid until then. Without a certificate there is no such sample.
+    pub fn certificate_expires(&self, until: SystemTime) {
+        let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.tls_expiry.get_or_create(&NoLabels {}).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Where connections are counted that end before TLS begins.
+    #[must_use]
+    pub fn handshake_failures(&self) -> Counter {
+        self.tls_failures.clone()
     }
 
     /// Where the open connections of clients are counted.

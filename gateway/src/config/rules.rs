@@ -25,6 +25,8 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("http.listen", somewhere(http.listen.len()));
     check("http.canonical_tarballs", http.canonical_tarballs.as_ref().map_or(Ok(()), base));
     check("http.verify_first_max", verify_first_max(http.verify_first_max.bytes()));
+    check("tls.cert", both(config.tls.cert.as_deref(), config.tls.key.as_deref(), "key"));
+    check("tls.key", both(config.tls.key.as_deref(), config.tls.cert.as_deref(), "certificate"));
     check("upstream.url", base(&config.upstream.url));
     check("upstream.fresh", fresh(config.upstream.fresh.duration()));
     for host in &config.upstream.tarball_hosts {
@@ -39,6 +41,16 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
 fn somewhere(addresses: usize) -> Result<(), String> {
     require(addresses > 0, || {
         "is empty: no client could be served; name at least one address and port".to_owned()
+    })
+}
+
+/// A certificate is nothing without its key; `this` is set only together with `other`.
+fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), String> {
+    require(this.is_none() || other.is_some(), || {
+        format!("is set without its {what}; set both, or neither for the credentials tls.cert and tls.key")
+    })?;
+    require(this.is_none_or(|text| text != "." && text != ".."), || {
+        "is neither a file nor the name of a credential".to_owned()
     })
 }
 
@@ -110,6 +122,14 @@ mod tests {
     fn a_password_in_an_address_is_refused_without_being_repeated() {
         let refused = base(&"https://me:hunter2@npm.example.com".parse().unwrap()).unwrap_err();
         assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_key() {
+        assert_eq!(both(None, Some("/a"), "key"), Ok(()));
+        assert_eq!(both(Some("/a"), Some("tls.key"), "key"), Ok(()));
+        assert!(both(Some("/a"), None, "key").unwrap_err().contains("without its key"));
+        assert!(both(Some(".."), Some("/a"), "key").is_err());
     }
 
     #[test]
