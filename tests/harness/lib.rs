@@ -7,7 +7,7 @@
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
-//! - [`place`]: in which network and with which files something runs.
+//! - [`lan`]: hosts, switches, routers and name servers in that network; [`place`], in which of them something runs.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
@@ -18,6 +18,7 @@ pub mod clients;
 pub mod disk;
 mod gateway;
 pub mod http;
+pub mod lan;
 pub mod network;
 mod output;
 mod package;
