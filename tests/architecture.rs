@@ -7,11 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 14] = [
-    ("command", &["config"]),
-    ("config", &["http", "operator", "private", "store", "terminal", "upstream"]),
+const IMPORTS: [(&str, &[&str]); 18] = [
+    ("command", &["config", "setup"]),
+    ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
+    ("dns", &["listen", "metrics"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
+    ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
     ("log", &["terminal"]),
@@ -19,14 +21,16 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("metrics", &["store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
+    ("setup", &["config"]),
     ("store", &["units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
+    ("zone", &[]),
 ];
 
-/// What `resolver` may be built on: codecs and digests, nothing that does.
-const RESOLVER: [&str; 7] =
-    ["base64", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+/// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
+const RESOLVER: [&str; 8] =
+    ["base64", "ipnet", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {

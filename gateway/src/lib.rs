@@ -2,15 +2,19 @@
 
 pub mod command;
 pub mod config;
+pub mod dns;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod interfaces;
 pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod operator;
 pub mod private;
+pub mod setup;
 pub mod store;
 pub mod terminal;
 pub mod units;
 pub mod upstream;
+pub mod zone;

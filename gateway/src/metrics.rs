@@ -25,6 +25,7 @@ pub struct Metrics {
     upstream_latency: Histogram,
     upstream_up: Gauge,
     connections: Gauge,
+    dns_queries: Family<QueryLabels, Counter>,
     gauges: StoreGauges,
     sent_total: AtomicU64,
 }
@@ -44,6 +45,12 @@ struct RequestLabels {
     route: &'static str,
     outcome: &'static str,
     source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueryLabels {
+    wire: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +89,7 @@ impl Metrics {
             upstream_latency: Histogram::new(LATENCIES),
             upstream_up: Gauge::default(),
             connections: Gauge::default(),
+            dns_queries: Family::default(),
             gauges: StoreGauges::default(),
             sent_total: AtomicU64::new(0),
         };
@@ -114,6 +122,7 @@ impl Metrics {
             self.received.clone(),
         );
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
+        registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
         registry.register_with_unit(
@@ -162,6 +171,11 @@ impl Metrics {
 
     pub(crate) fn upstream_failed(&self, kind: &'static str) {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// A DNS query has come in by this wire, and this became of it.
+    pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
+        self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
     }
 
     /// Where the open connections of clients are counted.
