@@ -7,13 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 19] = [
-    ("command", &["config", "doctor", "setup"]),
-    ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
-    ("dns", &["listen", "metrics"]),
+const IMPORTS: [(&str, &[&str]); 22] = [
+    ("command", &["config", "doctor", "setup", "tls"]),
+    ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
+    ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
+    ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
@@ -22,8 +22,11 @@ const IMPORTS: [(&str, &[&str]); 19] = [
     ("metrics", &["store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
+    ("pulse", &[]),
+    ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config"]),
     ("store", &["units"]),
+    ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
     ("zone", &[]),

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::links::{Arrival, Class, Links};
-use crate::zone::{Place, Zone};
+use crate::zone::Place;
 
 /// Addresses in one answer: one to use, and one more for when that has died.
 const MOST: usize = 2;
@@ -46,7 +46,7 @@ pub enum Kind {
 pub enum Answer {
     /// Addresses of one family and one class, the best one first, and how many seconds they hold.
     Addresses(Vec<IpAddr>, u32),
-    /// Who answers whom, each as `key=value`.
+    /// Who asked whom, each as `key=value`: `client=192.168.7.20`, `gateway=192.168.7.9`.
     Words(Vec<String>),
     /// The zone's SOA record.
     Authority,
@@ -79,7 +79,7 @@ pub struct Facts {
 
 /// The answer to a question of class IN for what lies at `place` of the zone.
 #[must_use]
-pub fn answer(place: Place, kind: Kind, arrival: &Arrival, zone: &Zone, facts: &Facts) -> Answer {
+pub fn answer(place: Place, kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
     match (place, kind) {
         (_, Kind::Meta) => Answer::Refused,
         (Place::Outside, _) if facts.forwards && facts.links.is_private(arrival) => Answer::Forward,
@@ -87,7 +87,7 @@ pub fn answer(place: Place, kind: Kind, arrival: &Arrival, zone: &Zone, facts: &
         (Place::Nowhere, _) => Answer::NoName,
         (_, Kind::Any) => Answer::Minimal,
         (_, Kind::A | Kind::Aaaa) => addresses(kind, arrival, facts),
-        (Place::Apex, Kind::Txt) => Answer::Words(words(arrival, zone)),
+        (Place::Apex, Kind::Txt) => Answer::Words(words(arrival)),
         (Place::Apex, Kind::Soa) => Answer::Authority,
         (Place::Apex, Kind::Ns) => Answer::NameServer,
         _ => Answer::NoData,
@@ -164,10 +164,10 @@ fn ttl(address: IpAddr) -> u32 {
     if Class::of(address) == Class::Public { TTL_PUBLIC } else { TTL_LAN }
 }
 
-fn words(arrival: &Arrival, zone: &Zone) -> Vec<String> {
+/// For whoever wants to know which way a question took.
+fn words(arrival: &Arrival) -> Vec<String> {
     let Arrival { client, local, .. } = arrival;
-    [alloc::format!("gateway={zone}"), alloc::format!("client={client}"), alloc::format!("asked={local}")]
-        .into()
+    [alloc::format!("client={client}"), alloc::format!("gateway={local}")].into()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! - [`Gateway`]: a real `open-registry` process between the two.
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
+//! - [`dns`]: a client that shows packets as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
+//! - [`lan`]: hosts, switches, routers and name servers in that network; [`place`], in which of them something runs.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
@@ -15,15 +17,19 @@ mod ca;
 mod canonical;
 pub mod clients;
 pub mod disk;
+pub mod dns;
 mod gateway;
 pub mod http;
+pub mod lan;
 pub mod network;
+mod output;
 mod package;
+pub mod place;
 pub mod projects;
 mod registry;
 mod runtime;
 
-pub use ca::Ca;
+pub use ca::{Ca, Leaf};
 pub use canonical::{canonical_host, canonical_url};
 pub use clients::Client;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};

@@ -80,7 +80,7 @@ impl Responder {
         })
     }
 
-    fn decide(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
+    pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
         match Packet::read(packet, wire) {
             Packet::Request(request) => self.respond(request, arrival, wire),
             Packet::Wrong(message) => {
@@ -111,7 +111,7 @@ impl Responder {
         }
         let query = request.query();
         let place = self.zone.place(query.name().iter());
-        match answer(place, kind(query.query_type()), arrival, &self.zone, facts) {
+        match answer(place, kind(query.query_type()), arrival, facts) {
             Answer::Forward if !request.wants_recursion() => Answer::Refused,
             answer => answer,
         }

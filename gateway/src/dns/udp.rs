@@ -82,13 +82,9 @@ impl Datagrams {
 
     /// Answers until `stop`, and then what has arrived by then.
     pub(super) async fn serve(self: Arc<Self>, service: Arc<Service>, stop: CancellationToken) {
+        let pulse = service.pulse("dns", &self.address());
         let mut buffer = vec![0; LARGEST_QUERY];
-        loop {
-            let readable = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                readable = self.socket.readable() => readable,
-            };
+        while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
             let answered = match readable {
                 Ok(()) => self.answer_some(&mut buffer, &service).await,
                 Err(error) => Err(error),
@@ -226,4 +222,64 @@ impl PacketInfo {
 
 fn is_link_local(info: &libc::in6_pktinfo) -> bool {
     Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::{Name, RecordType};
+    use resolver::answer::Facts;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::places::Places;
+    use super::super::responder::Responder;
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::pulse::Pulses;
+
+    /// A service that knows nothing of this machine.
+    fn service() -> Arc<Service> {
+        let zone = "registry.example.com".parse().unwrap();
+        let responder = Responder::new(zone, Facts::default(), Arc::new(Metrics::new()));
+        Arc::new(Service {
+            responder,
+            forwarder: None,
+            places: Places::default(),
+            tasks: TaskTracker::new(),
+            pulses: Pulses::new(),
+        })
+    }
+
+    /// What a client hears that asks at `address`, and listens to nobody else.
+    async fn ask(address: SocketAddr) -> Vec<IpAddr> {
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(address).await.unwrap();
+        let mut question = Message::query();
+        let name = Name::from_ascii("registry.example.com.").unwrap();
+        question.add_query(Query::query(name, RecordType::A));
+        client.send(&question.to_vec().unwrap()).await.unwrap();
+        let mut answer = vec![0; 512];
+        let length = tokio::time::timeout(Duration::from_secs(10), client.recv(&mut answer)).await;
+        let answer = Message::from_vec(&answer[..length.expect("an answer").unwrap()]).unwrap();
+        answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_socket_for_all_addresses_answers_from_the_one_that_was_asked() {
+        let both_families = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        both_families.set_only_v6(false).unwrap();
+        both_families.bind(&"[::]:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        for socket in [std::net::UdpSocket::bind("0.0.0.0:0").unwrap(), both_families.into()] {
+            let datagrams = Arc::new(Datagrams::adopt(socket).unwrap());
+            let port = datagrams.address().unwrap().port();
+            let stop = CancellationToken::new();
+            let serving = tokio::spawn(datagrams.serve(service(), stop.clone()));
+            for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
+                let address: IpAddr = address.parse().unwrap();
+                assert_eq!(ask(SocketAddr::new(address, port)).await, [address]);
+            }
+            stop.cancel();
+            serving.await.unwrap();
+        }
+    }
 }

@@ -135,6 +135,8 @@ fn the_url_has_a_port_only_where_clients_need_one() {
     assert_eq!(url(&["127.0.0.1:6736"]), "http://registry.open-registry.dev/");
     assert_eq!(url(&["0.0.0.0:6736", "0.0.0.0:80"]), "http://registry.open-registry.dev/");
     assert_eq!(url(&["127.0.0.1:80", "192.168.7.9:6736"]), "http://registry.open-registry.dev:6736/");
+    let tls = config(vec![setting("http.tls_listen", &["0.0.0.0:8443"])]);
+    assert_eq!(default_url(&tls, false).to_string(), "https://registry.open-registry.dev:8443/");
 }
 
 #[test]

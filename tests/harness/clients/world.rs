@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Checkout, Client, Settings};
 use crate::projects::{self, Project};
-use crate::{Ca, Gateway, Recorded, Registry, canonical_host, canonical_url, in_own_network};
+use crate::{Ca, Gateway, GatewayBuilder, Recorded, Registry, canonical_host, canonical_url, in_own_network};
 
 const CANONICAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -18,6 +18,8 @@ const CANONICAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 pub struct World {
     /// The npm registry: over TLS, at its own address, by every name under which the client knows it.
     pub registry: Registry,
+    /// Who vouches for it, and for whomever a test wants vouched for.
+    pub ca: Ca,
     project: Project,
     authority: PathBuf,
     folder: TempDir,
@@ -43,7 +45,7 @@ impl World {
             .packages(project.packages.clone())
             .public_url(&canonical_url())
             .start_tls(SocketAddr::new(CANONICAL, 443), ca.issue(names));
-        Self { registry, project, authority, folder }
+        Self { registry, ca, project, authority, folder }
     }
 
     /// A new checkout of the project, with a user of its own.
@@ -62,10 +64,25 @@ impl World {
         Settings::registry(&gateway.url()).trusting(&self.authority)
     }
 
+    /// The same, over https: by the name of this machine.
+    pub fn through_https(&self, gateway: &Gateway) -> Settings {
+        let port = gateway.https_address().port();
+        Settings::registry(&format!("https://localhost:{port}")).trusting(&self.authority)
+    }
+
     /// A gateway whose upstream is the npm registry.
     pub fn gateway(&self) -> Gateway {
+        self.gateway_builder().start()
+    }
+
+    /// A gateway whose upstream is the npm registry, that also serves https.
+    pub fn https_gateway(&self) -> Gateway {
+        self.gateway_builder().tls(self.ca.leaf(&["localhost"]).write(self.folder.path())).start()
+    }
+
+    fn gateway_builder(&self) -> GatewayBuilder {
         let authority = self.authority.to_str().expect("a temporary folder with a plain name");
-        Gateway::builder().env("SSL_CERT_FILE", authority).start()
+        Gateway::builder().env("SSL_CERT_FILE", authority)
     }
 
     /// The tarballs that the npm registry was asked for, once for each time.

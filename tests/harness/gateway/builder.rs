@@ -24,6 +24,7 @@ pub struct Builder {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     root: Option<String>,
+    tls: Option<(PathBuf, PathBuf)>,
     without_operator: bool,
 }
 
@@ -73,6 +74,13 @@ impl Builder {
     #[must_use]
     pub fn trust(mut self, ca: &Ca) -> Self {
         self.root = Some(ca.pem());
+        self
+    }
+
+    /// Serves https too, on a free port of 127.0.0.1, with the certificate and the key of these files.
+    #[must_use]
+    pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
+        self.tls = Some((cert, key));
         self
     }
 
@@ -154,7 +162,10 @@ impl Surroundings {
     pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
         let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
         let operator = usize::from(!self.described.without_operator);
-        count("http") >= self.described.listen.len().max(1) && count("operator") >= operator
+        let https = usize::from(self.described.tls.is_some());
+        count("http") >= self.described.listen.len().max(1)
+            && count("operator") >= operator
+            && count("https") >= https
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -169,6 +180,10 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        if let Some((cert, key)) = &self.described.tls {
+            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", "127.0.0.1:0");
+            command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
+        }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));
         }

@@ -31,6 +31,8 @@ pub(super) fn ports(config: &Config) -> Vec<Port> {
     let holders = Holders::read();
     let mut wanted: Vec<(&'static str, SocketAddr, &'static str)> = Vec::new();
     wanted.extend(config.http.listen.iter().map(|address| ("http.listen", *address, "tcp")));
+    wanted.extend(config.http.tls_listen.iter().map(|address| ("http.tls_listen", *address, "tcp")));
+    wanted.extend(config.dns.tls_listen.iter().map(|address| ("dns.tls_listen", *address, "tcp")));
     for address in &config.dns.listen {
         wanted.extend([("dns.listen", *address, "udp"), ("dns.listen", *address, "tcp")]);
     }
