@@ -191,6 +191,27 @@ fn a_second_resolver_is_named_whichever_the_first_is() {
 }
 
 #[test]
+fn a_gateway_that_is_the_only_resolver_has_to_forward() {
+    in_own_network("a_gateway_that_is_the_only_resolver_has_to_forward", &[], || {
+        let office = Office::new(&[]);
+        let _router = NameServer::dnsmasq(&office.router, &office.public_dns.for_dnsmasq(false));
+        let gateway = gateway(&office.server);
+        office.laptop.use_name_servers(&[office.server.v4().into()]);
+        assert_eq!(look(&office.laptop, NOTHING).problems(), ["forward-missing"]);
+        drop(gateway);
+
+        let toml = format!(
+            "[dns]\nlisten = [\"{}\"]\nforward = [\"{}\"]\n",
+            office.server.at(53),
+            office.router.v4()
+        );
+        let builder = Gateway::builder().upstream("http://127.0.0.1:9").config_toml(&toml);
+        let _gateway = office.server.run(|| builder.listen(office.server.at(80)).start());
+        assert_eq!(look(&office.laptop, NOTHING).problems(), [""; 0]);
+    });
+}
+
+#[test]
 fn a_gateway_on_another_port_or_not_running_is_told_apart() {
     in_own_network("a_gateway_on_another_port_or_not_running_is_told_apart", &[], || {
         let office = Office::new(&[]);
