@@ -7,11 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 17] = [
-    ("command", &["config", "tls"]),
-    ("config", &["http", "operator", "private", "store", "terminal", "tls", "upstream"]),
+const IMPORTS: [(&str, &[&str]); 21] = [
+    ("command", &["config", "setup", "tls"]),
+    ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
+    ("dns", &["listen", "metrics"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
     ("log", &["terminal"]),
@@ -21,15 +23,17 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
+    ("setup", &["config"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
+    ("zone", &[]),
 ];
 
-/// What `resolver` may be built on: codecs and digests, nothing that does.
-const RESOLVER: [&str; 7] =
-    ["base64", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+/// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
+const RESOLVER: [&str; 8] =
+    ["base64", "ipnet", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Problems, Setting, Sources, load};
+use crate::setup;
 use crate::tls::{Tls, TlsError};
 
 /// One gateway of a federation of npm registry caches.
@@ -20,12 +21,14 @@ pub struct Command {
 }
 
 /// What can be done besides running the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Read the configuration and say whether it is right
     Check,
     /// Print the configuration in effect, and where each value comes from
     Config,
+    /// Print the lines that point a resolver or a client at the gateway
+    Setup(setup::Request),
 }
 
 #[derive(Debug, Default, Args)]
@@ -149,7 +152,7 @@ mod tests {
     fn flags_may_stand_before_and_behind_the_subcommand() {
         for line in ["open-registry --data /srv -vv config", "open-registry config -vv --data /srv"] {
             let command = parse(line);
-            assert_eq!((command.task, command.verbose()), (Some(Task::Config), 2), "{line}");
+            assert_eq!((command.task.as_ref(), command.verbose()), (Some(&Task::Config), 2), "{line}");
             assert_eq!(loaded(&command).config.store.dir, Some("/srv".into()), "{line}");
         }
     }

@@ -11,8 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use crate::dns::{self, Dns, Sockets, Surroundings};
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Door, Policy, Server, Service};
+use crate::interfaces;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
@@ -50,7 +52,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clients = Listeners::bind("http.listen or --listen", &config.http.listen)?;
     let secured = Listeners::bind("http.tls_listen", &config.http.tls_listen)?;
     let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
+    warn_of_names_that_lead_nowhere(&config, &clients);
+    let dns =
+        Dns::bind(&dns_config(&config), surroundings(&config, &clients, &metrics)?, Sockets::default())?;
     announce("operator", &operators.addresses());
+    announce_dns(&dns);
     announce("http", &clients.addresses());
     announce("https", &secured.addresses());
     let mut doors = Door::plain(clients, "http", &pulses);
@@ -59,6 +65,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures());
     let served = tokio::spawn(server.serve(doors, stop.clone()));
     let closing = CancellationToken::new();
+    let named = tokio::spawn(dns.serve(closing.clone()));
     let operators = Door::plain(operators, "operator", &pulses);
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(operators, closing.clone()));
@@ -76,7 +83,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     say("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
+    // Names are answered, and the operator too, until the last client has what it asked for.
     closing.cancel();
+    named.await?;
     operated.await?;
     say("Stopped");
     Ok(())
@@ -107,6 +116,39 @@ fn https(listeners: Listeners, tls: Option<&Tls>, pulses: &Pulses) -> Result<Vec
     Ok(Door::secure(listeners, server, "https", pulses))
 }
 
+fn surroundings(
+    config: &Config,
+    clients: &Listeners,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Surroundings> {
+    Ok(Surroundings {
+        zone: config.zone.name.clone(),
+        addresses: config.zone.addresses.clone(),
+        served: clients.addresses(),
+        links: interfaces::watch().context("cannot see this machine's network interfaces")?,
+        metrics: Arc::clone(metrics),
+    })
+}
+
+/// `[dns]` as it is meant: offline, nobody is asked for other names either.
+fn dns_config(config: &Config) -> dns::Config {
+    let mut dns = config.dns.clone();
+    if config.offline && !dns.forward.is_empty() {
+        tracing::warn!("offline: names of other zones are refused, not forwarded (dns.forward)");
+        dns.forward.clear();
+    }
+    dns
+}
+
+/// DNS gives addresses and no ports: a client that follows it comes to port 80, or 443.
+fn warn_of_names_that_lead_nowhere(config: &Config, clients: &Listeners) {
+    let on_web = |address: &SocketAddr| matches!(address.port(), 80 | 443);
+    if !config.dns.listen.is_empty() && !clients.addresses().iter().any(on_web) {
+        let zone = &config.zone.name;
+        tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port");
+    }
+}
+
 /// Asks upstream once, so that readiness and the terminal can tell.
 async fn first_contact(upstream: Upstream, operator: Operator) {
     if upstream.latch().link() != Link::Offline {
@@ -135,6 +177,17 @@ fn announce(listener: &str, addresses: &[SocketAddr]) {
         let hint =
             if url.ends_with(&format!(":{MNEMONIC_PORT}")) { " # mnemonic: \"open\" in T9" } else { "" };
         say(&format!("Started {what} on {url}{hint}"));
+    }
+}
+
+fn announce_dns(dns: &Dns) {
+    let mut said = Vec::new();
+    for (listener, address) in dns.addresses() {
+        tracing::info!(listener, %address, "listening");
+        if !said.contains(&address) {
+            say(&format!("Started DNS on {address}"));
+            said.push(address);
+        }
     }
 }
 

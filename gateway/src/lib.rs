@@ -2,9 +2,11 @@
 
 pub mod command;
 pub mod config;
+pub mod dns;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod interfaces;
 pub mod listen;
 pub mod log;
 pub mod metrics;
@@ -12,8 +14,10 @@ pub mod operator;
 pub mod private;
 pub mod pulse;
 pub mod service;
+pub mod setup;
 pub mod store;
 pub mod terminal;
 pub mod tls;
 pub mod units;
 pub mod upstream;
+pub mod zone;

@@ -15,7 +15,7 @@ use crate::terminal::Terminal;
 
 /// What these say of their connections is for those who debug them: shown from `-vv`. A name stands for every
 /// target that begins with it, as `hyper` does for `hyper_util`.
-const NOISY: [&str; 3] = ["h2", "hyper", "rustls"];
+const NOISY: [&str; 4] = ["h2", "hickory", "hyper", "rustls"];
 
 /// Starts logging to standard output; `verbose` counts the `-v` on the command line.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gateway::command::{self, Command, Task};
-use gateway::{config::Config, gateway::run, log};
+use gateway::{config::Config, gateway::run, log, setup};
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
@@ -24,9 +24,12 @@ fn main() -> ExitCode {
 
 fn perform(command: &Command) -> anyhow::Result<()> {
     let loaded = command.load()?;
-    match command.task {
+    match &command.task {
         Some(Task::Check) => command::check(&loaded, &mut io::stdout()),
         Some(Task::Config) => command::config(&loaded, &mut io::stdout()),
+        Some(Task::Setup(request)) => {
+            setup::run(request, &loaded.config, &mut io::stdout(), &mut io::stderr())
+        }
         None => serve(loaded.config, command.verbose()),
     }
 }

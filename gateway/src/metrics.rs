@@ -27,6 +27,7 @@ pub struct Metrics {
     connections: Gauge,
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
+    dns_queries: Family<QueryLabels, Counter>,
     gauges: StoreGauges,
     sent_total: AtomicU64,
 }
@@ -46,6 +47,12 @@ struct RequestLabels {
     route: &'static str,
     outcome: &'static str,
     source: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueryLabels {
+    wire: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,6 +97,7 @@ impl Metrics {
             connections: Gauge::default(),
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
+            dns_queries: Family::default(),
             gauges: StoreGauges::default(),
             sent_total: AtomicU64::new(0),
         };
@@ -133,6 +141,7 @@ impl Metrics {
             "Connections that ended before TLS began",
             self.tls_failures.clone(),
         );
+        registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
         registry.register_with_unit(
@@ -193,6 +202,11 @@ impl Metrics {
     #[must_use]
     pub fn handshake_failures(&self) -> Counter {
         self.tls_failures.clone()
+    }
+
+    /// A DNS query has come in by this wire, and this became of it.
+    pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
+        self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
     }
 
     /// Where the open connections of clients are counted.

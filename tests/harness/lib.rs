@@ -5,6 +5,7 @@
 //! - [`Gateway`]: a real `open-registry` process between the two.
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
+//! - [`dns`]: a client that shows packets as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
 //!
@@ -15,6 +16,7 @@ mod ca;
 mod canonical;
 pub mod clients;
 pub mod disk;
+pub mod dns;
 mod gateway;
 pub mod http;
 pub mod network;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{http, operator, private, store, tls, upstream};
+use crate::{dns, http, operator, private, store, tls, upstream, zone};
 
 mod document;
 mod keys;
@@ -42,6 +42,10 @@ pub struct Config {
     pub upstream: upstream::Config,
     /// Where everything is kept.
     pub store: store::Config,
+    /// The name that clients know this gateway by.
+    pub zone: zone::Config,
+    /// Where names are answered.
+    pub dns: dns::Config,
     /// What is passed to upstream and never kept.
     pub private: private::Config,
     /// Where metrics, health and status are served.

@@ -1,5 +1,6 @@
 //! What a value must be beyond being of its type.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use url::Url;
@@ -7,6 +8,10 @@ use url::Url;
 use super::Config;
 
 const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
+/// Each costs two sockets, and a machine has few addresses.
+const MOST_LISTENERS: usize = 64;
+/// As many as resolv.conf(5) takes.
+const MOST_NAME_SERVERS: usize = 3;
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A key whose value breaks a rule.
@@ -32,6 +37,14 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     for host in &config.upstream.tarball_hosts {
         check("upstream.tarball_hosts", tarball_host(host));
     }
+    for address in &config.zone.addresses {
+        check("zone.addresses", told(*address));
+    }
+    check("dns.listen", at_most("dns.listen", config.dns.listen.len(), MOST_LISTENERS));
+    check("dns.forward", at_most("dns.forward", config.dns.forward.len(), MOST_NAME_SERVERS));
+    for server in &config.dns.forward {
+        check("dns.forward", another(server.0, &config.dns.listen));
+    }
     for scope in &config.private.scopes {
         check("private.scopes", self::scope(scope));
     }
@@ -52,6 +65,24 @@ fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), Strin
     require(this.is_none_or(|text| text != "." && text != ".."), || {
         "is neither a file nor the name of a credential".to_owned()
     })
+}
+
+/// An address that a client can be told.
+fn told(address: IpAddr) -> Result<(), String> {
+    let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    require(!address.is_unspecified() && !address.is_multicast() && !scoped, || {
+        format!("\"{address}\" leads nowhere; write an address of this gateway, like \"192.168.7.9\"")
+    })
+}
+
+fn another(server: SocketAddr, listeners: &[SocketAddr]) -> Result<(), String> {
+    require(!listeners.contains(&server), || {
+        format!("\"{server}\" is this gateway itself; name the resolver that is to be asked")
+    })
+}
+
+fn at_most(key: &str, count: usize, most: usize) -> Result<(), String> {
+    require(count <= most, || format!("{key} holds {count} addresses; at most {most} are of use"))
 }
 
 /// An address that other addresses begin with.
@@ -156,6 +187,21 @@ mod tests {
         for refused in ["example", "@", "", "@example/", "@example/package", "@ex ample"] {
             assert!(scope(refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_zones_address_leads_to_this_gateway() {
+        assert!(told("192.168.7.9".parse().unwrap()).is_ok() && told("fd00::9".parse().unwrap()).is_ok());
+        for refused in ["0.0.0.0", "::", "fe80::1", "224.0.0.251"] {
+            assert!(told(refused.parse().unwrap()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn nobody_forwards_to_himself() {
+        let listeners = ["192.168.7.9:53".parse().unwrap()];
+        assert!(another("192.168.7.1:53".parse().unwrap(), &listeners).is_ok());
+        assert!(another("192.168.7.9:53".parse().unwrap(), &listeners).is_err());
     }
 
     #[test]

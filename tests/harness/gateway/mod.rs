@@ -71,6 +71,11 @@ impl Gateway {
         format!("http://{address}")
     }
 
+    /// Where the first listener of this kind is: "dns", "dns-tcp", "dot", "https".
+    pub fn listener(&self, kind: &str) -> SocketAddr {
+        self.listening(kind).unwrap_or_else(|| panic!("this gateway has no listener of kind {kind}"))
+    }
+
     /// The sum of every sample of `name` that has these labels; 0 when there is none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         http::metric(&self.operator_url(), name, labels)

@@ -1,0 +1,260 @@
+//! DNS for clients: a packet becomes a question, `resolver` answers it, and the answer leaves from the address that
+//! was asked.
+//!
+//! [`doors`] says where is listened; [`udp`] and [`stream`] carry packets in and out, connections within
+//! [`places`]; [`message`] is what a packet says; [`responder`] answers it at once, or has [`forward`] ask others.
+
+mod doors;
+mod forward;
+mod message;
+mod places;
+mod responder;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resolver::answer::Facts;
+use resolver::links::Links;
+use resolver::zone::Zone;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::doors::{Door, Everywhere};
+use self::forward::Forwarder;
+use self::message::Request;
+use self::places::Places;
+use self::responder::Responder;
+use self::stream::Streams;
+use self::udp::Datagrams;
+use crate::listen::Listeners;
+use crate::metrics::Metrics;
+
+/// The port of DNS (RFC 1035, section 4.2).
+const PORT: u16 = 53;
+/// How long the answers that are being looked up at the end are waited for: a little longer than one takes.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How soon an address is tried again at which nobody could listen.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// `[dns]`: where names are answered, and who is asked for those that are not ours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Addresses and ports for UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Resolvers that are asked for other names, for clients of private networks.
+    pub forward: Vec<NameServer>,
+}
+
+/// A name server's address, written with or without its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NameServer(pub SocketAddr);
+
+/// A text that is not the address of a name server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address; write it like \"192.168.7.1\" or \"[fd00::1]:5353\"")]
+pub struct NotANameServer(String);
+
+/// What the zone's DNS knows of the rest of this gateway.
+pub struct Surroundings {
+    /// The name.
+    pub zone: Zone,
+    /// What it stands for, where that is configured.
+    pub addresses: Vec<IpAddr>,
+    /// Where clients are served.
+    pub served: Vec<SocketAddr>,
+    /// The machine's interfaces.
+    pub links: watch::Receiver<Arc<Links>>,
+    /// Where queries are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Sockets that somebody else has bound.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For datagrams.
+    pub udp: Vec<std::net::UdpSocket>,
+    /// For connections.
+    pub tcp: Listeners,
+}
+
+/// DNS that is bound and not served yet.
+pub struct Dns {
+    service: Arc<Service>,
+    links: watch::Receiver<Arc<Links>>,
+    doors: Vec<Door>,
+    everywhere: Everywhere,
+    datagrams: Vec<Datagrams>,
+    streams: Vec<Streams>,
+    /// Closes everything.
+    close: CancellationToken,
+}
+
+/// What all wires share.
+struct Service {
+    responder: Responder,
+    forwarder: Option<Forwarder>,
+    places: Places,
+    tasks: TaskTracker,
+}
+
+impl Dns {
+    /// Binds the addresses of `[dns] listen`, or takes the sockets that were handed over in their place.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub fn bind(config: &Config, surroundings: Surroundings, handed: Sockets) -> anyhow::Result<Self> {
+        let Surroundings { zone, addresses, served, links, metrics } = surroundings;
+        let forwarder = Forwarder::new(&config.forward)?;
+        let facts = Facts {
+            configured: addresses,
+            served,
+            links: Links::clone(&links.borrow()),
+            forwards: forwarder.is_some(),
+        };
+        let responder = Responder::new(zone, facts, metrics);
+        let service = Service { responder, forwarder, places: Places::default(), tasks: TaskTracker::new() };
+        let close = CancellationToken::new();
+        let mut dns = Self {
+            service: Arc::new(service),
+            links,
+            doors: Vec::new(),
+            everywhere: Everywhere::new(Vec::new(), close.clone()),
+            close,
+            datagrams: handed.udp.into_iter().map(Datagrams::adopt).collect::<Result<_, _>>()?,
+            streams: handed.tcp.into_iter().map(|listener| Streams::new(listener, None)).collect(),
+        };
+        if dns.datagrams.is_empty() && dns.streams.is_empty() {
+            dns.open(&config.listen)?;
+        }
+        Ok(dns)
+    }
+
+    fn open(&mut self, addresses: &[SocketAddr]) -> anyhow::Result<()> {
+        let (wildcards, named): (Vec<SocketAddr>, Vec<SocketAddr>) =
+            addresses.iter().partition(|address| address.ip().is_unspecified());
+        let open = |address| Door::open(address, &self.close);
+        self.doors = named.into_iter().map(open).collect::<Result<_, _>>()?;
+        self.everywhere = Everywhere::new(wildcards, self.close.clone());
+        self.doors.extend(self.everywhere.follow(&self.links.borrow()));
+        anyhow::ensure!(
+            !self.everywhere.is_wanted() || !self.doors.is_empty(),
+            "cannot listen on any address of this machine (dns.listen)"
+        );
+        Ok(())
+    }
+
+    /// Speaks DNS over TLS on these as well.
+    pub fn add_tls(&mut self, listeners: Listeners, acceptor: &TlsAcceptor) {
+        self.streams.extend(listeners.into_iter().map(|one| Streams::new(one, Some(acceptor.clone()))));
+    }
+
+    /// Where is listened, each with the name of the kind.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let doors = self.doors.iter().filter_map(|door| door.address().ok());
+        let doors = doors.flat_map(|address| [("dns", address), ("dns-tcp", address)]);
+        let datagrams = self.datagrams.iter().filter_map(|one| Some(("dns", one.address().ok()?)));
+        let streams = self.streams.iter().filter_map(|one| Some((one.kind(), one.address().ok()?)));
+        doors.chain(datagrams).chain(streams).collect()
+    }
+
+    /// Answers until `stop`, then gives everybody who asked before that his answer.
+    pub async fn serve(mut self, stop: CancellationToken) {
+        let serving = TaskTracker::new();
+        let service = || Arc::clone(&self.service);
+        for datagrams in std::mem::take(&mut self.datagrams) {
+            serving.spawn(Arc::new(datagrams).serve(service(), self.close.clone()));
+        }
+        for streams in std::mem::take(&mut self.streams) {
+            serving.spawn(streams.serve(service(), self.close.clone()));
+        }
+        for door in std::mem::take(&mut self.doors) {
+            serving.spawn(door.serve(service()));
+        }
+        stop.run_until_cancelled(self.follow_links(&serving)).await;
+        self.close.cancel();
+        serving.close();
+        serving.wait().await;
+        self.service.tasks.close();
+        if tokio::time::timeout(DRAIN, self.service.tasks.wait()).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "DNS answers were still under way; cut off");
+        }
+    }
+
+    /// Learns of interfaces that come and go, and listens where it is to listen everywhere.
+    async fn follow_links(&mut self, serving: &TaskTracker) {
+        loop {
+            if let Ok(Err(_)) = tokio::time::timeout(AGAIN, self.links.changed()).await {
+                // Nobody looks at the interfaces any more: it is the program's end.
+                return std::future::pending().await;
+            }
+            let links = Arc::clone(&self.links.borrow_and_update());
+            self.service.responder.learn(&links);
+            for door in self.everywhere.follow(&links) {
+                if let Ok(address) = door.address() {
+                    tracing::info!(%address, "an address has come; listening there");
+                }
+                serving.spawn(door.serve(Arc::clone(&self.service)));
+            }
+        }
+    }
+}
+
+impl Service {
+    /// The answer to a request that others have to be asked for.
+    async fn look_up(self: Arc<Self>, request: Request) -> Option<Vec<u8>> {
+        let reply = self.forwarder.as_ref()?.look_up(&request).await;
+        request.answer(reply)
+    }
+}
+
+impl FromStr for NameServer {
+    type Err = NotANameServer;
+
+    fn from_str(text: &str) -> Result<Self, NotANameServer> {
+        let with_port = || text.parse::<SocketAddr>().ok();
+        let alone = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT));
+        with_port().or_else(alone).map(Self).ok_or_else(|| NotANameServer(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for NameServer {
+    type Error = NotANameServer;
+
+    fn try_from(text: String) -> Result<Self, NotANameServer> {
+        text.parse()
+    }
+}
+
+impl From<NameServer> for String {
+    fn from(server: NameServer) -> Self {
+        server.0.to_string()
+    }
+}
+
+#[cfg(test)]
+mod name_server_tests {
+    use super::*;
+
+    #[test]
+    fn a_name_server_needs_no_port() {
+        let server = |text: &str| text.parse::<NameServer>().map(|server| server.0.to_string());
+        assert_eq!(server("192.168.7.1").unwrap(), "192.168.7.1:53");
+        assert_eq!(server("fd00::1").unwrap(), "[fd00::1]:53");
+        assert_eq!(server("[fd00::1]:5353").unwrap(), "[fd00::1]:5353");
+        for refused in ["", "router", "192.168.7.1:", "192.168.7.1:99999", "[fd00::1]"] {
+            assert!(server(refused).is_err(), "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From the bytes of a query to the bytes of its answer, without waiting for anything.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, SOA, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use resolver::answer::{Answer, Facts, Kind, TTL_NEGATIVE, answer};
+use resolver::links::{Arrival, Links};
+use resolver::zone::Zone;
+
+use super::message::{Packet, Reply, Request, Wire};
+use crate::metrics::Metrics;
+
+/// Seconds that the zone's own records hold: what they say changes with the configuration.
+const TTL_ZONE: u32 = 3600;
+/// Seconds after which, and between tries with which, a secondary server would ask again; after the last it would
+/// give up. There is none: the values are those of RFC 1912, section 2.2.
+const REFRESH: i32 = 3600;
+const RETRY: i32 = 600;
+const EXPIRE: i32 = 86400;
+/// OPT (41), and the types from 128 to 254: none can be had as a record (RFC 6895, section 3.1).
+const META: [RangeInclusive<u16>; 2] = [41..=41, 128..=254];
+
+/// What to do about a packet.
+#[derive(Debug)]
+pub(super) enum Reaction {
+    /// Send this.
+    Answer(Vec<u8>),
+    /// Ask somebody else.
+    LookUp(Box<Request>),
+    /// Nothing.
+    Silence,
+}
+
+/// Answers queries. All wires share one.
+pub(super) struct Responder {
+    zone: Zone,
+    /// In the order of their use: who is authoritative, and since when.
+    authority: Record,
+    name_server: Record,
+    facts: ArcSwap<Facts>,
+    metrics: Arc<Metrics>,
+}
+
+impl Responder {
+    /// A responder for the zone.
+    pub(super) fn new(zone: Zone, facts: Facts, metrics: Arc<Metrics>) -> Self {
+        let apex = name(zone.as_str());
+        let direct = name(&zone.direct());
+        let contact = name(&format!("hostmaster.{zone}"));
+        let minimum = TTL_NEGATIVE;
+        let soa = SOA::new(direct.clone(), contact, serial(), REFRESH, RETRY, EXPIRE, minimum);
+        Self {
+            authority: Record::from_rdata(apex.clone(), TTL_NEGATIVE, RData::SOA(soa)),
+            name_server: Record::from_rdata(apex, TTL_ZONE, RData::NS(NS(direct))),
+            zone,
+            facts: ArcSwap::from_pointee(facts),
+            metrics,
+        }
+    }
+
+    /// The machine's interfaces are these from now on.
+    pub(super) fn learn(&self, links: &Links) {
+        self.facts.rcu(|facts| Facts { links: links.clone(), ..Facts::clone(facts) });
+    }
+
+    /// What to do about a packet that arrived so.
+    pub(super) fn react(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
+        // Whatever a stranger's bytes make of the codec, the others are still answered.
+        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, wire)));
+        reaction.unwrap_or_else(|_| {
+            self.metrics.dns_query(wire.name(), "fault");
+            Reaction::Silence
+        })
+    }
+
+    pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
+        match Packet::read(packet, wire) {
+            Packet::Request(request) => self.respond(request, arrival, wire),
+            Packet::Wrong(message) => {
+                self.metrics.dns_query(wire.name(), "malformed");
+                message.to_vec().map_or(Reaction::Silence, Reaction::Answer)
+            }
+            Packet::Noise => {
+                self.metrics.dns_query(wire.name(), "noise");
+                Reaction::Silence
+            }
+        }
+    }
+
+    fn respond(&self, request: Box<Request>, arrival: &Arrival, wire: Wire) -> Reaction {
+        let facts = self.facts.load();
+        let answer = self.answer(&request, arrival, &facts);
+        self.metrics.dns_query(wire.name(), outcome(&answer));
+        if answer == Answer::Forward {
+            return Reaction::LookUp(request);
+        }
+        let reply = self.reply(&request, arrival, &facts, answer);
+        request.answer(reply).map_or(Reaction::Silence, Reaction::Answer)
+    }
+
+    fn answer(&self, request: &Request, arrival: &Arrival, facts: &Facts) -> Answer {
+        if !request.is_internet() {
+            return Answer::Refused;
+        }
+        let query = request.query();
+        let place = self.zone.place(query.name().iter());
+        match answer(place, kind(query.query_type()), arrival, facts) {
+            Answer::Forward if !request.wants_recursion() => Answer::Refused,
+            answer => answer,
+        }
+    }
+
+    fn reply(&self, request: &Request, arrival: &Arrival, facts: &Facts, answer: Answer) -> Reply {
+        let mut reply = Reply {
+            authoritative: answer != Answer::Refused,
+            recursion_available: facts.forwards && facts.links.is_private(arrival),
+            ..Reply::default()
+        };
+        match answer {
+            Answer::NoData => reply.authorities.push(self.authority.clone()),
+            Answer::NoName => {
+                reply.code = ResponseCode::NXDomain;
+                reply.authorities.push(self.authority.clone());
+            }
+            Answer::Refused | Answer::Forward => reply.code = ResponseCode::Refused,
+            given => reply.answers = self.records(request.query().name(), given),
+        }
+        reply
+    }
+
+    /// The records of an answer, under the name as the client spelled it.
+    fn records(&self, owner: &Name, answer: Answer) -> Vec<Record> {
+        let record = |ttl, data| Record::from_rdata(owner.clone(), ttl, data);
+        match answer {
+            Answer::Addresses(addresses, ttl) => {
+                addresses.into_iter().map(|address| record(ttl, data(address))).collect()
+            }
+            // They hold for one client.
+            Answer::Words(words) => {
+                words.into_iter().map(|word| record(0, RData::TXT(TXT::new(vec![word])))).collect()
+            }
+            Answer::Authority => vec![respelled(&self.authority, owner)],
+            Answer::NameServer => vec![respelled(&self.name_server, owner)],
+            Answer::Minimal => {
+                vec![record(TTL_ZONE, RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new())))]
+            }
+            Answer::NoData | Answer::NoName | Answer::Refused | Answer::Forward => Vec::new(),
+        }
+    }
+}
+
+fn respelled(record: &Record, owner: &Name) -> Record {
+    let mut record = record.clone();
+    record.name = owner.clone();
+    record
+}
+
+fn data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(v4) => RData::A(A(v4)),
+        IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
+    }
+}
+
+/// The zone's names are host names, which the codec takes.
+fn name(text: &str) -> Name {
+    let mut name = Name::from_ascii(text).expect("a host name of a legal length is a DNS name");
+    name.set_fqdn(true);
+    name
+}
+
+/// A serial that grows with every start (RFC 1982).
+fn serial() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(now.as_secs() & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+fn kind(record: RecordType) -> Kind {
+    match record {
+        RecordType::A => Kind::A,
+        RecordType::AAAA => Kind::Aaaa,
+        RecordType::TXT => Kind::Txt,
+        RecordType::SOA => Kind::Soa,
+        RecordType::NS => Kind::Ns,
+        RecordType::ANY => Kind::Any,
+        other if META.iter().any(|types| types.contains(&u16::from(other))) => Kind::Meta,
+        _ => Kind::Other,
+    }
+}
+
+/// The word for it in the metrics.
+fn outcome(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Addresses(..)
+        | Answer::Words(_)
+        | Answer::Authority
+        | Answer::NameServer
+        | Answer::Minimal => "answered",
+        Answer::NoData => "no_data",
+        Answer::NoName => "no_name",
+        Answer::Refused => "refused",
+        Answer::Forward => "forwarded",
+    }
+}

@@ -1,0 +1,325 @@
+//! Promises about what is said to a packet, whatever the packet is.
+
+use std::sync::Arc;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use resolver::answer::Facts;
+use resolver::links::{Arrival, Link, Links};
+
+use super::message::{MAX_PAYLOAD, Packet, Reply, Wire};
+use super::responder::{Reaction, Responder};
+use crate::metrics::Metrics;
+
+const ZONE: &str = "registry.example.com";
+
+fn responder(forwards: bool) -> Responder {
+    let networks = vec!["192.168.7.9/24".parse().unwrap(), "fd00:7::9/64".parse().unwrap()];
+    let links = Links(vec![Link { index: 2, networks }]);
+    let facts = Facts { links, forwards, ..Facts::default() };
+    Responder::new(ZONE.parse().unwrap(), facts, Arc::new(Metrics::new()))
+}
+
+fn arrival() -> Arrival {
+    let (client, local) = ("192.168.7.20".parse().unwrap(), "192.168.7.9".parse().unwrap());
+    Arrival { client, local, interface: Some(2) }
+}
+
+fn query(name: &str, record: RecordType) -> Message {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), record));
+    message
+}
+
+fn with_edns(mut message: Message, change: impl FnOnce(&mut Edns)) -> Message {
+    let mut edns = Edns::new();
+    change(&mut edns);
+    message.set_edns(edns);
+    message
+}
+
+/// The answer over UDP; `None`: silence.
+fn say(bytes: &[u8]) -> Option<Message> {
+    match responder(false).react(bytes, &arrival(), Wire::Udp) {
+        Reaction::Answer(answer) => Some(Message::from_vec(&answer).unwrap()),
+        Reaction::Silence => None,
+        Reaction::LookUp(_) => panic!("nothing is forwarded"),
+    }
+}
+
+fn ask(message: &Message) -> Message {
+    say(&message.to_vec().unwrap()).unwrap()
+}
+
+fn code(message: &Message) -> ResponseCode {
+    ask(message).metadata.response_code
+}
+
+#[test]
+fn an_answer_repeats_the_question_in_the_clients_own_spelling() {
+    let asked = query("ReGiStRy.example.COM.", RecordType::A);
+    let answer = ask(&asked);
+    assert_eq!(answer.metadata.id, asked.metadata.id);
+    assert!(answer.metadata.authoritative && answer.metadata.recursion_desired);
+    assert_eq!(answer.queries[0].name().to_ascii(), "ReGiStRy.example.COM.");
+    assert_eq!(answer.answers[0].name.to_ascii(), "ReGiStRy.example.COM.");
+    assert!(answer.edns.is_none(), "nobody asked for EDNS");
+}
+
+#[test]
+fn what_is_not_there_names_the_authority_and_for_how_long() {
+    for (name, expected) in [
+        ("registry.example.com.", ResponseCode::NoError),
+        ("no.registry.example.com.", ResponseCode::NXDomain),
+    ] {
+        let answer = ask(&query(name, RecordType::HTTPS));
+        assert_eq!(answer.metadata.response_code, expected);
+        assert!(answer.answers.is_empty() && answer.metadata.authoritative);
+        let RData::SOA(soa) = &answer.authorities[0].data else { panic!("no SOA") };
+        assert_eq!((soa.minimum, answer.authorities[0].ttl), (30, 30));
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_refused() {
+    for (name, record) in [
+        ("example.com.", RecordType::A),
+        (".", RecordType::NS),
+        ("registry.example.com.", RecordType::AXFR),
+        ("registry.example.com.", RecordType::IXFR),
+        ("registry.example.com.", RecordType::Unknown(249)),
+    ] {
+        let answer = ask(&query(name, record));
+        assert_eq!(answer.metadata.response_code, ResponseCode::Refused, "{name} {record}");
+        assert!(!answer.metadata.authoritative && !answer.metadata.recursion_available);
+        assert!(answer.authorities.is_empty());
+    }
+    let mut chaos = query("version.bind.", RecordType::TXT);
+    chaos.queries[0].set_query_class(DNSClass::CH);
+    assert_eq!(code(&chaos), ResponseCode::Refused);
+    let mut ours_in_another_class = query("registry.example.com.", RecordType::A);
+    ours_in_another_class.queries[0].set_query_class(DNSClass::ANY);
+    assert_eq!(code(&ours_in_another_class), ResponseCode::Refused);
+}
+
+#[test]
+fn any_is_answered_with_one_small_record() {
+    let answer = ask(&query("registry.example.com.", RecordType::ANY));
+    let RData::HINFO(hinfo) = &answer.answers[0].data else { panic!("no HINFO") };
+    assert_eq!((&*hinfo.cpu, &*hinfo.os), (&b"RFC8482"[..], &b""[..]));
+}
+
+#[test]
+fn another_operation_is_not_implemented() {
+    for operation in [OpCode::Status, OpCode::Notify, OpCode::Update, OpCode::Unknown(7)] {
+        let mut message = query("registry.example.com.", RecordType::SOA);
+        message.metadata.op_code = operation;
+        let answer = ask(&message);
+        assert_eq!(answer.metadata.response_code, ResponseCode::NotImp);
+        assert_eq!(answer.metadata.op_code, operation);
+    }
+}
+
+#[test]
+fn another_version_of_edns_is_told_ours() {
+    let message = query("registry.example.com.", RecordType::A);
+    let answer = ask(&with_edns(message, |edns| {
+        edns.set_version(1);
+    }));
+    let edns = answer.edns.as_ref().unwrap();
+    assert_eq!((edns.version(), edns.rcode_high()), (0, 1));
+    assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
+    assert!(answer.answers.is_empty());
+}
+
+#[test]
+fn edns_is_answered_with_what_passes_everywhere() {
+    let message = query("registry.example.com.", RecordType::A);
+    let answer = ask(&with_edns(message, |edns| {
+        edns.set_max_payload(4096).set_dnssec_ok(true);
+    }));
+    let edns = answer.edns.unwrap();
+    assert_eq!((edns.version(), edns.max_payload(), edns.flags().dnssec_ok), (0, 1232, true));
+}
+
+#[test]
+fn a_packet_that_asks_nothing_or_twice_is_a_format_error() {
+    let mut nothing = query("registry.example.com.", RecordType::A);
+    nothing.queries.clear();
+    let mut twice = query("registry.example.com.", RecordType::A);
+    twice.add_query(twice.queries[0].clone());
+    let mut answering = query("registry.example.com.", RecordType::A);
+    answering.add_answer(Record::from_rdata(Name::root(), 1, RData::A(A::new(10, 0, 0, 1))));
+    for message in [&nothing, &twice, &answering] {
+        assert_eq!(code(message), ResponseCode::FormErr);
+    }
+    let mut cut = query("registry.example.com.", RecordType::A).to_vec().unwrap();
+    cut.truncate(cut.len() - 1);
+    assert_eq!(say(&cut).unwrap().metadata.response_code, ResponseCode::FormErr);
+}
+
+#[test]
+fn what_could_go_round_in_circles_is_not_answered() {
+    let mut answer = query("registry.example.com.", RecordType::A);
+    answer.metadata.message_type = MessageType::Response;
+    assert!(say(&answer.to_vec().unwrap()).is_none());
+    assert!(say(&[]).is_none() && say(&[0; 11]).is_none());
+}
+
+#[test]
+fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
+    let many = || Reply {
+        answers: (0..200)
+            .map(|last| {
+                Record::from_rdata(Name::from_ascii(ZONE).unwrap(), 20, RData::A(A::new(10, 0, 0, last)))
+            })
+            .collect(),
+        ..Reply::default()
+    };
+    let request = |edns: Option<u16>, wire| {
+        let message = query("registry.example.com.", RecordType::A);
+        let message = match edns {
+            Some(payload) => with_edns(message, |edns| {
+                edns.set_max_payload(payload);
+            }),
+            None => message,
+        };
+        match Packet::read(&message.to_vec().unwrap(), wire) {
+            Packet::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    };
+    for edns in [None, Some(512), Some(65535)] {
+        let answer = Message::from_vec(&request(edns, Wire::Udp).answer(many()).unwrap()).unwrap();
+        assert!(answer.metadata.truncation);
+        assert_eq!((answer.queries.len(), answer.answers.len()), (1, 0));
+        assert_eq!(answer.edns.is_some(), edns.is_some(), "EDNS survives");
+    }
+    for wire in [Wire::Tcp, Wire::Tls] {
+        let answer = Message::from_vec(&request(None, wire).answer(many()).unwrap()).unwrap();
+        assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 200));
+    }
+}
+
+#[test]
+fn only_who_wants_recursion_is_looked_up_for() {
+    let look_up = |message: &Message| {
+        let reaction = responder(true).react(&message.to_vec().unwrap(), &arrival(), Wire::Udp);
+        matches!(reaction, Reaction::LookUp(_))
+    };
+    let mut message = query("example.net.", RecordType::A);
+    assert!(look_up(&message));
+    message.metadata.recursion_desired = false;
+    assert!(!look_up(&message));
+    assert!(!look_up(&query("registry.example.com.", RecordType::A)));
+}
+
+/// How many bytes of answer a byte of question buys at most, over all that can be asked with a small packet. It is
+/// what somebody gains who sends questions under another's address.
+#[test]
+#[expect(clippy::print_stdout, reason = "the figure is worth more than the limit")]
+fn an_answer_is_little_longer_than_its_question() {
+    let types = (0..=300).map(RecordType::from).chain([RecordType::CAA, RecordType::DS]);
+    let names = ["", "direct.", "no."];
+    let longest = "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap();
+    let arrival = Arrival { client: longest, local: longest, interface: Some(2) };
+    let mut worst = (0.0, String::new());
+    for (prefix, record) in names.iter().flat_map(|name| types.clone().map(move |record| (name, record))) {
+        let plain = query(&format!("{prefix}{ZONE}."), record);
+        for message in [
+            plain.clone(),
+            with_edns(plain, |edns| {
+                edns.set_max_payload(4096);
+            }),
+        ] {
+            let bytes = message.to_vec().unwrap();
+            if let Reaction::Answer(answer) = responder(false).react(&bytes, &arrival, Wire::Udp) {
+                let factor = answer.len() as f64 / bytes.len() as f64;
+                if factor > worst.0 {
+                    worst = (
+                        factor,
+                        format!("{prefix}{ZONE} {record}: {} for {} bytes", answer.len(), bytes.len()),
+                    );
+                }
+            }
+        }
+    }
+    println!("amplification factor at most {:.2} ({})", worst.0, worst.1);
+    assert!(worst.0 < 4.5, "{worst:?}");
+}
+
+/// A query of some kind, as bytes.
+fn a_query() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop_oneof![
+        Just("registry.example.com.".to_owned()),
+        Just("direct.registry.example.com.".to_owned()),
+        "([a-z]{1,10}\\.){0,4}registry\\.example\\.com\\.",
+        "([a-zA-Z0-9]{1,20}\\.){1,6}",
+    ];
+    (name, any::<u16>(), any::<u16>(), prop::option::of((any::<u16>(), any::<u8>(), any::<bool>()))).prop_map(
+        |(name, record, id, edns)| {
+            let mut message = query(&name, record.into());
+            message.metadata.id = id;
+            if let Some((payload, version, dnssec)) = edns {
+                message = with_edns(message, |edns| {
+                    edns.set_max_payload(payload).set_version(version).set_dnssec_ok(dnssec);
+                });
+            }
+            message.to_vec().unwrap()
+        },
+    )
+}
+
+/// A query after an accident: bytes changed, put in, cut off.
+fn a_damaged_query() -> impl Strategy<Value = Vec<u8>> {
+    let changes = collection::vec((any::<Index>(), any::<u8>()), 0..12);
+    let tail = collection::vec(any::<u8>(), 0..64);
+    (a_query(), changes, tail, any::<Index>(), any::<bool>()).prop_map(
+        |(mut bytes, changes, tail, cut, cuts)| {
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            if cuts {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            bytes.extend(tail);
+            bytes
+        },
+    )
+}
+
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![2 => a_query(), 4 => a_damaged_query(), 1 => collection::vec(any::<u8>(), 0..600)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn no_packet_is_answered_with_anything_but_a_fitting_answer(packet in any_packet(), forwards in any::<bool>()) {
+        // Without the net that would catch a panic.
+        match responder(forwards).decide(&packet, &arrival(), Wire::Udp) {
+            Reaction::Answer(answer) => {
+                prop_assert!(answer.len() <= usize::from(MAX_PAYLOAD));
+                let message = Message::from_vec(&answer).unwrap();
+                prop_assert_eq!(message.metadata.id.to_be_bytes(), [packet[0], packet[1]]);
+                prop_assert_eq!(message.metadata.message_type, MessageType::Response);
+                prop_assert!(packet[2] & 0x80 == 0, "an answer was answered");
+                prop_assert!(message.queries.len() <= 1);
+            }
+            Reaction::LookUp(request) => {
+                prop_assert!(forwards);
+                prop_assert!(request.onward().to_vec().is_ok());
+                let said = request.answer(Reply::default()).unwrap();
+                prop_assert!(Message::from_vec(&said).is_ok());
+            }
+            Reaction::Silence => prop_assert!(packet.len() < 12 || packet[2] & 0x80 != 0),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What is filled in: from flags, else from the configuration, else from this machine's interfaces.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context;
+use resolver::links::Class;
+use url::Url;
+
+use super::Request;
+use super::addresses::{self, Interface, NoAddress};
+use super::catalogue::{Entry, Needs};
+use super::recipe::Values;
+use crate::config::Config;
+
+/// Where one gateway is found, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// What is filled in.
+    pub values: Values,
+    /// How the addresses came to be known.
+    pub source: Source,
+}
+
+/// Who named the addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A flag or the configuration.
+    Said,
+    /// This machine's interface of that name; the text lists what else there is.
+    Guessed { interface: String, others: String },
+    /// Nobody.
+    Nobody,
+}
+
+impl Site {
+    /// The site of the gateway that this configuration and these flags are about.
+    ///
+    /// # Errors
+    /// When the file of the certificate authority has no place that can be written down.
+    pub fn of(request: &Request, config: &Config, interfaces: &[Interface]) -> anyhow::Result<Self> {
+        let (gateways, source) = gateways(&request.address, config, interfaces);
+        let url = request.url.clone().unwrap_or_else(|| default_url(config, request.ca.is_some()));
+        let ca = request.ca.as_ref().map(|file| {
+            let whole =
+                std::path::absolute(file).with_context(|| format!("cannot find {}", file.display()))?;
+            whole
+                .into_os_string()
+                .into_string()
+                .ok()
+                .context("the path of the certificate authority is not UTF-8")
+        });
+        let values = Values { zone: config.zone.name.to_string(), gateways, url, ca: ca.transpose()? };
+        Ok(Self { values, source })
+    }
+
+    pub(super) fn require_address(&self) -> Result<(), NoAddress> {
+        if self.source == Source::Nobody { Err(NoAddress) } else { Ok(()) }
+    }
+
+    /// What the reader has to know about the lines of this entry.
+    pub(super) fn notes(&mut self, entry: &Entry, config: &Config) -> Vec<String> {
+        let mut notes = Vec::new();
+        if entry.needs == Needs::Url {
+            notes.extend(self.unreachable(config));
+            return notes;
+        }
+        if let Source::Guessed { interface, others } = &self.source {
+            let taken = list(&self.values.gateways);
+            notes.push(format!(
+                "taking {taken} of {interface} for the gateway; --address says otherwise{others}"
+            ));
+        }
+        let has = |class| self.values.gateways.iter().any(|address| Class::of(*address) == class);
+        if has(Class::Private) && has(Class::Public) {
+            notes.push("filters against DNS rebinding drop answers that mix private and public addresses; give addresses of one kind".into());
+        }
+        if entry.needs >= Needs::Dns && config.dns.listen.is_empty() {
+            notes.push(
+                "the gateway must answer DNS: set listen in [dns] there, or start its DNS socket".into(),
+            );
+        }
+        if entry.needs == Needs::Forward && config.dns.forward.is_empty() {
+            notes.push("the gateway must answer for all names: set forward in [dns] there".into());
+        }
+        notes
+    }
+
+    /// A warning, where clients elsewhere cannot reach what this configuration serves.
+    fn unreachable(&self, config: &Config) -> Option<String> {
+        let ours = self.values.url.host_str() == Some(&self.values.zone);
+        let alone = config.http.listen.iter().all(|address| address.ip().is_loopback());
+        (ours && alone).then(|| {
+            format!(
+                "taking {} for the gateway's address, as its systemd sockets serve it; --url says otherwise",
+                self.values.url
+            )
+        })
+    }
+}
+
+fn gateways(given: &[IpAddr], config: &Config, interfaces: &[Interface]) -> (Vec<IpAddr>, Source) {
+    let listeners = config.dns.listen.iter().chain(&config.http.listen).map(SocketAddr::ip);
+    let reachable = listeners.filter(|ip| !ip.is_unspecified() && Class::of(*ip) >= Class::Private);
+    for said in [given.to_vec(), config.zone.addresses.clone(), unique(reachable)] {
+        if !said.is_empty() {
+            return (said, Source::Said);
+        }
+    }
+    let Ok((interface, addresses)) = addresses::choose(interfaces) else {
+        return (Vec::new(), Source::Nobody);
+    };
+    let rest = interfaces.iter().flat_map(|one| &one.addresses).filter(|ip| !addresses.contains(ip));
+    let rest: Vec<IpAddr> = rest.copied().collect();
+    let others = if rest.is_empty() { String::new() } else { format!(" (there are also {})", list(&rest)) };
+    (addresses, Source::Guessed { interface: interface.name.clone(), others })
+}
+
+/// The registry's address for clients: the zone's name, and the port that http is served on.
+///
+/// Where the configuration serves nobody but this machine, the sockets of systemd do, on the default ports.
+#[must_use]
+pub fn default_url(config: &Config, https: bool) -> Url {
+    let scheme = if https { "https" } else { "http" };
+    let mut url: Url =
+        format!("{scheme}://{}", config.zone.name).parse().expect("a zone's name is a host name");
+    let mut ports = config.http.listen.iter().filter(|address| !address.ip().is_loopback());
+    let on_80 = ports.clone().any(|address| address.port() == 80);
+    if let Some(address) = ports.next().filter(|_| !https && !on_80) {
+        // Only what has no host has no port.
+        let _ = url.set_port(Some(address.port()));
+    }
+    url
+}
+
+pub(super) fn parse_url(text: &str) -> Result<Url, String> {
+    let url: Url =
+        text.parse().map_err(|error| format!("{error}; write it like http://registry.example.com"))?;
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    match matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
+        true => Ok(url),
+        false => Err("it is not the address of a registry; write it like http://registry.example.com".into()),
+    }
+}
+
+fn unique(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut unique = Vec::new();
+    for address in addresses {
+        if !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    unique
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,174 @@
+//! The answer to one DNS question: addresses and a time to live, or the reason why there are none.
+//!
+//! One synchronous call on facts that somebody else has gathered: an answer never waits. Peers will be ranked here.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::links::{Arrival, Class, Links};
+use crate::zone::Place;
+
+/// Addresses in one answer: one to use, and one more for when that has died.
+const MOST: usize = 2;
+/// Seconds that an answer holds on a private network, where machines come and go.
+const TTL_LAN: u32 = 20;
+/// Seconds that an answer holds anywhere else.
+const TTL_PUBLIC: u32 = 60;
+/// Seconds that it holds that there is nothing (RFC 2308): a peer that comes back is not missed for long.
+pub const TTL_NEGATIVE: u32 = 30;
+/// The ports that an address alone leads to.
+const WEB: [u16; 2] = [80, 443];
+
+/// The types of records that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Words.
+    Txt,
+    /// The start of authority.
+    Soa,
+    /// The name servers.
+    Ns,
+    /// Whatever there is (RFC 8482).
+    Any,
+    /// The whole zone (AXFR, IXFR), or mail's types that nobody has used since 1987.
+    Meta,
+    /// Any other.
+    Other,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Addresses of one family and one class, the best one first, and how many seconds they hold.
+    Addresses(Vec<IpAddr>, u32),
+    /// Who asked whom, each as `key=value`: `client=192.168.7.20`, `gateway=192.168.7.9`.
+    Words(Vec<String>),
+    /// The zone's SOA record.
+    Authority,
+    /// The zone's NS record.
+    NameServer,
+    /// RFC 8482: there is no "any".
+    Minimal,
+    /// The name is there, such a record is not.
+    NoData,
+    /// There is no such name.
+    NoName,
+    /// Not for us to say.
+    Refused,
+    /// Not ours, but the client may have it looked up.
+    Forward,
+}
+
+/// What an answer depends on besides the question.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The addresses of this gateway, where they are configured.
+    pub configured: Vec<IpAddr>,
+    /// Where clients are served; an unspecified address stands for all of its family.
+    pub served: Vec<SocketAddr>,
+    /// The interfaces of this machine.
+    pub links: Links,
+    /// Whether other names are looked up for private clients.
+    pub forwards: bool,
+}
+
+/// The answer to a question of class IN for what lies at `place` of the zone.
+#[must_use]
+pub fn answer(place: Place, kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
+    match (place, kind) {
+        (_, Kind::Meta) => Answer::Refused,
+        (Place::Outside, _) if facts.forwards && facts.links.is_private(arrival) => Answer::Forward,
+        (Place::Outside, _) => Answer::Refused,
+        (Place::Nowhere, _) => Answer::NoName,
+        (_, Kind::Any) => Answer::Minimal,
+        (_, Kind::A | Kind::Aaaa) => addresses(kind, arrival, facts),
+        (Place::Apex, Kind::Txt) => Answer::Words(words(arrival)),
+        (Place::Apex, Kind::Soa) => Answer::Authority,
+        (Place::Apex, Kind::Ns) => Answer::NameServer,
+        _ => Answer::NoData,
+    }
+}
+
+fn addresses(kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
+    let of_kind = |address: &IpAddr| address.is_ipv4() == (kind == Kind::A);
+    let mut found: Vec<IpAddr> = if facts.configured.is_empty() {
+        facts.own(arrival).filter(of_kind).take(1).collect()
+    } else {
+        let wanted = facts.configured_class(arrival);
+        facts
+            .configured
+            .iter()
+            .copied()
+            .filter(|address| of_kind(address) && Class::of(*address) == wanted)
+            .collect()
+    };
+    found.truncate(MOST);
+    match found.first() {
+        Some(first) => Answer::Addresses(found.clone(), ttl(*first)),
+        None => Answer::NoData,
+    }
+}
+
+impl Facts {
+    /// The addresses that the client can use: the one that it asked, then those beside it of the same class.
+    fn own(&self, arrival: &Arrival) -> impl Iterator<Item = IpAddr> {
+        let class = usable_class(arrival.local);
+        let asked = core::iter::once(arrival.local);
+        asked.chain(self.links.beside(arrival)).filter(move |address| {
+            usable(*address)
+                && class.is_none_or(|class| Class::of(*address) == class)
+                && self.serves(*address)
+        })
+    }
+
+    /// Whether an address leads to where clients are served. With no listener on the ports of the web somebody else
+    /// has them, a reverse proxy for one, and every address counts.
+    fn serves(&self, address: IpAddr) -> bool {
+        let mut web = self.served.iter().filter(|listener| WEB.contains(&listener.port())).peekable();
+        let everywhere =
+            |listener: &SocketAddr| listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4();
+        web.peek().is_none() || web.any(|listener| listener.ip() == address || everywhere(listener))
+    }
+
+    /// The class of configured addresses that the client is told: the private ones if it is of a private network
+    /// and there are any.
+    fn configured_class(&self, arrival: &Arrival) -> Class {
+        let private = Class::of(arrival.client) < Class::Public || self.links.is_private(arrival);
+        let has = |class| self.configured.iter().any(|address| Class::of(*address) == class);
+        match (has(Class::Private), has(Class::Public)) {
+            (true, true) if private => Class::Private,
+            (true, false) => Class::Private,
+            (false, false) => self.configured.first().map_or(Class::Public, |address| Class::of(*address)),
+            _ => Class::Public,
+        }
+    }
+}
+
+/// An address without a scope does not lead anywhere on its link.
+fn usable(address: IpAddr) -> bool {
+    let scoped = address.is_ipv6() && Class::of(address) == Class::LinkLocal;
+    !scoped && !address.is_unspecified()
+}
+
+/// The class that the other addresses must have; any, where the one that was asked is of no use to a client.
+fn usable_class(address: IpAddr) -> Option<Class> {
+    usable(address).then(|| Class::of(address))
+}
+
+fn ttl(address: IpAddr) -> u32 {
+    if Class::of(address) == Class::Public { TTL_PUBLIC } else { TTL_LAN }
+}
+
+/// For whoever wants to know which way a question took.
+fn words(arrival: &Arrival) -> Vec<String> {
+    let Arrival { client, local, .. } = arrival;
+    [alloc::format!("client={client}"), alloc::format!("gateway={local}")].into()
+}
+
+#[cfg(test)]
+mod tests;

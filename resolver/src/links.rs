@@ -1,0 +1,180 @@
+//! The networks that this machine is attached to, and what an address is worth on them.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Whom an address can be told to. Addresses of different classes never stand in one RRset: filters against DNS
+/// rebinding then drop the whole answer, or the half of it that was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Only this machine.
+    Loopback,
+    /// Only this link (RFC 3927; RFC 4291, section 2.5.6).
+    LinkLocal,
+    /// A private network (RFC 1918, RFC 4193).
+    Private,
+    /// Everybody else.
+    Public,
+}
+
+/// One network interface of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The number that the system gives it, and that a datagram arrives with.
+    pub index: u32,
+    /// Its addresses, each with the prefix of its network.
+    pub networks: Vec<IpNet>,
+}
+
+/// All interfaces of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links(pub Vec<Link>);
+
+/// Where a question came from, and where it came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The sender's address.
+    pub client: IpAddr,
+    /// Our address that was asked.
+    pub local: IpAddr,
+    /// The interface that it came in by; `None` where that is not known, as for a connection.
+    pub interface: Option<u32>,
+}
+
+impl Class {
+    /// The class of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::of_v4(v4),
+            IpAddr::V6(v6) => Self::of_v6(v6),
+        }
+    }
+
+    fn of_v4(address: Ipv4Addr) -> Self {
+        match address {
+            _ if address.is_loopback() => Self::Loopback,
+            _ if address.is_link_local() => Self::LinkLocal,
+            _ if address.is_private() => Self::Private,
+            _ => Self::Public,
+        }
+    }
+
+    fn of_v6(address: Ipv6Addr) -> Self {
+        match address {
+            _ if address.is_loopback() => Self::Loopback,
+            _ if address.is_unicast_link_local() => Self::LinkLocal,
+            _ if address.is_unique_local() => Self::Private,
+            _ => Self::Public,
+        }
+    }
+}
+
+impl Link {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.networks.iter().map(IpNet::addr)
+    }
+
+    /// A private network's: with private addresses, and no public one but those that IPv6 gives every host.
+    fn is_private(&self) -> bool {
+        let is = |class| self.addresses().any(|address| Class::of(address) == class);
+        let public_v4 = self.addresses().any(|ip| ip.is_ipv4() && Class::of(ip) == Class::Public);
+        is(Class::Loopback) || (is(Class::Private) && !public_v4)
+    }
+
+    fn is_neighbour(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Links {
+    /// The interface that a question came in by: by its number, else by the address that was asked.
+    #[must_use]
+    pub fn of(&self, arrival: &Arrival) -> Option<&Link> {
+        self.0.iter().find(|link| match arrival.interface {
+            Some(index) => link.index == index,
+            None => link.addresses().any(|address| address == arrival.local),
+        })
+    }
+
+    /// Whether the sender is certainly of a private network that this machine is attached to. It must have come in
+    /// by an interface of such a network, so that a forged sender's address gains nobody anything, and its address
+    /// must be a neighbour's or a private one, as behind a router of that network.
+    #[must_use]
+    pub fn is_private(&self, arrival: &Arrival) -> bool {
+        self.of(arrival).is_some_and(|link| {
+            link.is_private()
+                && (link.is_neighbour(arrival.client) || Class::of(arrival.client) < Class::Public)
+        })
+    }
+
+    /// The addresses of the interface that a question came in by, those that were configured first coming first.
+    pub(crate) fn beside(&self, arrival: &Arrival) -> impl Iterator<Item = IpAddr> {
+        // On its way to itself a machine's packets come in by loopback, whatever address they are for.
+        let owner = self.of(&Arrival { interface: None, ..*arrival });
+        owner.or_else(|| self.of(arrival)).into_iter().flat_map(Link::addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn links() -> Links {
+        let link = |index, networks: &[&str]| Link {
+            index,
+            networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        };
+        Links(vec![
+            link(1, &["127.0.0.1/8", "::1/128"]),
+            link(2, &["192.168.7.9/24", "2001:db8:7::9/64", "fe80::9/64"]),
+            link(3, &["198.51.100.9/24"]),
+            link(4, &["198.51.100.77/24", "10.0.0.1/8"]),
+            link(5, &["fd00::9/64", "fe80::5/64"]),
+        ])
+    }
+
+    fn is_private(client: &str, local: &str, interface: Option<u32>) -> bool {
+        let arrival = Arrival { client: client.parse().unwrap(), local: local.parse().unwrap(), interface };
+        links().is_private(&arrival)
+    }
+
+    #[test]
+    fn a_neighbour_on_a_private_network_is_of_it() {
+        assert!(is_private("192.168.7.20", "192.168.7.9", Some(2)));
+        assert!(is_private("2001:db8:7::20", "2001:db8:7::9", Some(2)));
+        assert!(is_private("fe80::20", "fe80::9", Some(2)));
+        assert!(is_private("10.1.2.3", "192.168.7.9", Some(2)), "another network behind a router");
+        assert!(is_private("127.0.0.1", "127.0.0.1", Some(1)));
+        assert!(is_private("fd00::1", "fd00::9", Some(5)));
+        assert!(is_private("192.168.7.20", "192.168.7.9", None), "a connection");
+    }
+
+    #[test]
+    fn a_forged_sender_gains_nothing() {
+        assert!(!is_private("192.168.7.20", "192.168.7.9", Some(3)), "came in from outside");
+        assert!(!is_private("192.168.7.20", "198.51.100.9", Some(3)));
+        assert!(!is_private("198.51.100.20", "198.51.100.9", Some(3)));
+        assert!(!is_private("203.0.113.5", "192.168.7.9", Some(2)), "a stranger's address on the LAN");
+        assert!(!is_private("10.0.0.5", "10.0.0.1", Some(4)), "public and private on one interface");
+        assert!(!is_private("192.168.7.20", "192.168.7.9", Some(9)), "an interface nobody knows");
+        assert!(!is_private("192.168.7.20", "192.168.99.9", None));
+    }
+
+    #[test]
+    fn every_address_has_one_class() {
+        let class = |address: &str| Class::of(address.parse().unwrap());
+        assert_eq!(class("127.0.0.53"), Class::Loopback);
+        assert_eq!(class("::1"), Class::Loopback);
+        assert_eq!(class("169.254.1.1"), Class::LinkLocal);
+        assert_eq!(class("fe80::1"), Class::LinkLocal);
+        assert_eq!(class("172.16.0.1"), Class::Private);
+        assert_eq!(class("fd00::1"), Class::Private);
+        assert_eq!(class("::ffff:10.0.0.1"), Class::Private);
+        assert_eq!(class("100.64.0.1"), Class::Public, "a carrier's network is not one's own");
+        assert_eq!(class("2001:db8::1"), Class::Public);
+    }
+}

@@ -1,0 +1,252 @@
+//! DNS over real sockets: who is answered, from where, and what happens to the others when somebody misbehaves.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::dns::{Connection, addresses, ask, exchange, question, try_ask};
+use harness::network::ip;
+use harness::{Gateway, in_own_network};
+use hickory_proto::op::{Message, ResponseCode};
+use nix::sys::signal::Signal;
+
+const ZONE: &str = "registry.open-registry.dev.";
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A gateway that makes no connections and answers DNS at these addresses.
+fn gateway(listen: &str) -> Gateway {
+    Gateway::builder().offline().config_toml(&format!("[dns]\nlisten = [{listen}]\n")).start()
+}
+
+fn on_loopback() -> Gateway {
+    gateway("\"127.0.0.1:0\"")
+}
+
+fn a() -> Message {
+    question(ZONE, "A")
+}
+
+fn code(answer: &Message) -> ResponseCode {
+    answer.metadata.response_code
+}
+
+#[test]
+fn the_zone_is_answered_by_datagram_and_by_connection() {
+    let gateway = on_loopback();
+    let server = gateway.listener("dns");
+    assert_eq!(addresses(&ask(server, &a())), ["127.0.0.1"]);
+    let mut connection = Connection::open(gateway.listener("dns-tcp"));
+    connection.send(&a());
+    assert_eq!(addresses(&connection.receive().unwrap()), ["127.0.0.1"]);
+    connection.send(&question(ZONE, "SOA"));
+    assert_eq!(connection.receive().unwrap().answers.len(), 1, "a connection is good for many questions");
+    let sum = |labels: &[_]| gateway.metric("open_registry_dns_queries_total", labels);
+    assert_eq!(
+        sum(&[("wire", "udp"), ("outcome", "answered")]) + sum(&[("wire", "tcp"), ("outcome", "answered")]),
+        3.0
+    );
+}
+
+#[test]
+fn this_is_no_open_resolver() {
+    let gateway = on_loopback();
+    for name in ["example.com.", ".", "open-registry.dev.", "xregistry.open-registry.dev."] {
+        for record in ["A", "NS", "TXT"] {
+            let answer = ask(gateway.listener("dns"), &question(name, record));
+            assert_eq!(code(&answer), ResponseCode::Refused, "{name} {record}");
+            assert!(answer.answers.is_empty() && !answer.metadata.recursion_available);
+        }
+    }
+}
+
+#[test]
+fn answers_leave_from_the_address_that_was_asked() {
+    let test = "answers_leave_from_the_address_that_was_asked";
+    let addresses_here: Vec<IpAddr> =
+        ["10.7.7.1", "10.7.7.2", "fd00:7::1", "fd00:7::2"].map(|ip| ip.parse().unwrap()).into();
+    let hosts: Vec<(&str, IpAddr)> = addresses_here.iter().map(|ip| ("here", *ip)).collect();
+    in_own_network(test, &hosts, || {
+        let _gateway = gateway("\"0.0.0.0:53\", \"[::]:53\"");
+        for address in &addresses_here {
+            let record = if address.is_ipv4() { "A" } else { "AAAA" };
+            let answer = ask(SocketAddr::new(*address, 53), &question(ZONE, record));
+            assert_eq!(addresses(&answer), [address.to_string()]);
+        }
+    });
+}
+
+#[test]
+fn port_53_is_shared_with_a_stub_resolver_at_an_address_of_its_own() {
+    let test = "port_53_is_shared_with_a_stub_resolver_at_an_address_of_its_own";
+    in_own_network(test, &[("here", "10.7.7.1".parse().unwrap())], || {
+        let stub = (Ipv4Addr::new(127, 0, 0, 53), 53);
+        let _stub = (UdpSocket::bind(stub).unwrap(), TcpListener::bind(stub).unwrap());
+        let gateway = gateway("\"0.0.0.0:53\"");
+        let server = "10.7.7.1:53".parse().unwrap();
+        assert_eq!(addresses(&ask(server, &a())), ["10.7.7.1"]);
+        assert!(gateway.log().iter().all(|line| !line.contains("not listening at")));
+    });
+}
+
+#[test]
+fn an_address_that_is_taken_costs_only_itself() {
+    let test = "an_address_that_is_taken_costs_only_itself";
+    in_own_network(test, &[("here", "10.7.7.1".parse().unwrap())], || {
+        let _other = UdpSocket::bind("127.0.0.1:53").unwrap();
+        let gateway = gateway("\"0.0.0.0:53\"");
+        assert_eq!(addresses(&ask("10.7.7.1:53".parse().unwrap(), &a())), ["10.7.7.1"]);
+        let told =
+            |line: &str| line.contains("127.0.0.1:53") && line.contains("another program listens there");
+        assert!(gateway.wait_for_log(told, Duration::from_secs(5)), "{:#?}", gateway.log());
+    });
+}
+
+#[test]
+fn an_address_that_comes_later_is_listened_on() {
+    let test = "an_address_that_comes_later_is_listened_on";
+    in_own_network(test, &[], || {
+        let gateway = gateway("\"0.0.0.0:53\"");
+        ip(&["address", "add", "10.7.7.9/32", "dev", "lo"]);
+        let came = |line: &str| line.contains("an address has come") && line.contains("10.7.7.9:53");
+        assert!(gateway.wait_for_log(came, Duration::from_secs(20)), "{:#?}", gateway.log());
+        assert_eq!(addresses(&ask("10.7.7.9:53".parse().unwrap(), &a())), ["10.7.7.9"]);
+        ip(&["address", "del", "10.7.7.9/32", "dev", "lo"]);
+        let went = |line: &str| line.contains("the address has gone") && line.contains("10.7.7.9:53");
+        assert!(gateway.wait_for_log(went, Duration::from_secs(20)), "{:#?}", gateway.log());
+    });
+}
+
+#[test]
+fn five_hundred_idle_connections_starve_nobody() {
+    let gateway = on_loopback();
+    let server = gateway.listener("dns-tcp");
+    let idle: Vec<_> = (0..500).map(|_| Connection::open(server)).collect();
+    let started = Instant::now();
+    for _ in 0..20 {
+        let mut connection = Connection::open(server);
+        connection.send(&a());
+        assert_eq!(addresses(&connection.receive().expect("an answer")), ["127.0.0.1"]);
+    }
+    assert_eq!(addresses(&ask(gateway.listener("dns"), &a())), ["127.0.0.1"]);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    drop(idle);
+}
+
+#[test]
+fn a_client_that_reads_nothing_keeps_nobody_waiting() {
+    let gateway = on_loopback();
+    let server = gateway.listener("dns-tcp");
+    let mut deaf = Connection::open(server);
+    for _ in 0..500 {
+        deaf.send(&question(ZONE, "TXT"));
+    }
+    let mut connection = Connection::open(server);
+    connection.send(&a());
+    assert_eq!(addresses(&connection.receive().expect("an answer")), ["127.0.0.1"]);
+}
+
+/// Packets of all lengths that no client would send; the same each time.
+fn garbage() -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    std::iter::from_fn(move || {
+        let length = usize::try_from(next() % 700).unwrap_or_default();
+        let mut packet: Vec<u8> = (0..length).map(|_| next().to_be_bytes()[0]).collect();
+        // Every other one begins as a query does, so that more than the header is read.
+        if next() % 2 == 0 && length >= 12 {
+            packet[2..12].copy_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        }
+        Some(packet)
+    })
+}
+
+#[test]
+fn no_garbage_ends_it() {
+    let gateway = on_loopback();
+    let server = gateway.listener("dns");
+    let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    for (sent, packet) in garbage().take(20_000).enumerate() {
+        socket.send_to(&packet, server).unwrap();
+        if sent % 200 == 0 {
+            assert_eq!(addresses(&ask(server, &a())), ["127.0.0.1"], "after {sent} packets");
+        }
+    }
+    for packet in garbage().take(300) {
+        let mut connection = Connection::open(gateway.listener("dns-tcp"));
+        connection.send_bytes(&packet);
+    }
+    assert_eq!(addresses(&ask(server, &a())), ["127.0.0.1"]);
+    assert_eq!(gateway.metric("open_registry_dns_queries_total", &[("outcome", "fault")]), 0.0);
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_dropped_and_the_next_one_answered() {
+    let gateway = on_loopback();
+    let server = gateway.listener("dns");
+    assert!(exchange(server, &[0; 9000], Duration::from_millis(300)).is_none());
+    assert_eq!(addresses(&ask(server, &a())), ["127.0.0.1"]);
+}
+
+#[test]
+fn whoever_asked_before_the_end_has_his_answer() {
+    let mut gateway = on_loopback();
+    let (server, by_tcp) = (gateway.listener("dns"), gateway.listener("dns-tcp"));
+    // Connections that are open and have said nothing yet when the end comes.
+    let mut late: Vec<_> = (0..20).map(|_| Connection::open(by_tcp)).collect();
+    for connection in &mut late {
+        connection.send_bytes(&[0]);
+    }
+    let (asked, answered, over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    if try_ask(server, &a(), Duration::from_millis(500)).is_none() {
+                        return;
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while answered.load(Ordering::Relaxed) < 200 {
+            thread::yield_now();
+        }
+        gateway.signal(Signal::SIGTERM);
+        for connection in &mut late {
+            let rest = a().to_vec().unwrap();
+            let length = u8::try_from(rest.len()).unwrap();
+            connection.send_bytes(&[&[length], &rest[..]].concat());
+        }
+        for mut connection in late {
+            assert_eq!(addresses(&connection.receive().expect("an answer")), ["127.0.0.1"]);
+        }
+        gateway.wait(Duration::from_secs(30));
+        over.store(true, Ordering::Relaxed);
+    });
+    // Each thread's last question may have come when nobody was there any more.
+    let lost = asked.load(Ordering::Relaxed) - answered.load(Ordering::Relaxed);
+    assert!(lost <= 4, "{lost} answers were lost");
+}
+
+#[test]
+fn a_wrong_setting_is_told_before_anything_starts() {
+    for (toml, words) in [
+        ("[dns]\nlisten = [\"everywhere\"]\n", "dns.listen"),
+        ("[dns]\nforward = [\"router\"]\n", "is not an address"),
+        ("[zone]\nname = \"not a name\"\n", "is not a host name"),
+        ("[zone]\naddresses = [\"0.0.0.0\"]\n", "leads nowhere"),
+        ("[dns]\nlisten = [\"192.0.2.1:53\"]\nforward = [\"192.0.2.1\"]\n", "is this gateway itself"),
+    ] {
+        let (mut command, _surroundings) = Gateway::builder().config_toml(toml).flag("check").command();
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(words), "{toml}: {said}");
+    }
+}

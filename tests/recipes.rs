@@ -1,0 +1,160 @@
+//! Promise: what `open-registry setup` prints is accepted by the program that it is for.
+
+#![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use harness::binary;
+
+/// Gateways with IPv4 alone, with IPv6 alone, and with several addresses.
+const SITES: [&[&str]; 3] = [&["192.168.7.9"], &["fd00::9"], &["192.168.7.9", "192.168.7.10", "fd00::9"]];
+
+#[test]
+fn dnsmasq_accepts_its_recipes() {
+    for recipe in ["dnsmasq", "dnsmasq-forward", "pihole", "dhcp-dnsmasq"] {
+        for site in SITES {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("open-registry.conf");
+            fs::write(&file, setup(recipe, site)).unwrap();
+            let file = format!("--conf-file={}", file.display());
+            accepted(recipe, tool("dnsmasq").args(["--test", "--stop-dns-rebind", &file]));
+        }
+    }
+}
+
+#[test]
+fn unbound_accepts_its_recipes() {
+    for recipe in ["unbound", "unbound-forward", "opnsense", "pfsense-forward"] {
+        for site in SITES {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("unbound.conf");
+            let main = "server:\n    chroot: \"\"\n    username: \"\"\n    private-address: 192.168.0.0/16\n";
+            fs::write(&file, format!("{main}{}", setup(recipe, site))).unwrap();
+            accepted(recipe, tool("unbound-checkconf").arg(&file));
+        }
+    }
+}
+
+#[test]
+fn bind_accepts_its_recipes() {
+    for site in SITES {
+        let folder = tempfile::tempdir().unwrap();
+        let (zone, own) = (folder.path().join("db.open-registry"), folder.path().join("named.conf"));
+        fs::write(&zone, setup("bind-zone", site)).unwrap();
+        let lines = setup("bind", site).replace("/etc/bind/db.open-registry", zone.to_str().unwrap());
+        fs::write(&own, lines).unwrap();
+        accepted("bind", tool("named-checkconf").arg("-z").arg(&own));
+
+        // The forwarding recipe asks for these two entries in the options that are there already.
+        let recipe = setup("bind-forward", site);
+        let validate = "validate-except { \"registry.open-registry.dev\"; }";
+        let except = "except-from { \"registry.open-registry.dev\"; }";
+        assert!(recipe.contains(validate) && recipe.contains(except), "{recipe}");
+        let options =
+            format!("options {{ {validate}; deny-answer-addresses {{ 192.168.0.0/16; }} {except}; }};\n");
+        fs::write(&own, options + &recipe).unwrap();
+        accepted("bind-forward", tool("named-checkconf").arg(&own));
+    }
+}
+
+#[test]
+fn shells_accept_the_recipes_that_are_commands() {
+    let commands = [
+        "openwrt",
+        "openwrt-forward",
+        "dhcp-openwrt",
+        "technitium",
+        "systemd-resolved",
+        "networkmanager",
+        "vlt",
+    ];
+    for recipe in commands {
+        for site in SITES {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("recipe.sh");
+            fs::write(&file, setup(recipe, site)).unwrap();
+            accepted(recipe, tool("sh").arg("-n").arg(&file));
+        }
+    }
+}
+
+#[test]
+fn the_entries_for_kea_are_json() {
+    let recipe = setup("dhcp-kea", SITES[2]);
+    let entries: Vec<serde_json::Value> = recipe
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(entries[0]["data"], "192.168.7.9,192.168.7.10");
+    assert_eq!(entries[1]["data"], "fd00::9");
+}
+
+#[test]
+fn systemd_resolved_gets_the_gateway_for_this_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = setup("systemd-resolved", SITES[2])
+        .replace("/etc/systemd/network", folder.path().to_str().unwrap())
+        .replace("networkctl reload", "true");
+    accepted("systemd-resolved", tool("sh").arg("-ec").arg(recipe));
+    let network = fs::read_to_string(folder.path().join("50-openreg0.network")).unwrap();
+    for line in
+        ["DNS=192.168.7.9", "DNS=fd00::9", "Domains=~registry.open-registry.dev", "DNSDefaultRoute=no"]
+    {
+        assert!(network.lines().any(|one| one == line), "{network}");
+    }
+}
+
+#[test]
+fn what_is_printed_is_the_lines_alone_and_what_was_assumed_goes_elsewhere() {
+    let output = run(&["setup", "dnsmasq-forward", "--address", "192.168.7.9"]);
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("note: the gateway must answer DNS"));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(lines.lines().all(|line| line.starts_with('#') || line.contains("/registry.open-registry.dev/")));
+}
+
+#[test]
+fn an_unknown_name_or_a_wrong_address_is_an_error_that_says_what_to_do() {
+    for (arguments, words) in [
+        (["setup", "dnsmask"], "did you mean \"dnsmasq\"?"),
+        (["setup", "--address=router"], "invalid"),
+        (["setup", "--url=registry"], "write it like http://registry.example.com"),
+    ] {
+        let output = run(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+fn setup(recipe: &str, addresses: &[&str]) -> String {
+    let addresses = addresses.iter().map(|address| format!("--address={address}"));
+    let arguments: Vec<String> =
+        ["setup".to_owned(), recipe.to_owned()].into_iter().chain(addresses).collect();
+    let output = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(output.status.success(), "{recipe}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let nowhere = Path::new("/nonexistent");
+    Command::new(binary()).args(arguments).env_clear().env("HOME", nowhere).output().unwrap()
+}
+
+/// A command, also one that is for administrators.
+fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).stdin(Stdio::null());
+    command
+}
+
+fn accepted(recipe: &str, command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/install"));
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{recipe}: {command:?} said\n{said}");
+}
