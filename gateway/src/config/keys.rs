@@ -91,6 +91,7 @@ impl Key {
             "tls.key" => Some(r#""/etc/open-registry/tls/key.pem""#.to_owned()),
             "zone.addresses" => Some(r#"["192.168.7.9"]"#.to_owned()),
             "dns.listen" => Some(r#"["192.168.7.9:53"]"#.to_owned()),
+            "dns.tls_listen" => Some(r#"["192.168.7.9:853"]"#.to_owned()),
             "dns.forward" => Some(r#"["192.168.7.1"]"#.to_owned()),
             "http.canonical_tarballs" => Some(r#""https://npm.example.com""#.to_owned()),
             _ if is_empty(&self.default) => None,

@@ -51,6 +51,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Addresses and ports for UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Addresses and ports for DNS over TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// Resolvers that are asked for other names, for clients of private networks.
     pub forward: Vec<NameServer>,
 }
