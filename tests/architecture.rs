@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const IMPORTS: [(&str, &[&str]); 21] = [
     ("command", &["config", "setup", "tls"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
-    ("dns", &["listen", "metrics"]),
+    ("dns", &["listen", "metrics", "pulse"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("interfaces", &[]),

@@ -55,14 +55,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let secured = Listeners::adopt_or_bind(handed.https, "http.tls_listen", &http.tls_listen)?;
     let operators =
         Listeners::adopt_or_bind(handed.operator, "operator.listen", config.operator.listen.as_slice())?;
-    let dot = Listeners::adopt_or_bind(handed.dot, "dns.tls_listen", &config.dns.tls_listen)?;
+    let around = surroundings(&config, &[&clients, &secured], &metrics, &pulses)?;
     let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
-    let served = [clients.reached(), secured.reached()].concat();
-    let mut dns = Dns::bind(&dns_config(&config), surroundings(&config, served, &metrics)?, sockets)?;
-    if !dot.is_empty() {
-        dns.add_tls(dot, &Tls::required(tls.as_ref(), "dot")?.server(tls::DNS)?.into());
+    let mut dns = Dns::bind(&dns_config(&config), around, sockets)?;
+    let over_tls = Listeners::adopt_or_bind(handed.dot, "dns.tls_listen", &config.dns.tls_listen)?;
+    if !over_tls.is_empty() {
+        dns.add_tls(over_tls, Tls::required(tls.as_ref(), "dot")?.server(tls::DNS)?);
     }
-    warn_of_names_that_lead_nowhere(&config, &dns, &clients);
+    warn_of_names_that_lead_nowhere(&config, &dns, &[&clients, &secured]);
     announce("operator", &operators.addresses());
     announce_dns(&dns);
     announce("http", &clients.addresses());
@@ -121,25 +121,19 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn https(listeners: Listeners, tls: Option<&Tls>, pulses: &Pulses) -> Result<Vec<Door>, TlsError> {
-    if listeners.is_empty() {
-        return Ok(Vec::new());
-    }
-    let server = Tls::required(tls, "https")?.server(tls::HTTP)?;
-    Ok(Door::secure(listeners, server, "https", pulses))
-}
-
 fn surroundings(
     config: &Config,
-    served: Vec<SocketAddr>,
+    clients: &[&Listeners],
     metrics: &Arc<Metrics>,
+    pulses: &Pulses,
 ) -> anyhow::Result<Surroundings> {
     Ok(Surroundings {
         zone: config.zone.name.clone(),
         addresses: config.zone.addresses.clone(),
-        served,
+        served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
         links: interfaces::watch().context("cannot see this machine's network interfaces")?,
         metrics: Arc::clone(metrics),
+        pulses: pulses.clone(),
     })
 }
 
@@ -154,12 +148,20 @@ fn dns_config(config: &Config) -> dns::Config {
 }
 
 /// DNS gives addresses and no ports: a client that follows it comes to port 80, or 443.
-fn warn_of_names_that_lead_nowhere(config: &Config, dns: &Dns, clients: &Listeners) {
-    let on_web = |address: &SocketAddr| matches!(address.port(), 80 | 443);
-    if !dns.addresses().is_empty() && !clients.addresses().iter().any(on_web) {
+fn warn_of_names_that_lead_nowhere(config: &Config, dns: &Dns, clients: &[&Listeners]) {
+    let mut listening = clients.iter().flat_map(|listeners| listeners.addresses());
+    if !dns.addresses().is_empty() && !listening.any(|address| matches!(address.port(), 80 | 443)) {
         let zone = &config.zone.name;
         tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port");
     }
+}
+
+fn https(listeners: Listeners, tls: Option<&Tls>, pulses: &Pulses) -> Result<Vec<Door>, TlsError> {
+    if listeners.is_empty() {
+        return Ok(Vec::new());
+    }
+    let server = Tls::required(tls, "https")?.server(tls::HTTP)?;
+    Ok(Door::secure(listeners, server, "https", pulses))
 }
 
 /// Asks upstream once, so that readiness and the terminal can tell.

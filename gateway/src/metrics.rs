@@ -25,9 +25,9 @@ pub struct Metrics {
     upstream_latency: Histogram,
     upstream_up: Gauge,
     connections: Gauge,
+    dns_queries: Family<QueryLabels, Counter>,
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
-    dns_queries: Family<QueryLabels, Counter>,
     gauges: StoreGauges,
     sent_total: AtomicU64,
 }
@@ -95,9 +95,9 @@ impl Metrics {
             upstream_latency: Histogram::new(LATENCIES),
             upstream_up: Gauge::default(),
             connections: Gauge::default(),
+            dns_queries: Family::default(),
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
-            dns_queries: Family::default(),
             gauges: StoreGauges::default(),
             sent_total: AtomicU64::new(0),
         };
@@ -130,6 +130,7 @@ impl Metrics {
             self.received.clone(),
         );
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
+        registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",
             "When the certificate that is served expires",
@@ -141,7 +142,6 @@ impl Metrics {
             "Connections that ended before TLS began",
             self.tls_failures.clone(),
         );
-        registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
         registry.register_with_unit(
@@ -192,6 +192,11 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
+    /// A DNS query has come in by this wire, and this became of it.
+    pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
+        self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
+    }
+
     /// The certificate that is served now is valid until then. Without a certificate there is no such sample.
     pub fn certificate_expires(&self, until: SystemTime) {
         let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -202,11 +207,6 @@ impl Metrics {
     #[must_use]
     pub fn handshake_failures(&self) -> Counter {
         self.tls_failures.clone()
-    }
-
-    /// A DNS query has come in by this wire, and this became of it.
-    pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
-        self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
     }
 
     /// Where the open connections of clients are counted.

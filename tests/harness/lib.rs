@@ -8,6 +8,7 @@
 //! - [`dns`]: a client that shows packets as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
+//! - [`lan`]: hosts, switches, routers and name servers in that network; [`place`], in which of them something runs.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
 //! panics: a test that cannot be set up has failed.
@@ -19,8 +20,11 @@ pub mod disk;
 pub mod dns;
 mod gateway;
 pub mod http;
+pub mod lan;
 pub mod network;
+mod output;
 mod package;
+pub mod place;
 pub mod projects;
 mod registry;
 mod runtime;

@@ -81,16 +81,18 @@ fn inside(folder: &Path, hosts: &[(&str, IpAddr)], body: impl FnOnce()) {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         ip(&["address", "replace", &format!("{address}/{prefix}"), "dev", "lo"]);
     }
+    name_files(folder, hosts, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
+    body();
+}
+
+/// Puts `hosts`, `resolv.conf` and `nsswitch.conf` of `folder` over the system's, in this mount namespace. What is
+/// written to them later is seen at once.
+pub(crate) fn name_files(folder: &Path, hosts: &[(&str, IpAddr)], resolv_conf: &str) {
     cover("/etc/hosts", &folder.join("hosts"), &hosts_file(hosts));
-    cover(
-        "/etc/resolv.conf",
-        &folder.join("resolv.conf"),
-        "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
-    );
+    cover("/etc/resolv.conf", &folder.join("resolv.conf"), resolv_conf);
     if Path::new("/etc/nsswitch.conf").exists() {
         cover("/etc/nsswitch.conf", &folder.join("nsswitch.conf"), "hosts: files dns\n");
     }
-    body();
 }
 
 /// Runs iproute2 inside.
@@ -98,6 +100,12 @@ pub fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().expect("iproute2");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {} failed: {said}", arguments.join(" "));
+}
+
+/// Sets a variable of the kernel for this network: `net/ipv4/ip_forward`.
+pub(crate) fn configure(variable: &str, value: &str) {
+    fs::write(Path::new("/proc/sys").join(variable), value)
+        .unwrap_or_else(|error| panic!("cannot set {variable} to {value}: {error}"));
 }
 
 fn hosts_file(hosts: &[(&str, IpAddr)]) -> String {

@@ -86,13 +86,13 @@ impl Key {
     pub(crate) fn example(&self) -> Option<String> {
         match self.name.as_str() {
             "http.trusted_proxies" => Some(r#"["10.0.0.0/8"]"#.to_owned()),
-            "http.tls_listen" => Some(r#"["0.0.0.0:443"]"#.to_owned()),
-            "tls.cert" => Some(r#""/etc/open-registry/tls/cert.pem""#.to_owned()),
-            "tls.key" => Some(r#""/etc/open-registry/tls/key.pem""#.to_owned()),
             "zone.addresses" => Some(r#"["192.168.7.9"]"#.to_owned()),
             "dns.listen" => Some(r#"["192.168.7.9:53"]"#.to_owned()),
             "dns.tls_listen" => Some(r#"["192.168.7.9:853"]"#.to_owned()),
             "dns.forward" => Some(r#"["192.168.7.1"]"#.to_owned()),
+            "http.tls_listen" => Some(r#"["0.0.0.0:443"]"#.to_owned()),
+            "tls.cert" => Some(r#""/etc/open-registry/tls/cert.pem""#.to_owned()),
+            "tls.key" => Some(r#""/etc/open-registry/tls/key.pem""#.to_owned()),
             "http.canonical_tarballs" => Some(r#""https://npm.example.com""#.to_owned()),
             _ if is_empty(&self.default) => None,
             _ => Some(self.default.to_string()),

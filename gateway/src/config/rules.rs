@@ -41,6 +41,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
         check("zone.addresses", told(*address));
     }
     check("dns.listen", at_most("dns.listen", config.dns.listen.len(), MOST_LISTENERS));
+    check("dns.tls_listen", at_most("dns.tls_listen", config.dns.tls_listen.len(), MOST_LISTENERS));
     check("dns.forward", at_most("dns.forward", config.dns.forward.len(), MOST_NAME_SERVERS));
     for server in &config.dns.forward {
         check("dns.forward", another(server.0, &config.dns.listen));
@@ -54,16 +55,6 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
 fn somewhere(addresses: usize) -> Result<(), String> {
     require(addresses > 0, || {
         "is empty: no client could be served; name at least one address and port".to_owned()
-    })
-}
-
-/// A certificate is nothing without its key; `this` is set only together with `other`.
-fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), String> {
-    require(this.is_none() || other.is_some(), || {
-        format!("is set without its {what}; set both, or neither for the credentials tls.cert and tls.key")
-    })?;
-    require(this.is_none_or(|text| text != "." && text != ".."), || {
-        "is neither a file nor the name of a credential".to_owned()
     })
 }
 
@@ -83,6 +74,16 @@ fn another(server: SocketAddr, listeners: &[SocketAddr]) -> Result<(), String> {
 
 fn at_most(key: &str, count: usize, most: usize) -> Result<(), String> {
     require(count <= most, || format!("{key} holds {count} addresses; at most {most} are of use"))
+}
+
+/// A certificate is nothing without its key; `this` is set only together with `other`.
+fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), String> {
+    require(this.is_none() || other.is_some(), || {
+        format!("is set without its {what}; set both, or neither for the credentials tls.cert and tls.key")
+    })?;
+    require(this.is_none_or(|text| text != "." && text != ".."), || {
+        "is neither a file nor the name of a credential".to_owned()
+    })
 }
 
 /// An address that other addresses begin with.

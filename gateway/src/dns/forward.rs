@@ -1,10 +1,11 @@
 //! Names that are not ours, asked of the resolvers that the administrator names.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, ResponseCode};
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts, ServerOrderingStrategy};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError};
@@ -22,28 +23,28 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// One resolver's time before the next is asked.
 const EACH: Duration = Duration::from_millis(1500);
 
-/// Asks other resolvers. Cheap to clone.
-#[derive(Clone)]
+type Pool = NameServerPool<TokioRuntimeProvider>;
+
+/// Asks other resolvers, one after the other: the pool has one deadline for all of its servers, so each has a pool
+/// of its own. What several clients ask at once a pool asks once.
 pub(super) struct Forwarder {
-    pool: NameServerPool<TokioRuntimeProvider>,
-    places: Arc<Semaphore>,
+    resolvers: Vec<Pool>,
+    /// Who answered last, and is asked first.
+    preferred: AtomicUsize,
+    places: Semaphore,
+    each: Duration,
 }
 
 impl Forwarder {
     /// Asks these, the first one first. `None`: there is nobody to ask.
     pub(super) fn new(servers: &[NameServer]) -> anyhow::Result<Option<Self>> {
-        if servers.is_empty() {
-            return Ok(None);
-        }
-        let mut options = ResolverOpts::default();
-        options.timeout = EACH;
-        options.num_concurrent_reqs = 1;
-        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        options.max_active_requests = LOOK_UPS;
-        let context = Arc::new(PoolContext::new(options, TlsConfig::new()?));
-        let pool =
-            NameServerPool::from_config(servers.iter().map(server), context, TokioRuntimeProvider::default());
-        Ok(Some(Self { pool, places: Arc::new(Semaphore::new(LOOK_UPS)) }))
+        let forwarder = Self::with_patience(servers, EACH)?;
+        Ok(Some(forwarder).filter(|forwarder| !forwarder.resolvers.is_empty()))
+    }
+
+    fn with_patience(servers: &[NameServer], each: Duration) -> anyhow::Result<Self> {
+        let resolvers = servers.iter().map(|server| pool(server, each)).collect::<Result<_, _>>()?;
+        Ok(Self { resolvers, preferred: AtomicUsize::new(0), places: Semaphore::new(LOOK_UPS), each })
     }
 
     /// What the resolvers say; SERVFAIL when none of them says anything.
@@ -51,20 +52,50 @@ impl Forwarder {
         let Ok(_place) = self.places.try_acquire() else {
             return failed();
         };
-        let onward = DnsRequest::new(request.onward(), DnsRequestOptions::default());
-        match timeout(PATIENCE, self.pool.send(onward).first_answer()).await {
-            Ok(Ok(response)) => reply(response),
-            Ok(Err(NetError::Dns(error))) => negative(error),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "no resolver answers");
-                failed()
+        timeout(PATIENCE, self.ask(request)).await.unwrap_or_else(|_| failed())
+    }
+
+    async fn ask(&self, request: &Request) -> Reply {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut last = failed();
+        for place in (0..self.resolvers.len()).map(|step| (first + step) % self.resolvers.len()) {
+            match self.ask_one(&self.resolvers[place], request).await {
+                Some(reply) if reply.code != ResponseCode::ServFail => {
+                    self.preferred.store(place, Ordering::Relaxed);
+                    return reply;
+                }
+                Some(reply) => last = reply,
+                None => {}
             }
-            Err(_) => failed(),
+        }
+        last
+    }
+
+    /// `None`: it does not answer.
+    async fn ask_one(&self, resolver: &Pool, request: &Request) -> Option<Reply> {
+        let onward = DnsRequest::new(request.onward(), DnsRequestOptions::default());
+        match timeout(self.each, resolver.send(onward).first_answer()).await {
+            Ok(Ok(response)) => Some(reply(response)),
+            Ok(Err(NetError::Dns(error))) => Some(negative(error)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a resolver does not answer (dns.forward)");
+                None
+            }
+            Err(_) => None,
         }
     }
 }
 
-fn server(server: &NameServer) -> NameServerConfig {
+fn pool(server: &NameServer, each: Duration) -> anyhow::Result<Pool> {
+    let mut options = ResolverOpts::default();
+    options.timeout = each;
+    options.num_concurrent_reqs = 1;
+    options.max_active_requests = LOOK_UPS;
+    let context = Arc::new(PoolContext::new(options, TlsConfig::new()?));
+    Ok(Pool::from_config([connections(server)], context, TokioRuntimeProvider::default()))
+}
+
+fn connections(server: &NameServer) -> NameServerConfig {
     let at_port = |mut connection: ConnectionConfig| {
         connection.port = server.0.port();
         connection
@@ -100,4 +131,88 @@ fn negative(error: DnsError) -> Reply {
 
 fn failed() -> Reply {
     Reply { code: ResponseCode::ServFail, recursion_available: true, ..Reply::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, Record, RecordType};
+    use tokio::net::UdpSocket;
+
+    use super::super::message::{Packet, Wire};
+    use super::*;
+
+    /// A resolver that says this to everything.
+    async fn resolver(code: ResponseCode, address: Option<Ipv4Addr>) -> NameServer {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let place = NameServer(socket.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 1500];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+                answer.metadata.response_code = code;
+                let name = question.queries[0].name().clone();
+                answer.add_queries(question.queries);
+                answer.add_answers(address.map(|ip| Record::from_rdata(name, 60, RData::A(A(ip)))));
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        place
+    }
+
+    /// One that never answers.
+    async fn mute() -> (NameServer, UdpSocket) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        (NameServer(socket.local_addr().unwrap()), socket)
+    }
+
+    fn request() -> Box<Request> {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii("example.net.").unwrap(), RecordType::A));
+        match Packet::read(&message.to_vec().unwrap(), Wire::Udp) {
+            Packet::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn look_up(servers: &[NameServer]) -> Reply {
+        let forwarder = Forwarder::with_patience(servers, Duration::from_millis(500)).unwrap();
+        forwarder.look_up(&request()).await
+    }
+
+    #[tokio::test]
+    async fn what_a_resolver_says_is_passed_on() {
+        let found =
+            look_up(&[resolver(ResponseCode::NoError, Some(Ipv4Addr::new(198, 51, 100, 7))).await]).await;
+        assert_eq!((found.code, found.answers.len()), (ResponseCode::NoError, 1));
+        for code in [ResponseCode::NXDomain, ResponseCode::Refused, ResponseCode::NoError] {
+            let none = look_up(&[resolver(code, None).await]).await;
+            assert_eq!((none.code, none.answers.len(), none.recursion_available), (code, 0, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_resolver_is_asked_when_one_is_silent_or_at_a_loss() {
+        let good = resolver(ResponseCode::NoError, Some(Ipv4Addr::new(198, 51, 100, 7))).await;
+        let (silent, _socket) = mute().await;
+        let lost = resolver(ResponseCode::ServFail, None).await;
+        for servers in [[silent, good], [lost, good]] {
+            let forwarder = Forwarder::with_patience(&servers, Duration::from_millis(500)).unwrap();
+            assert_eq!(forwarder.look_up(&request()).await.answers.len(), 1);
+            assert_eq!(forwarder.preferred.load(Ordering::Relaxed), 1, "who answered is asked first");
+        }
+    }
+
+    #[tokio::test]
+    async fn when_nobody_answers_the_client_is_told_so() {
+        let (silent, _socket) = mute().await;
+        let nobody = NameServer("127.0.0.1:1".parse().unwrap());
+        for servers in [vec![silent], vec![nobody], vec![nobody, silent]] {
+            assert_eq!(look_up(&servers).await.code, ResponseCode::ServFail);
+        }
+    }
 }

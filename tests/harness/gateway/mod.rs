@@ -2,10 +2,9 @@
 
 mod binary;
 mod builder;
-mod output;
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,17 +13,19 @@ use serde_json::Value;
 
 pub use binary::binary;
 pub use builder::{Builder, Surroundings};
-use output::{Heard, Output};
 
 use crate::http;
+use crate::output::{Heard, Output, launch};
+use crate::place::Place;
 
 /// How long starting and stopping may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One running gateway; it is killed when it is dropped.
+/// One running gateway, in the place where it was started; it is killed when it is dropped.
 #[derive(Debug)]
 pub struct Gateway {
     surroundings: Surroundings,
+    place: Place,
     child: Child,
     output: Output,
     listeners: Vec<Listener>,
@@ -45,7 +46,8 @@ impl Gateway {
     fn start(surroundings: Surroundings) -> Self {
         let output = Output::default();
         let child = launch(&mut surroundings.command(), &output);
-        let mut gateway = Self { surroundings, child, output, listeners: Vec::new() };
+        let place = Place::here();
+        let mut gateway = Self { surroundings, place, child, output, listeners: Vec::new() };
         gateway.await_listeners(0);
         gateway
     }
@@ -78,7 +80,7 @@ impl Gateway {
 
     /// The sum of every sample of `name` that has these labels; 0 when there is none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        http::metric(&self.operator_url(), name, labels)
+        self.place.run(|| http::metric(&self.operator_url(), name, labels))
     }
 
     /// The folder that it keeps everything in.
@@ -131,13 +133,13 @@ impl Gateway {
         self.output.wait_until(Heard::is_over, PATIENCE);
     }
 
-    /// Starts it again with the same data on the same addresses; kills it first if it still runs.
+    /// Starts it again where it was, with the same data on the same addresses; kills it first if it still runs.
     pub fn restart(&mut self) {
         self.kill();
         let mut command = self.surroundings.command_at(&self.addresses("http"));
         self.output = Output::after(&self.output);
         let said = self.output.lines().len();
-        self.child = launch(&mut command, &self.output);
+        self.child = self.place.run(|| launch(&mut command, &self.output));
         self.await_listeners(said);
     }
 
@@ -167,14 +169,6 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn launch(command: &mut Command, output: &Output) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    output.follow(child.stdout.take().expect("a pipe"));
-    output.follow(child.stderr.take().expect("a pipe"));
-    child
 }
 
 /// The listeners that these lines announce.

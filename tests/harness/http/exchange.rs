@@ -1,5 +1,6 @@
 //! One connection, one request, one answer.
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,7 +50,9 @@ async fn connect(request: &Request) -> std::io::Result<Box<dyn Stream>> {
     let host = host.trim_matches(['[', ']']).to_owned();
     let tls = request.uri.scheme_str() == Some("https");
     let port = request.uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    // Looked up by this very thread, for a thread of the runtime may be in another place, with other name servers.
+    let addresses: Vec<SocketAddr> = (host.as_str(), port).to_socket_addrs()?.collect();
+    let tcp = TcpStream::connect(addresses.as_slice()).await?;
     tcp.set_nodelay(true)?;
     if !tls {
         return Ok(Box::new(tcp));

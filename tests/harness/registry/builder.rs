@@ -11,6 +11,7 @@ use super::catalog::Catalog;
 use super::respond::Character;
 use super::serve::State;
 use crate::package::Package;
+use crate::place::Place;
 
 /// A registry in the making.
 #[derive(Debug, Default)]
@@ -85,7 +86,8 @@ impl Builder {
         let url = format!("{scheme}://{address}");
         let base = self.public_url.unwrap_or_else(|| url.clone());
         let state = Arc::new(State::new(Character { plain: self.plain, base }, self.catalog));
-        let registry = Registry { state, url, address, tls, running: Mutex::new(None) };
+        let place = Place::here();
+        let registry = Registry { state, url, address, tls, place, running: Mutex::new(None) };
         registry.listen_on(listener);
         registry
     }

@@ -35,6 +35,7 @@ pub use log::Recorded;
 use serve::{Running, State};
 
 use crate::package::Package;
+use crate::place::Place;
 
 /// The media type that asks for abbreviated packuments.
 pub const ABBREVIATED: &str = documents::ABBREVIATED;
@@ -45,6 +46,7 @@ pub struct Registry {
     url: String,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    place: Place,
     running: Mutex<Option<Running>>,
 }
 
@@ -132,11 +134,11 @@ impl Registry {
         }
     }
 
-    /// Listens again, on the same port.
+    /// Listens again, on the same port of the place where it was started.
     pub fn switch_on(&self) {
         if self.running().is_none() {
             let address = self.address;
-            let listener = TcpListener::bind(address);
+            let listener = self.place.run(|| TcpListener::bind(address));
             self.listen_on(listener.unwrap_or_else(|error| panic!("cannot bind {address} again: {error}")));
         }
     }

@@ -1,13 +1,14 @@
-//! What a program prints, line by line, while it runs.
+//! A program in the background, and what it prints, line by line, while it runs.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// The lines so far, of both streams, and whether there can be more.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Output(Arc<Shared>);
+pub(crate) struct Output(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -16,28 +17,37 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    pub(super) lines: Vec<String>,
+pub(crate) struct Heard {
+    pub(crate) lines: Vec<String>,
     open: usize,
+}
+
+/// Starts a program and listens to both of its outputs.
+pub(crate) fn launch(command: &mut Command, output: &Output) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    output.follow(child.stdout.take().expect("a pipe"));
+    output.follow(child.stderr.take().expect("a pipe"));
+    child
 }
 
 impl Heard {
     /// Whether the program has closed its streams: it has ended, or is about to.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.open == 0
     }
 }
 
 impl Output {
     /// Begins with the lines of an earlier run.
-    pub(super) fn after(earlier: &Self) -> Self {
+    pub(crate) fn after(earlier: &Self) -> Self {
         let output = Self::default();
         output.heard().lines = earlier.lines();
         output
     }
 
     /// Listens to one more stream.
-    pub(super) fn follow(&self, stream: impl Read + Send + 'static) {
+    fn follow(&self, stream: impl Read + Send + 'static) {
         self.heard().open += 1;
         let output = self.clone();
         thread::spawn(move || {
@@ -48,12 +58,12 @@ impl Output {
         });
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.heard().lines.clone()
     }
 
     /// Waits until `enough` says so; false when it did not in time.
-    pub(super) fn wait_until(&self, enough: impl Fn(&Heard) -> bool, within: Duration) -> bool {
+    pub(crate) fn wait_until(&self, enough: impl Fn(&Heard) -> bool, within: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.heard(), within, |heard| !enough(heard));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }

@@ -1,0 +1,162 @@
+//! A host: a place with addresses, and files of its own that say how names are looked up.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::dig::{self, Reply};
+use super::{Lan, Link};
+use crate::network::{self, configure, ip};
+use crate::place::Place;
+use crate::runtime;
+
+/// How long a program may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One machine in a LAN, or between several.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    place: Place,
+    links: Vec<Link>,
+    files: TempDir,
+}
+
+/// What a program said and how it ended.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+    command: String,
+}
+
+impl Host {
+    /// A machine without any link, and without name servers.
+    pub(super) fn new(name: &str) -> Self {
+        let files = tempfile::tempdir().expect("a temporary folder");
+        let place = Place::apart();
+        place.run(|| {
+            ip(&["link", "set", "lo", "up"]);
+            // Nobody else can have the address, and nobody wants to wait a second to know it.
+            configure("net/ipv6/conf/default/accept_dad", "0");
+            configure("net/ipv6/conf/default/accept_ra", "0");
+            network::name_files(files.path(), &[(name, Ipv4Addr::new(127, 0, 1, 1).into())], "");
+        });
+        Self { name: name.to_owned(), place, links: Vec::new(), files }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its address in its first LAN.
+    pub fn v4(&self) -> Ipv4Addr {
+        self.first_link().v4
+    }
+
+    /// Its IPv6 address in its first LAN.
+    pub fn v6(&self) -> Ipv6Addr {
+        self.first_link().v6
+    }
+
+    /// A port at [`Host::v4`].
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.v4().into(), port)
+    }
+
+    /// A port at [`Host::v6`].
+    pub fn at_v6(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.v6().into(), port)
+    }
+
+    /// Its link to this LAN.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn on(&self, lan: &Lan) -> &Link {
+        let link = self.links.iter().find(|link| link.lan == lan.name());
+        link.unwrap_or_else(|| panic!("{} is not in the LAN {}", self.name, lan.name()))
+    }
+
+    /// Runs `body` on this host: what it starts, opens and looks up is of this host.
+    pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        self.place.run(body)
+    }
+
+    /// Runs a program on this host to its end.
+    ///
+    /// # Panics
+    /// When there is no such program, or it takes more than a minute: then it is killed.
+    pub fn output(&self, program: &str, arguments: &[&str]) -> Said {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let command_line = format!("{program} {} (on {})", arguments.join(" "), self.name);
+        let ended =
+            self.run(|| runtime::block_on(async { tokio::time::timeout(PATIENCE, command.output()).await }));
+        let output = ended.unwrap_or_else(|_| panic!("{command_line}: not done within {PATIENCE:?}"));
+        let output = output.unwrap_or_else(|error| panic!("{command_line}: {error}; run tests/install"));
+        Said {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            command: command_line,
+        }
+    }
+
+    /// Asks with dig, which asks the host's name servers unless an argument is `@<address>`.
+    pub fn dig(&self, arguments: &[&str]) -> Reply {
+        dig::ask(self, arguments)
+    }
+
+    /// The addresses that this host's programs get for a name, IPv6 among them, or none.
+    pub fn look_up(&self, name: &str) -> Vec<IpAddr> {
+        let said = self.output("getent", &["ahosts", name]);
+        let addresses = said.stdout.lines().filter_map(|line| line.split(' ').next()?.parse().ok());
+        let mut addresses: Vec<IpAddr> = addresses.collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Lets it look up names there from now on.
+    pub fn use_name_servers(&self, servers: &[IpAddr]) {
+        let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
+        let text: String = lines.chain(["options timeout:2 attempts:2\n".to_owned()]).collect();
+        fs::write(self.files.path().join("resolv.conf"), text).expect("a file of the host's own");
+    }
+
+    pub(super) fn join(&mut self, lan: &Lan, number: u8) {
+        let link = lan.plug(&self.name, &self.place, number);
+        self.run(|| {
+            ip(&["link", "set", lan.name(), "up"]);
+            ip(&["address", "add", &format!("{}/24", link.v4), "dev", lan.name()]);
+            ip(&["address", "add", &format!("{}/64", link.v6), "dev", lan.name(), "nodad"]);
+        });
+        self.links.push(link);
+    }
+
+    fn first_link(&self) -> &Link {
+        self.links.first().expect("a host is made with a link")
+    }
+}
+
+impl Said {
+    /// This, when the program was content.
+    ///
+    /// # Panics
+    /// When it was not; the message holds all that it said.
+    pub fn expect_success(self) -> Self {
+        let Self { success, stdout, stderr, command } = &self;
+        assert!(success, "{command} failed:\n{stdout}{stderr}");
+        self
+    }
+}
