@@ -3,9 +3,12 @@
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 
 use super::{Gateway, Listener, binary};
@@ -13,6 +16,13 @@ use crate::ca::Ca;
 
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
+
+/// sd_listen_fds(3) in bash: sockets become 3, 4 and so on, by way of numbers that none of them has.
+const HAND_OVER: &str = r#"
+    count=0
+    for socket in $0; do eval "exec $((200 + count))<&$socket"; count=$((count + 1)); done
+    for ((i = 0; i < count; i++)); do eval "exec $((3 + i))<&$((200 + i)) $((200 + i))<&-"; done
+    LISTEN_PID=$$ LISTEN_FDS=$count exec "$@""#;
 
 /// A gateway in the making: 127.0.0.1 and free ports, a data folder of its own, unless told otherwise.
 #[derive(Debug, Default)]
@@ -25,6 +35,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     root: Option<String>,
     tls: Option<(PathBuf, PathBuf)>,
+    handed: Vec<(String, Arc<OwnedFd>)>,
     without_operator: bool,
 }
 
@@ -81,6 +92,18 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
         self.tls = Some((cert, key));
+        self
+    }
+
+    /// Hands this socket over under a name, as systemd does: it stays open whatever the gateway does.
+    ///
+    /// # Panics
+    /// When the socket cannot be made to outlive an exec.
+    #[must_use]
+    pub fn handed(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        let socket = socket.into();
+        fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("a socket that children inherit");
+        self.handed.push((name.to_owned(), Arc::new(socket)));
         self
     }
 
@@ -144,7 +167,7 @@ impl Surroundings {
     }
 
     pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = self.program();
         command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
         command.arg("--data").arg(&self.data);
         for address in listen {
@@ -156,6 +179,17 @@ impl Surroundings {
         command.args(&self.described.flags);
         self.isolate(&mut command);
         command
+    }
+
+    /// The program; or with sockets to be handed over, a shell that puts them where it looks for them.
+    fn program(&self) -> Command {
+        if self.described.handed.is_empty() {
+            return Command::new(binary());
+        }
+        let mut shell = Command::new("bash");
+        let sockets = self.described.handed.iter().map(|(_, socket)| socket.as_raw_fd().to_string());
+        shell.arg("-c").arg(HAND_OVER).arg(sockets.collect::<Vec<_>>().join(" ")).arg(binary());
+        shell
     }
 
     /// Every listener that it was told to have is there.
@@ -183,6 +217,10 @@ impl Surroundings {
         if let Some((cert, key)) = &self.described.tls {
             command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", "127.0.0.1:0");
             command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
+        }
+        let names: Vec<&str> = self.described.handed.iter().map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            command.env("LISTEN_FDNAMES", names.join(":"));
         }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));
