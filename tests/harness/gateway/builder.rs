@@ -21,6 +21,7 @@ pub struct Builder {
     data: Option<PathBuf>,
     config: String,
     listen: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     root: Option<String>,
@@ -52,6 +53,13 @@ impl Builder {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen.push(address);
+        self
+    }
+
+    /// Answers DNS here, by datagram and by connection; may be said again.
+    #[must_use]
+    pub fn dns(mut self, address: SocketAddr) -> Self {
+        self.dns.push(address);
         self
     }
 
@@ -135,9 +143,16 @@ impl Surroundings {
         self.command_at(listen)
     }
 
-    pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
+    /// The program with this configuration and environment, and no flag yet that says what it is to do.
+    pub(super) fn program(&self) -> Command {
         let mut command = Command::new(binary());
         command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
+        self.isolate(&mut command);
+        command
+    }
+
+    pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
+        let mut command = self.program();
         command.arg("--data").arg(&self.data);
         for address in listen {
             command.arg("--listen").arg(address.to_string());
@@ -146,7 +161,6 @@ impl Surroundings {
             command.arg("--upstream").arg(upstream);
         }
         command.args(&self.described.flags);
-        self.isolate(&mut command);
         command
     }
 
@@ -154,7 +168,11 @@ impl Surroundings {
     pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
         let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
         let operator = usize::from(!self.described.without_operator);
-        count("http") >= self.described.listen.len().max(1) && count("operator") >= operator
+        let dns = self.described.dns.len();
+        count("http") >= self.described.listen.len().max(1)
+            && count("operator") >= operator
+            && count("dns") >= dns
+            && count("dns-tcp") >= dns
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -169,9 +187,16 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        if !self.described.dns.is_empty() {
+            command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
+        }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));
         }
         command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
     }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
 }
