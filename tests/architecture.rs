@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 18] = [
-    ("command", &["config", "setup"]),
-    ("config", &["dns", "http", "operator", "private", "store", "terminal", "upstream", "zone"]),
-    ("dns", &["listen", "metrics"]),
+const IMPORTS: [(&str, &[&str]); 21] = [
+    ("command", &["config", "setup", "tls"]),
+    ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
+    ("dns", &["listen", "metrics", "pulse"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "listen", "metrics", "store", "units", "upstream"]),
+    ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
@@ -21,8 +21,11 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("metrics", &["store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
+    ("pulse", &[]),
+    ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config"]),
     ("store", &["units"]),
+    ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
     ("zone", &[]),

@@ -1,5 +1,5 @@
 //! Promise: in a LAN whose DNS leads to a gateway, `registry=http://registry.open-registry.dev` is all that a client
-//! needs, and nothing else about its installs changes.
+//! needs, or the same with https and the site's certificate authority, and nothing else about its installs changes.
 //!
 //! An office with a router, dnsmasq on it with rebinding protection as routers have it, and a gateway on a small box;
 //! the resolver's lines and the client's are those that `open-registry setup` prints. One office per client.
@@ -41,6 +41,12 @@ fn installs_by_name(test: &str, client: Client, lines: &str) {
         scene.assert_installs_the_same("http", &settings, &straight, &format!("http://{ZONE}"));
         scene.world.assert_only_the_gateway_asked();
         scene.world.assert_no_tarball_was_asked_for_twice();
+
+        let (url, authority) = (format!("https://{ZONE}"), scene.world.authority());
+        let lines = scene.setup(&[lines, "--url", &url, "--ca", authority]);
+        let settings = Settings::lines(&lines).trusting(authority.as_ref());
+        scene.assert_installs_the_same("https", &settings, &straight, &url);
+        scene.world.assert_only_the_gateway_asked();
         let answered = scene.gateway.metric("open_registry_dns_queries_total", &[("outcome", "answered")]);
         assert!(answered >= 1.0, "the name was not the gateway's answer");
     });
@@ -96,6 +102,8 @@ impl Scene {
         let server = &office.server;
         let builder = world.gateway_builder().listen(server.at(80)).listen(server.at_v6(80));
         let builder = builder.dns(server.at(53)).dns(server.at_v6(53));
+        let builder =
+            builder.tls(world.certificate(&[ZONE])).tls_listen(server.at(443)).tls_listen(server.at_v6(443));
         let gateway = server.run(|| builder.start());
         let lines = gateway.ask(&["setup", "dnsmasq-forward"]).expect_success().stdout;
         drop(resolver);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::dns::{Connection, addresses, ask, exchange, question, try_ask};
 use harness::network::ip;
-use harness::{Gateway, in_own_network};
+use harness::{Ca, Gateway, in_own_network};
 use hickory_proto::op::{Message, ResponseCode};
 use nix::sys::signal::Signal;
 
@@ -46,6 +46,27 @@ fn the_zone_is_answered_by_datagram_and_by_connection() {
         sum(&[("wire", "udp"), ("outcome", "answered")]) + sum(&[("wire", "tcp"), ("outcome", "answered")]),
         3.0
     );
+}
+
+#[test]
+fn the_zone_is_answered_over_tls_with_the_gateways_certificate() {
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().unwrap());
+    let (cert, key) = ca.leaf(&["registry.open-registry.dev"]).write(folder.path());
+    let toml = format!(
+        "[tls]\ncert = {cert:?}\nkey = {key:?}\n[dns]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.1:0\"]\n"
+    );
+    let gateway = Gateway::builder().offline().config_toml(&toml).start();
+    let open = || Connection::open(gateway.listener("dot")).secure(ca.client(), "registry.open-registry.dev");
+    let mut connection = open();
+    for _ in 0..3 {
+        connection.send(&a());
+        assert_eq!(addresses(&connection.receive().unwrap()), ["127.0.0.1"]);
+    }
+    // Who never finishes a handshake keeps nobody waiting.
+    let _silent: Vec<_> = (0..300).map(|_| Connection::open(gateway.listener("dot"))).collect();
+    let mut another = open();
+    another.send(&a());
+    assert_eq!(addresses(&another.receive().unwrap()), ["127.0.0.1"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Problems, Setting, Sources, load};
 use crate::setup;
+use crate::tls::{Tls, TlsError};
 
 /// One gateway of a federation of npm registry caches.
 #[derive(Debug, Parser)]
@@ -84,11 +85,24 @@ impl Flags {
     }
 }
 
-/// `open-registry check`: "ok" and the files that were read.
+/// `open-registry check`: "ok" and the files that were read, and which certificate would be served.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn check(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
+/// When the certificate cannot be used, or the words not be written.
+pub fn check(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
+    let certificate = match Tls::check(&loaded.config.tls) {
+        // Only the service itself sees its credentials.
+        Err(TlsError::NoCredentials { name, .. }) => Some(format!("the credential {name} was not looked at")),
+        checked => checked?,
+    };
+    read(loaded, out)?;
+    if let Some(certificate) = certificate {
+        writeln!(out, "tls: {certificate}")?;
+    }
+    Ok(())
+}
+
+fn read(loaded: &Loaded, out: &mut impl Write) -> io::Result<()> {
     match loaded.files.as_slice() {
         [] => writeln!(out, "ok: the built-in defaults, for there is no file"),
         files => {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,13 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config};
 use crate::dns::{self, Dns, Sockets, Surroundings};
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Policy, Server, Service};
+use crate::http::{Door, Policy, Server, Service};
 use crate::interfaces;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
+use crate::pulse::Pulses;
+use crate::service::Reloads;
 use crate::store::{OpenError, Store};
 use crate::terminal::{self, Transfer, say};
+use crate::tls::{self, Tls, TlsError};
 use crate::upstream::{Upstream, UpstreamError};
 
 /// The port that "open" gives on a phone's keys.
@@ -30,6 +34,7 @@ const MNEMONIC_PORT: u16 = 6736;
 /// When a part cannot start: the data directory, an address to listen on, the trust store.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
+    let reloads = Reloads::listen()?;
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
@@ -41,20 +46,37 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let operator = Operator::new(fetch, Arc::clone(&metrics));
 
+    let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
+    let pulses = Pulses::new();
+
     let clients = Listeners::bind("http.listen or --listen", &config.http.listen)?;
+    let secured = Listeners::bind("http.tls_listen", &config.http.tls_listen)?;
     let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
-    warn_of_names_that_lead_nowhere(&config, &clients);
-    let dns =
-        Dns::bind(&dns_config(&config), surroundings(&config, &clients, &metrics)?, Sockets::default())?;
+    warn_of_names_that_lead_nowhere(&config, &[&clients, &secured]);
+    let around = surroundings(&config, &[&clients, &secured], &metrics, &pulses)?;
+    let mut dns = Dns::bind(&dns_config(&config), around, Sockets::default())?;
+    let over_tls = Listeners::bind("dns.tls_listen", &config.dns.tls_listen)?;
+    if !over_tls.is_empty() {
+        dns.add_tls(over_tls, Tls::required(tls.as_ref(), "dot")?.server(tls::DNS)?);
+    }
     announce("operator", &operators.addresses());
     announce_dns(&dns);
     announce("http", &clients.addresses());
+    announce("https", &secured.addresses());
+    let mut doors = Door::plain(clients, "http", &pulses);
+    doors.extend(https(secured, tls.as_ref(), &pulses)?);
     tokio::spawn(upstream.clone().probe_forever());
-    let served = tokio::spawn(Server::new(service, metrics.connections()).serve(clients, stop.clone()));
+    let server = Server::new(service, metrics.connections(), metrics.handshake_failures());
+    let served = tokio::spawn(server.serve(doors, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(dns.serve(closing.clone()));
-    let operated =
-        tokio::spawn(Server::new(operator.clone(), Gauge::default()).serve(operators, closing.clone()));
+    let operators = Door::plain(operators, "operator", &pulses);
+    let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
+    let operated = tokio::spawn(server.serve(operators, closing.clone()));
+    tokio::spawn(reloads.serve(tls.clone()));
+    if let Some(tls) = tls {
+        tokio::spawn(tls.watch());
+    }
     tokio::spawn(first_contact(upstream, operator.clone()));
     tokio::spawn(terminal::run_transfer_line(move || {
         let (sent, received) = metrics.transferred();
@@ -92,15 +114,17 @@ fn policy(config: &Config) -> Policy {
 
 fn surroundings(
     config: &Config,
-    clients: &Listeners,
+    clients: &[&Listeners],
     metrics: &Arc<Metrics>,
+    pulses: &Pulses,
 ) -> anyhow::Result<Surroundings> {
     Ok(Surroundings {
         zone: config.zone.name.clone(),
         addresses: config.zone.addresses.clone(),
-        served: clients.addresses(),
+        served: clients.iter().flat_map(|listeners| listeners.addresses()).collect(),
         links: interfaces::watch().context("cannot see this machine's network interfaces")?,
         metrics: Arc::clone(metrics),
+        pulses: pulses.clone(),
     })
 }
 
@@ -115,12 +139,20 @@ fn dns_config(config: &Config) -> dns::Config {
 }
 
 /// DNS gives addresses and no ports: a client that follows it comes to port 80, or 443.
-fn warn_of_names_that_lead_nowhere(config: &Config, clients: &Listeners) {
-    let on_web = |address: &SocketAddr| matches!(address.port(), 80 | 443);
-    if !config.dns.listen.is_empty() && !clients.addresses().iter().any(on_web) {
+fn warn_of_names_that_lead_nowhere(config: &Config, clients: &[&Listeners]) {
+    let mut listening = clients.iter().flat_map(|listeners| listeners.addresses());
+    if !config.dns.listen.is_empty() && !listening.any(|address| matches!(address.port(), 80 | 443)) {
         let zone = &config.zone.name;
         tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port");
     }
+}
+
+fn https(listeners: Listeners, tls: Option<&Tls>, pulses: &Pulses) -> Result<Vec<Door>, TlsError> {
+    if listeners.is_empty() {
+        return Ok(Vec::new());
+    }
+    let server = Tls::required(tls, "https")?.server(tls::HTTP)?;
+    Ok(Door::secure(listeners, server, "https", pulses))
 }
 
 /// Asks upstream once, so that readiness and the terminal can tell.
@@ -140,8 +172,12 @@ fn announce(listener: &str, addresses: &[SocketAddr]) {
     for address in addresses {
         tracing::info!(listener, %address, "listening");
     }
-    let what = if listener == "http" { "HTTP server" } else { "operator's listener" };
-    let mut urls: Vec<String> = addresses.iter().map(|address| url(*address)).collect();
+    let (what, scheme) = match listener {
+        "http" => ("HTTP server", "http"),
+        "https" => ("HTTPS server", "https"),
+        _ => ("operator's listener", "http"),
+    };
+    let mut urls: Vec<String> = addresses.iter().map(|address| url(scheme, *address)).collect();
     urls.dedup();
     for url in urls {
         let hint =
@@ -161,10 +197,10 @@ fn announce_dns(dns: &Dns) {
     }
 }
 
-fn url(address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     match address.ip() {
-        ip if ip.is_loopback() => format!("http://localhost:{}", address.port()),
-        _ => format!("http://{address}"),
+        ip if ip.is_loopback() => format!("{scheme}://localhost:{}", address.port()),
+        _ => format!("{scheme}://{address}"),
     }
 }
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 fn perform(command: &Command) -> anyhow::Result<()> {
     let loaded = command.load()?;
     match &command.task {
-        Some(Task::Check) => Ok(command::check(&loaded, &mut io::stdout())?),
+        Some(Task::Check) => command::check(&loaded, &mut io::stdout()),
         Some(Task::Config) => command::config(&loaded, &mut io::stdout()),
         Some(Task::Setup(request)) => {
             setup::run(request, &loaded.config, &mut io::stdout(), &mut io::stderr())

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +26,8 @@ pub struct Metrics {
     upstream_up: Gauge,
     connections: Gauge,
     dns_queries: Family<QueryLabels, Counter>,
+    tls_expiry: Family<NoLabels, Gauge>,
+    tls_failures: Counter,
     gauges: StoreGauges,
     sent_total: AtomicU64,
 }
@@ -63,6 +65,10 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// So that a sample is there only once it has been set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
 /// Measures one request to upstream until its headers.
 pub struct UpstreamTimer<'a> {
     metrics: &'a Metrics,
@@ -90,6 +96,8 @@ impl Metrics {
             upstream_up: Gauge::default(),
             connections: Gauge::default(),
             dns_queries: Family::default(),
+            tls_expiry: Family::default(),
+            tls_failures: Counter::default(),
             gauges: StoreGauges::default(),
             sent_total: AtomicU64::new(0),
         };
@@ -123,6 +131,17 @@ impl Metrics {
         );
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
         registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate that is served expires",
+            Unit::Seconds,
+            self.tls_expiry.clone(),
+        );
+        registry.register(
+            "tls_handshake_failures",
+            "Connections that ended before TLS began",
+            self.tls_failures.clone(),
+        );
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
         registry.register_with_unit(
@@ -176,6 +195,18 @@ impl Metrics {
     /// A DNS query has come in by this wire, and this became of it.
     pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
         self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
+    }
+
+    /// The certificate that is served now is valid until then. Without a certificate there is no such sample.
+    pub fn certificate_expires(&self, until: SystemTime) {
+        let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.tls_expiry.get_or_create(&NoLabels {}).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Where connections are counted that end before TLS begins.
+    #[must_use]
+    pub fn handshake_failures(&self) -> Counter {
+        self.tls_failures.clone()
     }
 
     /// Where the open connections of clients are counted.

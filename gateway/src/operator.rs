@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::fetch::Fetch;
-use crate::http::{Body, Handle, full};
+use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
@@ -111,7 +111,7 @@ impl Operator {
 }
 
 impl Handle for Operator {
-    async fn handle(&self, request: Request<Incoming>, _: SocketAddr, _: SocketAddr) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, _: Wire) -> Response<Body> {
         self.answer(request.method(), request.uri().path())
     }
 }

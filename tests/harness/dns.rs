@@ -1,11 +1,13 @@
 //! A client for DNS that shows packets as they are.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,9 +47,9 @@ pub fn exchange(server: SocketAddr, bytes: &[u8], within: Duration) -> Option<Ve
     Some(answer)
 }
 
-/// A connection to a DNS server.
+/// A connection to a DNS server, plain or with TLS.
 #[derive(Debug)]
-pub struct Connection(TcpStream);
+pub struct Connection<S = TcpStream>(S);
 
 impl Connection {
     /// Connects.
@@ -57,6 +59,20 @@ impl Connection {
         Self(stream)
     }
 
+    /// Speaks TLS from now on, to a server that has to be `name`; the handshake comes with the first question.
+    pub fn secure(
+        self,
+        mut config: ClientConfig,
+        name: &str,
+    ) -> Connection<StreamOwned<ClientConnection, TcpStream>> {
+        config.alpn_protocols = vec![b"dot".to_vec()];
+        let name = name.to_owned().try_into().expect("a server's name");
+        let session = ClientConnection::new(Arc::new(config), name).expect("a client's configuration");
+        Connection(StreamOwned::new(session, self.0))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
     /// Sends a question.
     pub fn send(&mut self, question: &Message) {
         let bytes = question.to_vec().expect("a message");

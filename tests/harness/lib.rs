@@ -30,7 +30,7 @@ pub mod projects;
 mod registry;
 mod runtime;
 
-pub use ca::Ca;
+pub use ca::{Ca, Leaf};
 pub use canonical::{canonical_host, canonical_url};
 pub use clients::Client;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};

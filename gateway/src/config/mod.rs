@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{dns, http, operator, private, store, upstream, zone};
+use crate::{dns, http, operator, private, store, tls, upstream, zone};
 
 mod document;
 mod keys;
@@ -36,6 +36,8 @@ pub struct Config {
     pub offline: bool,
     /// Where clients are served, and how.
     pub http: http::Config,
+    /// The certificate for https and DNS over TLS.
+    pub tls: tls::Config,
     /// The registry of record.
     pub upstream: upstream::Config,
     /// Where everything is kept.

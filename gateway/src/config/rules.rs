@@ -30,6 +30,8 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("http.listen", somewhere(http.listen.len()));
     check("http.canonical_tarballs", http.canonical_tarballs.as_ref().map_or(Ok(()), base));
     check("http.verify_first_max", verify_first_max(http.verify_first_max.bytes()));
+    check("tls.cert", both(config.tls.cert.as_deref(), config.tls.key.as_deref(), "key"));
+    check("tls.key", both(config.tls.key.as_deref(), config.tls.cert.as_deref(), "certificate"));
     check("upstream.url", base(&config.upstream.url));
     check("upstream.fresh", fresh(config.upstream.fresh.duration()));
     for host in &config.upstream.tarball_hosts {
@@ -39,6 +41,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
         check("zone.addresses", told(*address));
     }
     check("dns.listen", at_most("dns.listen", config.dns.listen.len(), MOST_LISTENERS));
+    check("dns.tls_listen", at_most("dns.tls_listen", config.dns.tls_listen.len(), MOST_LISTENERS));
     check("dns.forward", at_most("dns.forward", config.dns.forward.len(), MOST_NAME_SERVERS));
     for server in &config.dns.forward {
         check("dns.forward", another(server.0, &config.dns.listen));
@@ -71,6 +74,16 @@ fn another(server: SocketAddr, listeners: &[SocketAddr]) -> Result<(), String> {
 
 fn at_most(key: &str, count: usize, most: usize) -> Result<(), String> {
     require(count <= most, || format!("{key} holds {count} addresses; at most {most} are of use"))
+}
+
+/// A certificate is nothing without its key; `this` is set only together with `other`.
+fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), String> {
+    require(this.is_none() || other.is_some(), || {
+        format!("is set without its {what}; set both, or neither for the credentials tls.cert and tls.key")
+    })?;
+    require(this.is_none_or(|text| text != "." && text != ".."), || {
+        "is neither a file nor the name of a credential".to_owned()
+    })
 }
 
 /// An address that other addresses begin with.
@@ -141,6 +154,14 @@ mod tests {
     fn a_password_in_an_address_is_refused_without_being_repeated() {
         let refused = base(&"https://me:hunter2@npm.example.com".parse().unwrap()).unwrap_err();
         assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_key() {
+        assert_eq!(both(None, Some("/a"), "key"), Ok(()));
+        assert_eq!(both(Some("/a"), Some("tls.key"), "key"), Ok(()));
+        assert!(both(Some("/a"), None, "key").unwrap_err().contains("without its key"));
+        assert!(both(Some(".."), Some("/a"), "key").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod stream;
 mod tests;
 mod udp;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use resolver::zone::Zone;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +39,7 @@ use self::stream::Streams;
 use self::udp::Datagrams;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
+use crate::pulse::{Pulse, Pulses};
 
 /// The port of DNS (RFC 1035, section 4.2).
 const PORT: u16 = 53;
@@ -51,6 +54,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Addresses and ports for UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Addresses and ports for DNS over TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// Resolvers that are asked for other names, for clients of private networks.
     pub forward: Vec<NameServer>,
 }
@@ -77,6 +82,8 @@ pub struct Surroundings {
     pub links: watch::Receiver<Arc<Links>>,
     /// Where queries are counted.
     pub metrics: Arc<Metrics>,
+    /// Where each loop shows that it turns.
+    pub pulses: Pulses,
 }
 
 /// Sockets that somebody else has bound.
@@ -106,6 +113,7 @@ struct Service {
     forwarder: Option<Forwarder>,
     places: Places,
     tasks: TaskTracker,
+    pulses: Pulses,
 }
 
 impl Dns {
@@ -114,7 +122,7 @@ impl Dns {
     /// # Errors
     /// When an address cannot be bound.
     pub fn bind(config: &Config, surroundings: Surroundings, handed: Sockets) -> anyhow::Result<Self> {
-        let Surroundings { zone, addresses, served, links, metrics } = surroundings;
+        let Surroundings { zone, addresses, served, links, metrics, pulses } = surroundings;
         let forwarder = Forwarder::new(&config.forward)?;
         let facts = Facts {
             configured: addresses,
@@ -123,7 +131,8 @@ impl Dns {
             forwards: forwarder.is_some(),
         };
         let responder = Responder::new(zone, facts, metrics);
-        let service = Service { responder, forwarder, places: Places::default(), tasks: TaskTracker::new() };
+        let service =
+            Service { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
         let close = CancellationToken::new();
         let mut dns = Self {
             service: Arc::new(service),
@@ -155,7 +164,8 @@ impl Dns {
     }
 
     /// Speaks DNS over TLS on these as well.
-    pub fn add_tls(&mut self, listeners: Listeners, acceptor: &TlsAcceptor) {
+    pub fn add_tls(&mut self, listeners: Listeners, tls: Arc<ServerConfig>) {
+        let acceptor = TlsAcceptor::from(tls);
         self.streams.extend(listeners.into_iter().map(|one| Streams::new(one, Some(acceptor.clone()))));
     }
 
@@ -212,6 +222,14 @@ impl Dns {
 }
 
 impl Service {
+    /// A pulse for the loop of this kind at this address.
+    fn pulse(&self, kind: &str, address: &io::Result<SocketAddr>) -> Pulse {
+        match address {
+            Ok(address) => self.pulses.add(format!("{kind} {address}")),
+            Err(_) => self.pulses.add(kind),
+        }
+    }
+
     /// The answer to a request that others have to be asked for.
     async fn look_up(self: Arc<Self>, request: Request) -> Option<Vec<u8>> {
         let reply = self.forwarder.as_ref()?.look_up(&request).await;

@@ -51,12 +51,8 @@ impl Streams {
 
     /// Takes connections until `stop`.
     pub(super) async fn serve(self, service: Arc<Service>, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
-            };
+        let pulse = service.pulse(self.kind(), &self.address());
+        while let Some(accepted) = stop.run_until_cancelled(pulse.during(self.listener.accept())).await {
             match accepted {
                 Ok((stream, client)) => {
                     let place = service.places.enter(client.ip());

@@ -82,13 +82,9 @@ impl Datagrams {
 
     /// Answers until `stop`, and then what has arrived by then.
     pub(super) async fn serve(self: Arc<Self>, service: Arc<Service>, stop: CancellationToken) {
+        let pulse = service.pulse("dns", &self.address());
         let mut buffer = vec![0; LARGEST_QUERY];
-        loop {
-            let readable = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                readable = self.socket.readable() => readable,
-            };
+        while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
             let answered = match readable {
                 Ok(()) => self.answer_some(&mut buffer, &service).await,
                 Err(error) => Err(error),
@@ -239,12 +235,19 @@ mod tests {
     use super::super::responder::Responder;
     use super::*;
     use crate::metrics::Metrics;
+    use crate::pulse::Pulses;
 
     /// A service that knows nothing of this machine.
     fn service() -> Arc<Service> {
         let zone = "registry.example.com".parse().unwrap();
         let responder = Responder::new(zone, Facts::default(), Arc::new(Metrics::new()));
-        Arc::new(Service { responder, forwarder: None, places: Places::default(), tasks: TaskTracker::new() })
+        Arc::new(Service {
+            responder,
+            forwarder: None,
+            places: Places::default(),
+            tasks: TaskTracker::new(),
+            pulses: Pulses::new(),
+        })
     }
 
     /// What a client hears that asks at `address`, and listens to nobody else.

@@ -10,6 +10,8 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
+use super::connection::Wire;
+
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
 /// Headers that carry a secret, besides those with names of their own in HTTP.
@@ -32,24 +34,26 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Reads the head of a request that came from `peer` to `local`, over plain http. `None`: its host is none.
-    pub(super) fn of(head: &Parts, peer: SocketAddr, local: SocketAddr, proxies: &[IpNet]) -> Option<Self> {
-        let peer = peer.ip().to_canonical();
+    /// Reads the head of a request that came over `wire`. `None`: its host is none.
+    pub(super) fn of(head: &Parts, wire: Wire, proxies: &[IpNet]) -> Option<Self> {
+        let peer = wire.peer.ip().to_canonical();
         let proxied = proxies.iter().any(|network| network.contains(&peer));
         let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
         let client = if proxied { client_behind(&forwarded("x-forwarded-for"), proxies) } else { Some(peer) };
         // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
         let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(*name));
         // What the nearest proxy has added stands last, on whichever line.
-        let tls =
-            forwarded("x-forwarded-proto").last().is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let told = forwarded("x-forwarded-proto").last().map(|proto| proto.eq_ignore_ascii_case("https"));
+        let tls = told.unwrap_or(wire.tls);
+        // TLS from a proxy to here says nothing of the way to the proxy.
+        let safe_wire = told.unwrap_or(wire.tls && !proxied && !relayed);
         let host = match forwarded("x-forwarded-host").last() {
             Some(host) => authority(host)?,
-            None => host(head, local)?,
+            None => host(head, wire.local)?,
         };
         Some(Self {
             base: format!("{}://{host}", if tls { "https" } else { "http" }),
-            safe: tls || (client.is_some_and(|client| client.is_loopback()) && !relayed),
+            safe: safe_wire || (client.is_some_and(|client| client.is_loopback()) && !relayed),
             credentials: has_credentials(head),
         })
     }
@@ -111,17 +115,22 @@ mod tests {
     use http::Request;
 
     fn caller(peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
-        caller_by(Version::HTTP_11, peer, headers)
+        caller_by(Version::HTTP_11, false, peer, headers)
     }
 
-    fn caller_by(version: Version, peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
+    fn caller_by(version: Version, tls: bool, peer: &str, headers: &[(&str, &str)]) -> Option<Caller> {
         let mut request = Request::get("/left").version(version);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let proxies = ["10.0.0.0/24".parse().unwrap()];
         let head = request.body(()).unwrap().into_parts().0;
-        Caller::of(&head, format!("{peer}:1234").parse().unwrap(), "10.1.1.1:6736".parse().unwrap(), &proxies)
+        let peer: SocketAddr = format!("{peer}:1234").parse().unwrap();
+        Caller::of(&head, Wire { peer, local: "10.1.1.1:6736".parse().unwrap(), tls }, &proxies)
+    }
+
+    fn caller_over_tls(peer: &str, headers: &[(&str, &str)]) -> Caller {
+        caller_by(Version::HTTP_11, true, peer, headers).unwrap()
     }
 
     #[test]
@@ -133,7 +142,7 @@ mod tests {
         );
         assert_eq!(base("10.2.2.2", &[("host", "[::1]:6736")]).unwrap(), "http://[::1]:6736");
         assert_eq!(base("10.2.2.2", &[]), None);
-        let old = caller_by(Version::HTTP_10, "10.2.2.2", &[]).unwrap();
+        let old = caller_by(Version::HTTP_10, false, "10.2.2.2", &[]).unwrap();
         assert_eq!(old.base, "http://10.1.1.1:6736");
         let forwarded =
             [("host", "inner"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "outer.example")];
@@ -167,6 +176,22 @@ mod tests {
             assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", unknown)]), "{unknown}");
         }
         assert!(!safe("10.0.0.1", &[("host", "a")]));
+    }
+
+    #[test]
+    fn tls_is_safe_from_its_client_and_as_safe_as_a_proxy_says_from_a_proxy() {
+        let direct = caller_over_tls("10.2.2.2", &[("host", "a")]);
+        assert_eq!((direct.base.as_str(), direct.safe), ("https://a", true));
+        let lies = caller_over_tls("10.2.2.2", &[("host", "a"), ("x-forwarded-proto", "http")]);
+        assert_eq!((lies.base.as_str(), lies.safe), ("https://a", true));
+        let told = caller_over_tls("10.0.0.1", &[("host", "a"), ("x-forwarded-proto", "http")]);
+        assert_eq!((told.base.as_str(), told.safe), ("http://a", false));
+        for beyond in [
+            caller_over_tls("10.0.0.1", &[("host", "a")]),
+            caller_over_tls("10.2.2.2", &[("host", "a"), ("x-forwarded-for", "10.9.9.9")]),
+        ] {
+            assert_eq!((beyond.base.as_str(), beyond.safe), ("https://a", false));
+        }
     }
 
     #[test]

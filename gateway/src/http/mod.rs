@@ -1,13 +1,15 @@
 //! HTTP for clients: a request becomes a [`route::Route`], the route is answered from `fetch` or passed on to
 //! upstream, and the answer is counted.
 //!
-//! [`server`] accepts connections; [`service`] is the way of one request; [`caller`] is what a request shows
+//! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`] and [`passthrough`] answer one kind of
 //! route each; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod answer;
 mod body;
 mod caller;
+mod connection;
+mod door;
 mod evidence;
 mod headers;
 mod index;
@@ -27,6 +29,8 @@ use url::Url;
 use crate::units::Size;
 
 pub use body::{Body, full};
+pub use connection::Wire;
+pub use door::Door;
 pub use server::{Handle, Server};
 pub use service::{Policy, Service};
 
@@ -36,6 +40,8 @@ pub use service::{Policy, Service};
 pub struct Config {
     /// Addresses and ports on which clients are served.
     pub listen: Vec<SocketAddr>,
+    /// Addresses and ports on which clients are served over TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// What the tarball URLs in npm's lockfiles begin with; `None`: the default upstream.
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub canonical_tarballs: Option<Url>,

@@ -2,32 +2,27 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{self, Either};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::body::Body;
-use crate::listen::Listeners;
+use super::connection::{self, HEAD_WAIT, Wire};
+use super::door::Door;
 
 /// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
 const CONNECTIONS: usize = 8192;
-/// The wait for a request's head, idle connections included: longer than clients keep theirs.
-const HEAD_WAIT: Duration = Duration::from_secs(75);
-/// A client that takes nothing of an answer for this long has gone.
-const WRITE_WAIT: Duration = Duration::from_secs(60);
 /// A request's head in bytes and in headers.
 const HEAD_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 128;
@@ -42,27 +37,23 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Answers requests.
 pub trait Handle: Clone + Send + Sync + 'static {
-    /// One request, from `peer`, to our address `local`.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        local: SocketAddr,
-    ) -> impl Future<Output = Response<Body>> + Send;
+    /// One request, over this connection.
+    fn handle(&self, request: Request<Incoming>, wire: Wire) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves one handler on all listeners.
+/// Serves one handler behind all doors.
 pub struct Server<H> {
     handler: H,
     connections: Gauge,
+    handshake_failures: Counter,
     places: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
 }
 
 impl<H: Handle> Server<H> {
-    /// A server that listens nowhere yet, and counts its open connections.
+    /// A server that listens nowhere yet; it counts its open connections, and those that end before TLS begins.
     #[must_use]
-    pub fn new(handler: H, connections: Gauge) -> Self {
+    pub fn new(handler: H, connections: Gauge, handshake_failures: Counter) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -76,42 +67,41 @@ impl<H: Handle> Server<H> {
             .keep_alive_interval(KEEP_ALIVE)
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-        Self { handler, connections, places: Arc::new(Semaphore::new(CONNECTIONS)), builder }
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        Self { handler, connections, handshake_failures, places, builder }
     }
 
     /// Serves until `stop`, then lets answers that are under way come to their end.
-    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
-        let graceful = Arc::new(GracefulShutdown::new());
+    pub async fn serve(self, doors: Vec<Door>, stop: CancellationToken) {
         let server = Arc::new(self);
-        let accepting = listeners.into_iter().map(|listener| {
-            let (server, graceful, stop) = (Arc::clone(&server), Arc::clone(&graceful), stop.clone());
+        let tracker = TaskTracker::new();
+        let accepting = doors.into_iter().map(|door| {
+            let (server, tracker, stop) = (Arc::clone(&server), tracker.clone(), stop.clone());
             tokio::spawn(async move {
-                // Dropping the listener closes it.
-                stop.run_until_cancelled(server.accept(listener, graceful)).await;
+                // Dropping the door closes it, unless systemd holds it open as well.
+                stop.run_until_cancelled(server.accept(door, tracker, stop.clone())).await;
             })
         });
         futures_util::future::join_all(accepting.collect::<Vec<_>>()).await;
-        // The accepting tasks, which held the others, have ended.
-        let Some(graceful) = Arc::into_inner(graceful) else {
-            return;
-        };
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracker.close();
+        if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "answers were still under way; cut off");
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
+    async fn accept(self: Arc<Self>, door: Door, tracker: TaskTracker, stop: CancellationToken) {
+        let Door { listener, tls, pulse } = door;
         loop {
             // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            let Ok(place) = pulse.during(Arc::clone(&self.places).acquire_owned()).await else {
                 return;
             };
-            match listener.accept().await {
+            match pulse.during(listener.accept()).await {
                 Ok((stream, peer)) => {
-                    let (server, watcher) = (Arc::clone(&self), graceful.watcher());
-                    tokio::spawn(async move {
+                    let (server, tls, stop) = (Arc::clone(&self), tls.clone(), stop.clone());
+                    tracker.spawn(async move {
                         server.connections.inc();
-                        server.connection(stream, peer, watcher).await;
+                        server.connection(stream, peer, tls, &stop).await;
                         server.connections.dec();
                         drop(place);
                     });
@@ -124,31 +114,29 @@ impl<H: Handle> Server<H> {
         }
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        stop: &CancellationToken,
+    ) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        // Small answers must not wait for the acknowledgement of those before; without it they are only slower.
-        let _ = stream.set_nodelay(true);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(WRITE_WAIT));
-        let begun = Notify::new();
-        let service = service_fn(|request| {
-            begun.notify_one();
-            let handler = self.handler.clone();
-            async move { Ok::<_, std::convert::Infallible>(handler.handle(request, peer, local).await) }
-        });
-        let connection = self.builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = pin!(watcher.watch(connection));
-        // hyper's own limit begins with the first byte; whoever never sends one keeps no place.
-        let first_request = pin!(tokio::time::timeout(HEAD_WAIT, begun.notified()));
-        let ended = match future::select(connection, first_request).await {
-            Either::Left((ended, _)) => ended,
-            Either::Right((Ok(()), connection)) => connection.await,
-            Either::Right((Err(_), _)) => return,
+        let wire = Wire { peer, local, tls: tls.is_some() };
+        let Some(tls) = tls else {
+            let stream = Box::pin(connection::limited(stream));
+            return connection::serve(&self.builder, stream, &self.handler, wire, stop).await;
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended badly");
+        match connection::secured(&tls, stream).await {
+            Ok(stream) => {
+                connection::serve(&self.builder, Box::new(stream), &self.handler, wire, stop).await;
+            }
+            Err(error) => {
+                self.handshake_failures.inc();
+                tracing::debug!(%error, %peer, "no TLS");
+            }
         }
     }
 }
@@ -156,6 +144,8 @@ impl<H: Handle> Server<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::Listeners;
+    use crate::pulse::Pulses;
     use std::io::{self, ErrorKind, Read, Write};
     use tokio::sync::oneshot;
 
@@ -163,7 +153,7 @@ mod tests {
     struct Mute;
 
     impl Handle for Mute {
-        async fn handle(&self, _: Request<Incoming>, _: SocketAddr, _: SocketAddr) -> Response<Body> {
+        async fn handle(&self, _: Request<Incoming>, _: Wire) -> Response<Body> {
             Response::new(super::super::body::empty())
         }
     }
@@ -188,7 +178,9 @@ mod tests {
     async fn who_says_nothing_keeps_no_place() {
         let listeners = Listeners::bind("http.listen", &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listeners.addresses()[0];
-        tokio::spawn(Server::new(Mute, Gauge::default()).serve(listeners, CancellationToken::new()));
+        let doors = Door::plain(listeners, "http", &Pulses::new());
+        let server = Server::new(Mute, Gauge::default(), Counter::default());
+        tokio::spawn(server.serve(doors, CancellationToken::new()));
         for says in [&b""[..], b"PRI * HTTP/2", b"GET / HTTP/1.1\r\nhost: x\r\n"] {
             let heard = hear(address, says).await.unwrap();
             // In this clock the time may be over before the client has said what it says.

@@ -1,6 +1,5 @@
 //! The way of one request: who asks, for what, how it may be treated, and the answer, counted.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, VIA};
@@ -16,6 +15,7 @@ use serde_json::json;
 use super::answer::Answer;
 use super::body::{self, Body};
 use super::caller::Caller;
+use super::connection::Wire;
 use super::headers::text;
 use super::route::Route;
 use super::server::Handle;
@@ -61,17 +61,12 @@ impl Service {
         &self.inner.policy
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        local: SocketAddr,
-    ) -> (&'static str, Answer) {
+    async fn answer(&self, request: Request<Incoming>, wire: Wire) -> (&'static str, Answer) {
         let (head, body) = request.into_parts();
         if let Some(refused) = self.refused(&head) {
             return ("invalid", refused);
         }
-        let Some(caller) = Caller::of(&head, peer, local, &self.policy().trusted_proxies) else {
+        let Some(caller) = Caller::of(&head, wire, &self.policy().trusted_proxies) else {
             return ("invalid", Answer::error(StatusCode::BAD_REQUEST, "the Host header is not a host"));
         };
         let route = match Route::of(&head.method, head.uri.path(), head.uri.query()) {
@@ -168,15 +163,10 @@ fn tell_length(response: &mut Response<Body>, is_head: bool) {
 }
 
 impl Handle for Service {
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        local: SocketAddr,
-    ) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
         let started = std::time::Instant::now();
         let is_head = request.method() == Method::HEAD;
-        let (route, answer) = self.answer(request, peer, local).await;
+        let (route, answer) = self.answer(request, wire).await;
         let Answer { mut response, outcome, source } = answer;
         tell_length(&mut response, is_head);
         self.inner.metrics.answered(route, outcome, source);

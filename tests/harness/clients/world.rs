@@ -18,7 +18,7 @@ const CANONICAL: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 pub struct World {
     /// The npm registry: over TLS, at its own address, by every name under which the client knows it.
     pub registry: Registry,
-    /// Whom everybody trusts who is told to.
+    /// Who vouches for it, and for whomever a test wants vouched for.
     pub ca: Ca,
     project: Project,
     authority: PathBuf,
@@ -74,14 +74,30 @@ impl World {
         Settings::registry(&gateway.url()).trusting(&self.authority)
     }
 
+    /// The same, over https: by the name of this machine.
+    pub fn through_https(&self, gateway: &Gateway) -> Settings {
+        let port = gateway.https_address().port();
+        Settings::registry(&format!("https://localhost:{port}")).trusting(&self.authority)
+    }
+
     /// A gateway whose upstream is the npm registry.
     pub fn gateway(&self) -> Gateway {
         self.gateway_builder().start()
     }
 
+    /// A gateway whose upstream is the npm registry, that also serves https.
+    pub fn https_gateway(&self) -> Gateway {
+        self.gateway_builder().tls(self.certificate(&["localhost"])).start()
+    }
+
     /// A gateway in the making whose upstream is the npm registry.
     pub fn gateway_builder(&self) -> GatewayBuilder {
         Gateway::builder().env("SSL_CERT_FILE", self.authority())
+    }
+
+    /// The files of a certificate for these names, and of its key.
+    pub fn certificate(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        self.ca.leaf(names).write(self.folder.path())
     }
 
     /// The PEM file of the authority that vouches for the npm registry.

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
 
+/// A free port of loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
 
@@ -25,6 +27,8 @@ pub struct Builder {
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     root: Option<String>,
+    tls: Option<(PathBuf, PathBuf)>,
+    tls_listen: Vec<SocketAddr>,
     without_operator: bool,
 }
 
@@ -84,6 +88,21 @@ impl Builder {
         self
     }
 
+    /// Serves https too, with the certificate and the key of these files: on a free port of 127.0.0.1, or where
+    /// [`Builder::tls_listen`] says.
+    #[must_use]
+    pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
+        self.tls = Some((cert, key));
+        self
+    }
+
+    /// Serves https here; may be said again.
+    #[must_use]
+    pub fn tls_listen(mut self, address: SocketAddr) -> Self {
+        self.tls_listen.push(address);
+        self
+    }
+
     /// One more argument.
     #[must_use]
     pub fn flag(mut self, argument: &str) -> Self {
@@ -138,7 +157,7 @@ impl Surroundings {
     }
 
     pub(super) fn command(&self) -> Command {
-        let anywhere = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let anywhere = [ANYWHERE];
         let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
         self.command_at(listen)
     }
@@ -168,11 +187,13 @@ impl Surroundings {
     pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
         let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
         let operator = usize::from(!self.described.without_operator);
-        let dns = self.described.dns.len();
-        count("http") >= self.described.listen.len().max(1)
+        let Builder { listen, dns, tls, tls_listen, .. } = &self.described;
+        let https = if tls.is_some() { tls_listen.len().max(1) } else { 0 };
+        count("http") >= listen.len().max(1)
             && count("operator") >= operator
-            && count("dns") >= dns
-            && count("dns-tcp") >= dns
+            && count("https") >= https
+            && count("dns") >= dns.len()
+            && count("dns-tcp") >= dns.len()
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -189,6 +210,13 @@ impl Surroundings {
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
         if !self.described.dns.is_empty() {
             command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
+        }
+        if let Some((cert, key)) = &self.described.tls {
+            let anywhere = [ANYWHERE];
+            let listen = &self.described.tls_listen;
+            let listen = if listen.is_empty() { &anywhere[..] } else { listen };
+            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
+            command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
         }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));

@@ -63,6 +63,11 @@ impl Gateway {
         self.listening("http").expect("a gateway that has started serves clients")
     }
 
+    /// Where clients are served over TLS; see [`Builder::tls`].
+    pub fn https_address(&self) -> SocketAddr {
+        self.listening("https").expect("this gateway serves https")
+    }
+
     /// Where metrics, health and status are served.
     pub fn operator_url(&self) -> String {
         let address = self.listening("operator").expect("this gateway has an operator's listener");

@@ -1,0 +1,142 @@
+//! One connection: TLS where it is due, then HTTP, until the client or the gateway has had enough.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::server::Handle;
+
+/// The wait for a request's head, idle connections included: longer than clients keep theirs.
+pub(super) const HEAD_WAIT: Duration = Duration::from_secs(75);
+/// A client that takes nothing of an answer for this long has gone.
+const WRITE_WAIT: Duration = Duration::from_secs(60);
+/// From accepting to the end of TLS's handshake: two round trips and a signature.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When the gateway stops, a connection may still bring a request: one that has just been opened has brought
+/// none yet, and over one that is kept alive the next may be on its way. hyper would close both at once.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// The first byte of TLS: a handshake record (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+/// For whoever has typed http instead of https.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 57\r\n\
+    connection: close\r\n\r\nthis port speaks https; its address begins with https://\n";
+
+/// Both ends of a connection, and how it is protected.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire {
+    /// The client's end, or its proxy's.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+    /// TLS ends here.
+    pub tls: bool,
+}
+
+/// Why TLS did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoTls {
+    #[error("no handshake within {} seconds", HANDSHAKE.as_secs())]
+    TimedOut,
+    #[error("plain http on a port for https")]
+    PlainHttp,
+    #[error("{0}")]
+    Failed(#[from] std::io::Error),
+}
+
+/// How a connection has to end.
+enum End {
+    /// Now: it has never asked for anything.
+    Silent,
+    /// With the answers that are under way.
+    Finish,
+}
+
+/// Small answers must not wait for the acknowledgement of those before; and nobody waits for a client that is gone.
+pub(super) fn limited(stream: TcpStream) -> TimeoutStream<TcpStream> {
+    // Without it answers are only slower.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_WAIT));
+    stream
+}
+
+/// TLS's handshake.
+pub(super) async fn secured(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+) -> Result<TlsStream<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, NoTls> {
+    let handshake = async {
+        let mut first = [0; 1];
+        if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
+            return Err(refuse(stream).await);
+        }
+        Ok(acceptor.accept(Box::pin(limited(stream))).await?)
+    };
+    timeout(HANDSHAKE, handshake).await.unwrap_or(Err(NoTls::TimedOut))
+}
+
+async fn refuse(mut stream: TcpStream) -> NoTls {
+    // What was not read would make the kernel reset the connection, and the client not see the answer.
+    let _ = stream.read(&mut [0; 4096]).await;
+    match stream.write_all(SPEAK_TLS).await {
+        Ok(()) => NoTls::PlainHttp,
+        Err(error) => error.into(),
+    }
+}
+
+/// HTTP/1.1 or HTTP/2 until the end; after `stop` not longer than it takes to answer what was asked.
+pub(super) async fn serve<H: Handle>(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    handler: &H,
+    wire: Wire,
+    stop: &CancellationToken,
+) {
+    let (asked, mut asks) = watch::channel(());
+    let service = service_fn(|request: Request<Incoming>| {
+        asked.send_replace(());
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.handle(request, wire).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        end = end(&mut asks, stop) => match end {
+            End::Silent => return,
+            End::Finish => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken) -> End {
+    // hyper's own limit begins with the first byte; whoever never sends one keeps no place.
+    match stop.run_until_cancelled(timeout(HEAD_WAIT, asks.changed())).await {
+        Some(Err(_)) => return End::Silent,
+        _ => stop.cancelled().await,
+    }
+    asks.mark_unchanged();
+    // With a request that comes now the connection is asked to end, and its answer says so.
+    let _ = timeout(LAST_CALL, asks.changed()).await;
+    End::Finish
+}
