@@ -11,8 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a program said and how it ended.
 #[derive(Debug, Clone)]
 pub struct Said {
-    /// Its exit status; `None` when a signal ended it.
-    pub status: Option<i32>,
+    /// Whether it exited with 0.
+    pub success: bool,
     /// What it wrote to its standard output.
     pub stdout: String,
     /// What it wrote to its standard error.
@@ -33,7 +33,7 @@ pub(crate) fn finish(mut command: Command) -> Said {
     let output = ended.unwrap_or_else(|_| panic!("{said}: not done within {PATIENCE:?}"));
     let output = output.unwrap_or_else(|error| panic!("{said}: {error}; run tests/install"));
     Said {
-        status: output.status.code(),
+        success: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         command: said,
@@ -46,8 +46,8 @@ impl Said {
     /// # Panics
     /// When it did not; the message holds all that it said.
     pub fn expect_success(self) -> Self {
-        let Self { status, stdout, stderr, command } = &self;
-        assert!(*status == Some(0), "{command} failed ({status:?}):\n{stdout}{stderr}");
+        let Self { success, stdout, stderr, command } = &self;
+        assert!(success, "{command} failed:\n{stdout}{stderr}");
         self
     }
 }

@@ -32,9 +32,10 @@ impl NameServer {
     /// dnsmasq, as it comes with most routers: it passes on what it does not know. `config` is added to what it
     /// needs to run at all.
     pub fn dnsmasq(host: &Host, config: &str) -> Self {
-        let needed = "user=root\npid-file=\nno-hosts\nno-resolv\nlog-queries\nlog-facility=-\n";
+        // It stays who it is: in a user namespace there is nobody else to be.
+        let needed = "pid-file=\nno-hosts\nno-resolv\nlog-queries\nlog-facility=-\n";
         Self::start(host, "dnsmasq", "dnsmasq.conf", &format!("{needed}{config}\n"), |command, file| {
-            command.arg("--keep-in-foreground").arg(format!("--conf-file={}", file.display()));
+            command.arg("--no-daemon").arg(format!("--conf-file={}", file.display()));
         })
     }
 
