@@ -2,17 +2,29 @@
 
 use std::env;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 
 use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
 
+/// A free port of loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
+
+/// sd_listen_fds(3) in bash: sockets become 3, 4 and so on, by way of numbers that none of them has.
+const HAND_OVER: &str = r#"
+    count=0
+    for socket in $0; do eval "exec $((200 + count))<&$socket"; count=$((count + 1)); done
+    for ((i = 0; i < count; i++)); do eval "exec $((3 + i))<&$((200 + i)) $((200 + i))<&-"; done
+    LISTEN_PID=$$ LISTEN_FDS=$count exec "$@""#;
 
 /// A gateway in the making: 127.0.0.1 and free ports, a data folder of its own, unless told otherwise.
 #[derive(Debug, Default)]
@@ -21,10 +33,13 @@ pub struct Builder {
     data: Option<PathBuf>,
     config: String,
     listen: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     root: Option<String>,
     tls: Option<(PathBuf, PathBuf)>,
+    tls_listen: Vec<SocketAddr>,
+    handed: Vec<(String, Arc<OwnedFd>)>,
     without_operator: bool,
 }
 
@@ -56,6 +71,13 @@ impl Builder {
         self
     }
 
+    /// Answers DNS here, by datagram and by connection; may be said again.
+    #[must_use]
+    pub fn dns(mut self, address: SocketAddr) -> Self {
+        self.dns.push(address);
+        self
+    }
+
     /// Its configuration file. Flags win over it: those of this builder, and `--listen`.
     #[must_use]
     pub fn config_toml(mut self, text: &str) -> Self {
@@ -77,10 +99,30 @@ impl Builder {
         self
     }
 
-    /// Serves https too, on a free port of 127.0.0.1, with the certificate and the key of these files.
+    /// Serves https too, with the certificate and the key of these files: on a free port of 127.0.0.1, or where
+    /// [`Builder::tls_listen`] says.
     #[must_use]
     pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
         self.tls = Some((cert, key));
+        self
+    }
+
+    /// Hands this socket over under a name, as systemd does: it stays open whatever the gateway does.
+    ///
+    /// # Panics
+    /// When the socket cannot be made to outlive an exec.
+    #[must_use]
+    pub fn handed(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        let socket = socket.into();
+        fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("a socket that children inherit");
+        self.handed.push((name.to_owned(), Arc::new(socket)));
+        self
+    }
+
+    /// Serves https here; may be said again.
+    #[must_use]
+    pub fn tls_listen(mut self, address: SocketAddr) -> Self {
+        self.tls_listen.push(address);
         self
     }
 
@@ -138,14 +180,21 @@ impl Surroundings {
     }
 
     pub(super) fn command(&self) -> Command {
-        let anywhere = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let anywhere = [ANYWHERE];
         let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
         self.command_at(listen)
     }
 
-    pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
-        let mut command = Command::new(binary());
+    /// The program with this configuration and environment, and no flag yet that says what it is to do.
+    pub(super) fn program(&self) -> Command {
+        let mut command = self.launcher();
         command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
+        self.isolate(&mut command);
+        command
+    }
+
+    pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
+        let mut command = self.program();
         command.arg("--data").arg(&self.data);
         for address in listen {
             command.arg("--listen").arg(address.to_string());
@@ -154,18 +203,31 @@ impl Surroundings {
             command.arg("--upstream").arg(upstream);
         }
         command.args(&self.described.flags);
-        self.isolate(&mut command);
         command
+    }
+
+    /// The program; or with sockets to be handed over, a shell that puts them where it looks for them.
+    fn launcher(&self) -> Command {
+        if self.described.handed.is_empty() {
+            return Command::new(binary());
+        }
+        let mut shell = Command::new("bash");
+        let sockets = self.described.handed.iter().map(|(_, socket)| socket.as_raw_fd().to_string());
+        shell.arg("-c").arg(HAND_OVER).arg(sockets.collect::<Vec<_>>().join(" ")).arg(binary());
+        shell
     }
 
     /// Every listener that it was told to have is there.
     pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
         let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
         let operator = usize::from(!self.described.without_operator);
-        let https = usize::from(self.described.tls.is_some());
-        count("http") >= self.described.listen.len().max(1)
+        let Builder { listen, dns, tls, tls_listen, .. } = &self.described;
+        let https = if tls.is_some() { tls_listen.len().max(1) } else { 0 };
+        count("http") >= listen.len().max(1)
             && count("operator") >= operator
             && count("https") >= https
+            && count("dns") >= dns.len()
+            && count("dns-tcp") >= dns.len()
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -180,13 +242,27 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        if !self.described.dns.is_empty() {
+            command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
+        }
         if let Some((cert, key)) = &self.described.tls {
-            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", "127.0.0.1:0");
+            let anywhere = [ANYWHERE];
+            let listen = &self.described.tls_listen;
+            let listen = if listen.is_empty() { &anywhere[..] } else { listen };
+            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
             command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
+        }
+        let names: Vec<&str> = self.described.handed.iter().map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            command.env("LISTEN_FDNAMES", names.join(":"));
         }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));
         }
         command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
     }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
 }
