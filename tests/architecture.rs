@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 21] = [
-    ("command", &["config", "setup", "tls"]),
+const IMPORTS: [(&str, &[&str]); 22] = [
+    ("command", &["config", "doctor", "setup", "tls"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
+    ("doctor", &["config", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("interfaces", &[]),

@@ -4,10 +4,8 @@
 //! through a gateway; both times it gets the same packages and the same lockfile. It never goes round the
 //! gateway, and what the gateway has seen once it serves without the npm registry.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use harness::clients::{LockfilePromise, Mode, Outcome, World};
-use harness::{Client, Gateway};
+use harness::Client;
+use harness::clients::{LockfilePromise, Mode, Outcome, World, assert_same_lines, assert_same_packages};
 
 /// One test per client, so that each fails for itself.
 macro_rules! promises {
@@ -47,7 +45,7 @@ fn installs_the_same_through_the_gateway(test: &str, client: Client) {
         let through = world.checkout("through");
         let second = client.install(&through, &settings, Mode::Cold).expect_success();
         assert_same_packages(&through.installed(), &packages);
-        assert_same_lines(&second.locked(), &expected_lockfile(client, &first, &gateway));
+        assert_same_lines(&second.locked(), &client.promised_lockfile(&first, &gateway.url()));
         world.assert_only_the_gateway_asked();
         world.assert_no_tarball_was_asked_for_twice();
 
@@ -85,16 +83,6 @@ fn a_yarn_1_lockfile_without_addresses_is_installed_from_the_gateway() {
     });
 }
 
-/// What the lockfile is to be, given the one that was made straight against the npm registry.
-fn expected_lockfile(client: Client, straight: &Outcome, gateway: &Gateway) -> String {
-    match client.lockfile_promise() {
-        LockfilePromise::SameBytes => straight.locked(),
-        LockfilePromise::NamesTheRegistry => {
-            straight.locked().replace(&client.default_registry(), &gateway.url())
-        }
-    }
-}
-
 /// The lockfile that a colleague, who has the gateway configured, finds in the checkout: one that was made
 /// without the gateway, where that is promised to work.
 fn lockfile_to_share<'a>(client: Client, straight: &'a Outcome, through: &'a Outcome) -> &'a [u8] {
@@ -108,21 +96,4 @@ fn lockfile_to_share<'a>(client: Client, straight: &'a Outcome, through: &'a Out
 /// The lockfile of yarn 1 as its users can make it independent of any registry.
 fn without_addresses(lockfile: &str) -> String {
     lockfile.lines().filter(|line| !line.starts_with("  resolved ")).map(|line| format!("{line}\n")).collect()
-}
-
-fn assert_same_packages(found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>) {
-    let found: BTreeSet<_> = found.iter().collect();
-    let expected: BTreeSet<_> = expected.iter().collect();
-    let missing: Vec<_> = expected.difference(&found).collect();
-    let unexpected: Vec<_> = found.difference(&expected).collect();
-    assert!(missing.is_empty() && unexpected.is_empty(), "missing {missing:#?}, unexpected {unexpected:#?}");
-    assert!(!found.is_empty(), "nothing is installed at all");
-}
-
-/// Names the first line that differs; then the rest is compared byte by byte.
-fn assert_same_lines(found: &str, expected: &str) {
-    for (number, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
-        assert_eq!(found, expected, "line {} of the lockfile", number + 1);
-    }
-    assert_eq!(found, expected);
 }

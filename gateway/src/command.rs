@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Loaded, Problems, Setting, Sources, load};
-use crate::setup;
 use crate::tls::{Tls, TlsError};
+use crate::{doctor, setup};
 
 /// One gateway of a federation of npm registry caches.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ pub enum Task {
     Config,
     /// Print the lines that point a resolver or a client at the gateway
     Setup(setup::Request),
+    /// Say whether the name leads to the gateway from here, and if not, what is in the way
+    Doctor(doctor::Request),
 }
 
 #[derive(Debug, Default, Args)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use gateway::command::{self, Command, Task};
+use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
-use gateway::{config::Config, gateway::run, log, setup};
+use gateway::{doctor, gateway::run, log, setup};
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
@@ -15,7 +16,7 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match perform(&Command::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -23,16 +24,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(command: &Command) -> anyhow::Result<()> {
+fn perform(command: &Command) -> anyhow::Result<ExitCode> {
     let loaded = command.load()?;
     match &command.task {
-        Some(Task::Check) => command::check(&loaded, &mut io::stdout()),
-        Some(Task::Config) => command::config(&loaded, &mut io::stdout()),
+        Some(Task::Check) => command::check(&loaded, &mut io::stdout())?,
+        Some(Task::Config) => command::config(&loaded, &mut io::stdout())?,
         Some(Task::Setup(request)) => {
-            setup::run(request, &loaded.config, &mut io::stdout(), &mut io::stderr())
+            setup::run(request, &loaded.config, &mut io::stdout(), &mut io::stderr())?;
         }
-        None => serve(loaded.config, command.verbose()),
+        Some(Task::Doctor(request)) => return examine(request, &loaded),
+        None => serve(loaded.config, command.verbose())?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails where there is a problem, as programs that look for trouble do.
+fn examine(request: &doctor::Request, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let _ = aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let healthy = runtime.block_on(doctor::run(request, loaded, &mut io::stdout()))?;
+    runtime.shutdown_timeout(LAST_WAIT);
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn serve(config: Config, verbose: u8) -> anyhow::Result<()> {

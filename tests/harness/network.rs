@@ -13,6 +13,7 @@
 //! the machine, or of a user namespace where the machine allows those.
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -95,9 +96,16 @@ pub(crate) fn name_files(folder: &Path, hosts: &[(&str, IpAddr)], resolv_conf: &
     }
 }
 
+/// Where programs are found, those of administrators among them, which Debian keeps apart.
+pub(crate) fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
 /// Runs iproute2 inside.
 pub fn ip(arguments: &[&str]) {
-    let output = Command::new("ip").args(arguments).output().expect("iproute2");
+    let output = Command::new("ip").args(arguments).env("PATH", search_path()).output().expect("iproute2");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {} failed: {said}", arguments.join(" "));
 }

@@ -22,6 +22,14 @@ pub struct Loaded {
     pub(crate) origins: BTreeMap<String, String>,
 }
 
+impl Loaded {
+    /// Where the value of a key (`upstream.url`) was written: `file:line`, a variable, a flag or the defaults.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.get(key).map(String::as_str)
+    }
+}
+
 /// Reads all layers and checks them.
 ///
 /// # Errors

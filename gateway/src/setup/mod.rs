@@ -20,7 +20,7 @@ use crate::config::Config;
 pub use addresses::{Interface, NoAddress, interfaces};
 pub use catalogue::{Audience, CATALOGUE, Entry, Needs, Unknown, find};
 pub use recipe::{Recipe, Values};
-pub use site::{Site, default_url};
+pub use site::{Said, Site, default_url, parse_url};
 
 const GUIDE: &str = include_str!("guide.txt");
 
@@ -47,6 +47,12 @@ pub struct Request {
     ca: Option<PathBuf>,
 }
 
+impl Request {
+    fn said(&self) -> Said<'_> {
+        Said { addresses: &self.address, url: self.url.as_ref(), ca: self.ca.as_deref() }
+    }
+}
+
 /// Prints what was asked for to `out`, and what was assumed on the way to `notes`.
 ///
 /// # Errors
@@ -61,12 +67,12 @@ pub fn run(
         return Ok(list(out)?);
     }
     let Some(what) = &request.what else {
-        let guide = Recipe(GUIDE).render(&Site::of(request, config, &[])?.values);
+        let guide = Recipe(GUIDE).render(&Site::of(&request.said(), config, &[])?.values);
         return Ok(out.write_all(guide.as_bytes())?);
     };
     let entry = find(what)?;
     let interfaces = if entry.needs == Needs::Url { Vec::new() } else { interfaces()? };
-    let mut site = Site::of(request, config, &interfaces)?;
+    let mut site = Site::of(&request.said(), config, &interfaces)?;
     if entry.needs != Needs::Url {
         site.require_address()?;
     }

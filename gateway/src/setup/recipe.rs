@@ -42,6 +42,16 @@ impl Recipe {
         sentence.replace("{zone}", "the name").trim_end_matches(['.', ';']).to_owned()
     }
 
+    /// What it says behind one of its labels (`Where`), filled in, as far as that goes on one line.
+    #[must_use]
+    pub fn label(self, label: &str, values: &Values) -> Option<String> {
+        let of_line = |line: &str| {
+            let (name, text) = line.trim_start_matches(['#', ';', ' ']).split_once(':')?;
+            (name == label).then(|| text.trim().to_owned())
+        };
+        self.0.lines().find_map(of_line).and_then(|text| values.fill(&text).into_iter().next())
+    }
+
     /// The lines that do something, filled in.
     #[must_use]
     pub fn lines(self, values: &Values) -> Vec<String> {

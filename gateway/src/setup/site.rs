@@ -1,12 +1,12 @@
 //! What is filled in: from flags, else from the configuration, else from this machine's interfaces.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Context;
 use resolver::links::Class;
 use url::Url;
 
-use super::Request;
 use super::addresses::{self, Interface, NoAddress};
 use super::catalogue::{Entry, Needs};
 use super::recipe::Values;
@@ -19,6 +19,17 @@ pub struct Site {
     pub values: Values,
     /// How the addresses came to be known.
     pub source: Source,
+}
+
+/// What flags say of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The gateway's addresses; empty where no flag names one.
+    pub addresses: &'a [IpAddr],
+    /// The registry's address for clients.
+    pub url: Option<&'a Url>,
+    /// The file with the certificate authority.
+    pub ca: Option<&'a Path>,
 }
 
 /// Who named the addresses.
@@ -37,10 +48,10 @@ impl Site {
     ///
     /// # Errors
     /// When the file of the certificate authority has no place that can be written down.
-    pub fn of(request: &Request, config: &Config, interfaces: &[Interface]) -> anyhow::Result<Self> {
-        let (gateways, source) = gateways(&request.address, config, interfaces);
-        let url = request.url.clone().unwrap_or_else(|| default_url(config, request.ca.is_some()));
-        let ca = request.ca.as_ref().map(|file| {
+    pub fn of(said: &Said<'_>, config: &Config, interfaces: &[Interface]) -> anyhow::Result<Self> {
+        let (gateways, source) = gateways(said.addresses, config, interfaces);
+        let url = said.url.cloned().unwrap_or_else(|| default_url(config, said.ca.is_some()));
+        let ca = said.ca.map(|file| {
             let whole =
                 std::path::absolute(file).with_context(|| format!("cannot find {}", file.display()))?;
             whole
@@ -88,7 +99,7 @@ impl Site {
     /// A warning, where clients elsewhere cannot reach what this configuration serves.
     fn unreachable(&self, config: &Config) -> Option<String> {
         let ours = self.values.url.host_str() == Some(&self.values.zone);
-        let alone = config.http.listen.iter().all(|address| address.ip().is_loopback());
+        let alone = served(&config.http.listen).is_empty() && served(&config.http.tls_listen).is_empty();
         (ours && alone).then(|| {
             format!(
                 "taking {} for the gateway's address, as its systemd sockets serve it; --url says otherwise",
@@ -99,7 +110,8 @@ impl Site {
 }
 
 fn gateways(given: &[IpAddr], config: &Config, interfaces: &[Interface]) -> (Vec<IpAddr>, Source) {
-    let listeners = config.dns.listen.iter().chain(&config.http.listen).map(SocketAddr::ip);
+    let listeners = [&config.dns.listen, &config.http.listen, &config.http.tls_listen];
+    let listeners = listeners.into_iter().flatten().map(SocketAddr::ip);
     let reachable = listeners.filter(|ip| !ip.is_unspecified() && Class::of(*ip) >= Class::Private);
     for said in [given.to_vec(), config.zone.addresses.clone(), unique(reachable)] {
         if !said.is_empty() {
@@ -115,24 +127,34 @@ fn gateways(given: &[IpAddr], config: &Config, interfaces: &[Interface]) -> (Vec
     (addresses, Source::Guessed { interface: interface.name.clone(), others })
 }
 
-/// The registry's address for clients: the zone's name, and the port that http is served on.
+/// The registry's address for clients: the zone's name, and the port that it is served on; plain http, unless
+/// `https` is asked for or nothing else is served.
 ///
 /// Where the configuration serves nobody but this machine, the sockets of systemd do, on the default ports.
 #[must_use]
 pub fn default_url(config: &Config, https: bool) -> Url {
-    let scheme = if https { "https" } else { "http" };
+    let (plain, safe) = (served(&config.http.listen), served(&config.http.tls_listen));
+    let https = https || (plain.is_empty() && !safe.is_empty());
+    let (scheme, ports, default) = if https { ("https", safe, 443) } else { ("http", plain, 80) };
     let mut url: Url =
         format!("{scheme}://{}", config.zone.name).parse().expect("a zone's name is a host name");
-    let mut ports = config.http.listen.iter().filter(|address| !address.ip().is_loopback());
-    let on_80 = ports.clone().any(|address| address.port() == 80);
-    if let Some(address) = ports.next().filter(|_| !https && !on_80) {
+    if let Some(port) = ports.first().filter(|_| !ports.contains(&default)) {
         // Only what has no host has no port.
-        let _ = url.set_port(Some(address.port()));
+        let _ = url.set_port(Some(*port));
     }
     url
 }
 
-pub(super) fn parse_url(text: &str) -> Result<Url, String> {
+/// The ports at which others than this machine are served.
+fn served(listeners: &[SocketAddr]) -> Vec<u16> {
+    listeners.iter().filter(|address| !address.ip().is_loopback()).map(SocketAddr::port).collect()
+}
+
+/// Reads the address of a registry.
+///
+/// # Errors
+/// When it is none, in words for whoever wrote it.
+pub fn parse_url(text: &str) -> Result<Url, String> {
     let url: Url =
         text.parse().map_err(|error| format!("{error}; write it like http://registry.example.com"))?;
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

@@ -78,7 +78,7 @@ fn no_recipe_keeps_a_placeholder_or_touches_the_zone_above() {
 
 #[test]
 fn without_a_family_a_recipe_is_the_whole_one_without_that_familys_lines() {
-    let site = |addresses| Site::of(&request("", addresses), &config(Vec::new()), &[]).unwrap().values;
+    let site = |addresses| Site::of(&request("", addresses).said(), &config(Vec::new()), &[]).unwrap().values;
     let (v4, both) = (site(&["192.168.7.9"]), site(&["192.168.7.9", "fd00::9"]));
     let lists = |entry: &Entry| entry.recipe.lines(&both).iter().any(|line| line.contains("9,fd00::9"));
     for entry in CATALOGUE.iter().filter(|entry| !lists(entry)) {
@@ -135,6 +135,8 @@ fn the_url_has_a_port_only_where_clients_need_one() {
     assert_eq!(url(&["127.0.0.1:6736"]), "http://registry.open-registry.dev/");
     assert_eq!(url(&["0.0.0.0:6736", "0.0.0.0:80"]), "http://registry.open-registry.dev/");
     assert_eq!(url(&["127.0.0.1:80", "192.168.7.9:6736"]), "http://registry.open-registry.dev:6736/");
+    let tls = config(vec![setting("http.tls_listen", &["0.0.0.0:8443"])]);
+    assert_eq!(default_url(&tls, false).to_string(), "https://registry.open-registry.dev:8443/");
 }
 
 #[test]

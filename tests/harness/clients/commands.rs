@@ -11,9 +11,16 @@ use super::{Checkout, Client, Family, Mode, Settings};
 
 /// The settings file of the project and its text: what a user writes to have another registry.
 pub(super) fn configuration(client: Client, settings: &Settings) -> (&'static str, String) {
-    if client.family() == Family::Berry {
-        return (".yarnrc.yml", berry_configuration(settings));
-    }
+    let file = if client.family() == Family::Berry { ".yarnrc.yml" } else { ".npmrc" };
+    let text = match (&settings.lines, client.family()) {
+        (Some(lines), _) => lines.clone(),
+        (None, Family::Berry) => berry_configuration(settings),
+        (None, _) => npm_configuration(settings),
+    };
+    (file, text)
+}
+
+fn npm_configuration(settings: &Settings) -> String {
     let mut text = String::new();
     if let Some(url) = &settings.registry {
         text.push_str(&format!("registry={url}\n"));
@@ -21,7 +28,7 @@ pub(super) fn configuration(client: Client, settings: &Settings) -> (&'static st
     if let Some(authority) = &settings.authority {
         text.push_str(&format!("cafile={}\n", authority.display()));
     }
-    (".npmrc", text)
+    text
 }
 
 /// Berry reads no .npmrc, and refuses plain http unless the host is listed, even on loopback.

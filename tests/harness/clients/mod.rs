@@ -13,6 +13,7 @@
 mod checkout;
 mod commands;
 mod process;
+mod promise;
 mod tree;
 mod world;
 
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use checkout::Checkout;
+pub use promise::{LockfilePromise, assert_same_lines, assert_same_packages};
 pub use tree::installed;
 pub use world::World;
 
@@ -73,15 +75,6 @@ pub enum Family {
     Deno,
 }
 
-/// What a lockfile made through a gateway has in common with one made straight against the npm registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockfilePromise {
-    /// The same bytes: nobody can tell which registry address was configured.
-    SameBytes,
-    /// The same packages and digests, but the address of each tarball begins with the configured registry's.
-    NamesTheRegistry,
-}
-
 /// What a client is asked to do, and what it may remember while doing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -100,6 +93,7 @@ pub enum Mode {
 pub struct Settings {
     registry: Option<String>,
     authority: Option<PathBuf>,
+    lines: Option<String>,
 }
 
 /// How a run of a client ended.
@@ -163,18 +157,6 @@ impl Client {
         }
     }
 
-    /// What is promised of its lockfile. npm since 7 and deno fetch from the configured registry what is locked
-    /// to the npm registry; berry, pnpm and bun write no addresses down when a tarball is where the configured
-    /// registry is expected to have it. yarn 1 writes down whatever address it was given.
-    pub fn lockfile_promise(self) -> LockfilePromise {
-        match self.family() {
-            Family::Npm | Family::Berry | Family::Pnpm | Family::Bun | Family::Deno => {
-                LockfilePromise::SameBytes
-            }
-            Family::Yarn1 => LockfilePromise::NamesTheRegistry,
-        }
-    }
-
     /// The registry that this client has as its default: the npm registry, which yarn knows by another name.
     ///
     /// # Panics
@@ -228,10 +210,16 @@ impl Settings {
 
     /// The registry at this address, http or https.
     pub fn registry(url: &str) -> Self {
-        Self { registry: Some(url.to_owned()), authority: None }
+        Self { registry: Some(url.to_owned()), ..Self::default() }
     }
 
-    /// Trusts the certificate authorities of this PEM file.
+    /// These very lines in the client's settings file, and nothing else there.
+    pub fn lines(text: &str) -> Self {
+        Self { lines: Some(text.to_owned()), ..Self::default() }
+    }
+
+    /// Trusts the certificate authorities of this PEM file. Beside given lines it only says what cannot be
+    /// written in the file.
     #[must_use]
     pub fn trusting(mut self, authority: &Path) -> Self {
         self.authority = Some(authority.to_owned());

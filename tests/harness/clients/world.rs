@@ -28,14 +28,24 @@ pub struct World {
 impl World {
     /// Runs `body` in a network of its own, as [`in_own_network`] does.
     pub fn enter(test: &str, client: Client, body: impl FnOnce(&Self)) {
-        let canonical = canonical_host();
-        let default = Url::parse(&client.default_registry()).expect("a client's default registry is a URL");
-        let default = default.host_str().expect("a registry has a host");
-        let hosts = [(canonical.as_str(), CANONICAL), (default, CANONICAL)];
-        in_own_network(test, &hosts, || body(&Self::new(&hosts.map(|(name, _)| name))));
+        let names = Self::names(&[client]);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let hosts: Vec<(&str, IpAddr)> = names.iter().map(|name| (*name, CANONICAL)).collect();
+        in_own_network(test, &hosts, || body(&Self::new(&names, SocketAddr::new(CANONICAL, 443))));
     }
 
-    fn new(names: &[&str]) -> Self {
+    /// The names under which these clients know the npm registry.
+    pub fn names(clients: &[Client]) -> Vec<String> {
+        let host = |client: &Client| {
+            let url = Url::parse(&client.default_registry()).expect("a client's default registry is a URL");
+            url.host_str().expect("a registry has a host").to_owned()
+        };
+        let names: BTreeSet<String> = clients.iter().map(host).chain([canonical_host()]).collect();
+        names.into_iter().collect()
+    }
+
+    /// The npm registry by these names, where the calling thread is.
+    pub fn new(names: &[&str], address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let authority = folder.path().join("authority.pem");
         let ca = Ca::new();
@@ -44,7 +54,7 @@ impl World {
         let registry = Registry::builder()
             .packages(project.packages.clone())
             .public_url(&canonical_url())
-            .start_tls(SocketAddr::new(CANONICAL, 443), ca.issue(names));
+            .start_tls(address, ca.issue(names));
         Self { registry, ca, project, authority, folder }
     }
 
@@ -77,12 +87,22 @@ impl World {
 
     /// A gateway whose upstream is the npm registry, that also serves https.
     pub fn https_gateway(&self) -> Gateway {
-        self.gateway_builder().tls(self.ca.leaf(&["localhost"]).write(self.folder.path())).start()
+        self.gateway_builder().tls(self.certificate(&["localhost"])).start()
     }
 
-    fn gateway_builder(&self) -> GatewayBuilder {
-        let authority = self.authority.to_str().expect("a temporary folder with a plain name");
-        Gateway::builder().env("SSL_CERT_FILE", authority)
+    /// A gateway in the making whose upstream is the npm registry.
+    pub fn gateway_builder(&self) -> GatewayBuilder {
+        Gateway::builder().env("SSL_CERT_FILE", self.authority())
+    }
+
+    /// The files of a certificate for these names, and of its key.
+    pub fn certificate(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        self.ca.leaf(names).write(self.folder.path())
+    }
+
+    /// The PEM file of the authority that vouches for the npm registry.
+    pub fn authority(&self) -> &str {
+        self.authority.to_str().expect("a temporary folder with a plain name")
     }
 
     /// The tarballs that the npm registry was asked for, once for each time.

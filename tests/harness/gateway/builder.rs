@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
 
+/// A free port of loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
 
@@ -31,10 +33,12 @@ pub struct Builder {
     data: Option<PathBuf>,
     config: String,
     listen: Vec<SocketAddr>,
+    dns: Vec<SocketAddr>,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
     root: Option<String>,
     tls: Option<(PathBuf, PathBuf)>,
+    tls_listen: Vec<SocketAddr>,
     handed: Vec<(String, Arc<OwnedFd>)>,
     without_operator: bool,
 }
@@ -67,6 +71,13 @@ impl Builder {
         self
     }
 
+    /// Answers DNS here, by datagram and by connection; may be said again.
+    #[must_use]
+    pub fn dns(mut self, address: SocketAddr) -> Self {
+        self.dns.push(address);
+        self
+    }
+
     /// Its configuration file. Flags win over it: those of this builder, and `--listen`.
     #[must_use]
     pub fn config_toml(mut self, text: &str) -> Self {
@@ -88,7 +99,8 @@ impl Builder {
         self
     }
 
-    /// Serves https too, on a free port of 127.0.0.1, with the certificate and the key of these files.
+    /// Serves https too, with the certificate and the key of these files: on a free port of 127.0.0.1, or where
+    /// [`Builder::tls_listen`] says.
     #[must_use]
     pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
         self.tls = Some((cert, key));
@@ -104,6 +116,13 @@ impl Builder {
         let socket = socket.into();
         fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("a socket that children inherit");
         self.handed.push((name.to_owned(), Arc::new(socket)));
+        self
+    }
+
+    /// Serves https here; may be said again.
+    #[must_use]
+    pub fn tls_listen(mut self, address: SocketAddr) -> Self {
+        self.tls_listen.push(address);
         self
     }
 
@@ -161,14 +180,21 @@ impl Surroundings {
     }
 
     pub(super) fn command(&self) -> Command {
-        let anywhere = [SocketAddr::from(([127, 0, 0, 1], 0))];
+        let anywhere = [ANYWHERE];
         let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
         self.command_at(listen)
     }
 
+    /// The program with this configuration and environment, and no flag yet that says what it is to do.
+    pub(super) fn program(&self) -> Command {
+        let mut command = self.launcher();
+        command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
+        self.isolate(&mut command);
+        command
+    }
+
     pub(super) fn command_at(&self, listen: &[SocketAddr]) -> Command {
         let mut command = self.program();
-        command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
         command.arg("--data").arg(&self.data);
         for address in listen {
             command.arg("--listen").arg(address.to_string());
@@ -177,12 +203,11 @@ impl Surroundings {
             command.arg("--upstream").arg(upstream);
         }
         command.args(&self.described.flags);
-        self.isolate(&mut command);
         command
     }
 
     /// The program; or with sockets to be handed over, a shell that puts them where it looks for them.
-    fn program(&self) -> Command {
+    fn launcher(&self) -> Command {
         if self.described.handed.is_empty() {
             return Command::new(binary());
         }
@@ -196,10 +221,13 @@ impl Surroundings {
     pub(super) fn is_complete(&self, listeners: &[Listener]) -> bool {
         let count = |kind| listeners.iter().filter(|listener| listener.kind == kind).count();
         let operator = usize::from(!self.described.without_operator);
-        let https = usize::from(self.described.tls.is_some());
-        count("http") >= self.described.listen.len().max(1)
+        let Builder { listen, dns, tls, tls_listen, .. } = &self.described;
+        let https = if tls.is_some() { tls_listen.len().max(1) } else { 0 };
+        count("http") >= listen.len().max(1)
             && count("operator") >= operator
             && count("https") >= https
+            && count("dns") >= dns.len()
+            && count("dns-tcp") >= dns.len()
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -214,8 +242,14 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        if !self.described.dns.is_empty() {
+            command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
+        }
         if let Some((cert, key)) = &self.described.tls {
-            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", "127.0.0.1:0");
+            let anywhere = [ANYWHERE];
+            let listen = &self.described.tls_listen;
+            let listen = if listen.is_empty() { &anywhere[..] } else { listen };
+            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
             command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
         }
         let names: Vec<&str> = self.described.handed.iter().map(|(name, _)| name.as_str()).collect();
@@ -227,4 +261,8 @@ impl Surroundings {
         }
         command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
     }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
 }

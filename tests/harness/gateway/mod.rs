@@ -17,6 +17,7 @@ pub use builder::{Builder, Surroundings};
 use crate::http;
 use crate::output::{Heard, Output, launch};
 use crate::place::Place;
+use crate::program::{Said, finish};
 
 /// How long starting and stopping may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,6 +82,13 @@ impl Gateway {
     /// The sum of every sample of `name` that has these labels; 0 when there is none.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.place.run(|| http::metric(&self.operator_url(), name, labels))
+    }
+
+    /// Runs another command of the program with this gateway's configuration, where it runs: `["setup", "npm"]`.
+    pub fn ask(&self, arguments: &[&str]) -> Said {
+        let mut command = self.surroundings.program();
+        command.args(arguments);
+        self.place.run(|| finish(command))
     }
 
     /// The folder that it keeps everything in.

@@ -2,20 +2,15 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::Command;
 
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::dig::{self, Reply};
 use super::{Lan, Link};
 use crate::network::{self, configure, ip};
 use crate::place::Place;
-use crate::runtime;
-
-/// How long a program may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::program::{Said, finish};
 
 /// One machine in a LAN, or between several.
 #[derive(Debug)]
@@ -24,18 +19,6 @@ pub struct Host {
     place: Place,
     links: Vec<Link>,
     files: TempDir,
-}
-
-/// What a program said and how it ended.
-#[derive(Debug, Clone)]
-pub struct Said {
-    /// Whether it exited with 0.
-    pub success: bool,
-    /// What it wrote to its standard output.
-    pub stdout: String,
-    /// What it wrote to its standard error.
-    pub stderr: String,
-    command: String,
 }
 
 impl Host {
@@ -98,18 +81,8 @@ impl Host {
     /// When there is no such program, or it takes more than a minute: then it is killed.
     pub fn output(&self, program: &str, arguments: &[&str]) -> Said {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let command_line = format!("{program} {} (on {})", arguments.join(" "), self.name);
-        let ended =
-            self.run(|| runtime::block_on(async { tokio::time::timeout(PATIENCE, command.output()).await }));
-        let output = ended.unwrap_or_else(|_| panic!("{command_line}: not done within {PATIENCE:?}"));
-        let output = output.unwrap_or_else(|error| panic!("{command_line}: {error}; run tests/install"));
-        Said {
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            command: command_line,
-        }
+        command.args(arguments).env("PATH", network::search_path());
+        self.run(|| finish(command))
     }
 
     /// Asks with dig, which asks the host's name servers unless an argument is `@<address>`.
@@ -146,17 +119,5 @@ impl Host {
 
     fn first_link(&self) -> &Link {
         self.links.first().expect("a host is made with a link")
-    }
-}
-
-impl Said {
-    /// This, when the program was content.
-    ///
-    /// # Panics
-    /// When it was not; the message holds all that it said.
-    pub fn expect_success(self) -> Self {
-        let Self { success, stdout, stderr, command } = &self;
-        assert!(success, "{command} failed:\n{stdout}{stderr}");
-        self
     }
 }

@@ -36,7 +36,7 @@ mod public_dns;
 mod switch;
 
 pub use dig::Reply;
-pub use host::{Host, Said};
+pub use host::Host;
 pub use link::Link;
 pub use name_server::NameServer;
 pub use office::Office;

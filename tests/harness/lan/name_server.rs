@@ -5,13 +5,19 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use hickory_proto::rr::DNSClass;
 use tempfile::TempDir;
 
 use super::Host;
+use crate::dns;
+use crate::network::search_path;
 use crate::output::{Heard, Output, launch};
 
 /// How long one may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an answer may take that needs nobody else.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A name server on a host, at all of its addresses; it is killed when it is dropped.
 #[derive(Debug)]
@@ -26,9 +32,10 @@ impl NameServer {
     /// dnsmasq, as it comes with most routers: it passes on what it does not know. `config` is added to what it
     /// needs to run at all.
     pub fn dnsmasq(host: &Host, config: &str) -> Self {
-        let needed = "user=root\npid-file=\nno-hosts\nno-resolv\nlog-queries\nlog-facility=-\n";
+        // It stays who it is: in a user namespace there is nobody else to be.
+        let needed = "pid-file=\nno-hosts\nno-resolv\nlog-queries\nlog-facility=-\n";
         Self::start(host, "dnsmasq", "dnsmasq.conf", &format!("{needed}{config}\n"), |command, file| {
-            command.arg("--keep-in-foreground").arg(format!("--conf-file={}", file.display()));
+            command.arg("--no-daemon").arg(format!("--conf-file={}", file.display()));
         })
     }
 
@@ -73,7 +80,7 @@ impl NameServer {
         let file = folder.path().join(file);
         fs::write(&file, config).expect("a file in a new folder");
         let mut command = Command::new(program);
-        command.current_dir(folder.path());
+        command.current_dir(folder.path()).env("PATH", search_path());
         arguments(&mut command, &file);
         let output = Output::default();
         let child = host.run(|| launch(&mut command, &output));
@@ -84,9 +91,12 @@ impl NameServer {
 
     /// Every one of them knows its version without asking anybody.
     fn await_answer(&self, host: &Host, config: &str) {
-        let (start, address) = (Instant::now(), format!("@{}", host.v4()));
-        while !host.dig(&[&address, "CH", "TXT", "version.bind"]).came() {
-            let over = self.output.wait_until(Heard::is_over, Duration::from_millis(20));
+        let mut version = dns::question("version.bind.", "TXT");
+        version.queries[0].set_query_class(DNSClass::CH);
+        let answers = || host.run(|| dns::try_ask(host.at(53), &version, AT_ONCE).is_some());
+        let start = Instant::now();
+        while !answers() {
+            let over = self.output.wait_until(Heard::is_over, Duration::from_millis(10));
             assert!(
                 !over && start.elapsed() < PATIENCE,
                 "{} does not answer; it said:\n{}\nwith this configuration:\n{config}",

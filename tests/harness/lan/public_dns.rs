@@ -12,7 +12,7 @@ use super::{Host, Lan, NameServer, ZONE};
 /// The zone above [`ZONE`].
 const PARENT: &str = "open-registry.dev";
 /// What the public DNS says of [`ZONE`]: an entry point that is nobody's LAN.
-pub const PUBLIC_ENTRY: &str = "45.83.220.250";
+pub const PUBLIC_ENTRY: [&str; 2] = ["45.83.220.250", "2a0d:5600:8::250"];
 
 /// The file that says where the root is.
 const HINTS: &str = "root.hints";
@@ -105,10 +105,11 @@ impl Zones<'_> {
     /// Writes all zones, the deepest first, and gives the DS of the root's key.
     fn publish(&self, publication: Publication, names: &[(&str, IpAddr)]) -> String {
         let mut parent = self.zone(PARENT, "www IN A 45.83.220.251\n");
+        let entry = format!("{ZONE}. IN A {}\n{ZONE}. IN AAAA {}\n", PUBLIC_ENTRY[0], PUBLIC_ENTRY[1]);
         match publication {
-            Publication::Signed => writeln!(parent, "{ZONE}. IN A {PUBLIC_ENTRY}"),
+            Publication::Signed => writeln!(parent, "{entry}"),
             Publication::Delegated | Publication::Unsigned => {
-                self.write(ZONE, &self.zone(ZONE, &format!("@ IN A {PUBLIC_ENTRY}\n")));
+                self.write(ZONE, &self.zone(ZONE, &entry));
                 writeln!(parent, "{}", self.delegation(ZONE))
             }
         }

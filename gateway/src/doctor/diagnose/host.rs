@@ -1,0 +1,108 @@
+//! The gateway's own host: its ports and its disk.
+
+use std::net::SocketAddr;
+
+use super::super::facts::{Behind, Disk, Holder, Port};
+use super::Finding;
+use super::view::View;
+
+const DNS_PORT: u16 = 53;
+const MIB: u64 = 1024 * 1024;
+/// A large project is half a gigabyte of tarballs.
+const LITTLE: u64 = 1024 * MIB;
+/// Less than the largest packuments and tarballs take while they come.
+const TOO_LITTLE: u64 = 256 * MIB;
+
+pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
+    let running = view.facts.ports.iter().any(|port| is_ours(view, port));
+    let ports = view.facts.ports.iter().map(|port| of_port(view, port, running));
+    ports.chain(view.facts.disk.as_ref().map(of_disk)).collect()
+}
+
+/// Whether this program listens there: seen by its name, or by its answer.
+fn is_ours(view: &View<'_>, port: &Port) -> bool {
+    let answers = view.facts.doors.iter().any(|door| {
+        let gateway =
+            matches!(door.behind, Behind::Gateway { .. }) && door.address.port() == port.address.port();
+        gateway || door.instead == Some(port.address.port())
+    });
+    port.holder == Holder::Ours
+        || (port.holder == Holder::Other(None) && port.key == "http.listen" && answers)
+}
+
+fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
+    let place = format!("{} ({}, {})", port.address, port.protocol, port.key);
+    if is_ours(view, port) {
+        return Finding::ok("port", format!("the gateway of this host listens on {place}"));
+    }
+    match &port.holder {
+        Holder::Ours => Finding::ok("port", format!("the gateway of this host listens on {place}")),
+        Holder::Other(Some(program)) => taken(view, port, program, &place),
+        Holder::Other(None) => Finding::left_out(
+            "port",
+            format!("who listens on {place}: only root can see that; run this as root"),
+        ),
+        Holder::Free if running => Finding::problem(
+            "not-listening",
+            format!("the gateway of this host runs, but nothing listens on {place}"),
+        )
+        .because("it was started with another configuration, or with sockets that systemd handed over")
+        .fix(["systemctl restart open-registry, and look into its log: journalctl -u open-registry"]),
+        Holder::Free => Finding::ok("port", format!("{place} is free for the gateway")),
+        Holder::Forbidden => Finding::warning(
+            "port-forbidden",
+            format!("this user may not listen on {place}"),
+        )
+        .because("ports below 1024 are for root, and for programs that systemd hands them to")
+        .fix([
+            "start the gateway as a service, with open-registry-http.socket and open-registry-dns@.socket",
+        ]),
+        Holder::Absent => {
+            Finding::problem("address-missing", format!("this host does not have the address of {place}"))
+                .because("it changed, or the interface is down")
+                .fix([format!("give the host that address for good, or correct {}", port.key)])
+        }
+    }
+}
+
+fn taken(view: &View<'_>, port: &Port, program: &str, place: &str) -> Finding {
+    let finding = Finding::problem("port-conflict", format!("{program} has {place}"));
+    // The kernel cuts names off after 15 letters.
+    if program.starts_with("systemd-resolve") {
+        return finding
+            .because("systemd-resolved's stub listens on 127.0.0.53 and 127.0.0.54, so port 53 of all addresses is not free")
+            .fix(["name this host's own addresses in [dns], and leave the stub as it is:".to_owned(), listen(view)]);
+    }
+    finding
+        .because("two programs cannot listen on one address")
+        .fix([format!("stop {program}, have it listen on another address, or change {}", port.key)])
+}
+
+/// The key as it is to be written, with this gateway's own addresses.
+fn listen(view: &View<'_>) -> String {
+    let own = view.gateways.iter().filter(|ip| !ip.is_loopback());
+    let listed: Vec<String> = own.map(|ip| format!("\"{}\"", SocketAddr::new(*ip, DNS_PORT))).collect();
+    format!("listen = [{}]", listed.join(", "))
+}
+
+fn of_disk(disk: &Disk) -> Finding {
+    let dir = disk.dir.display();
+    let free = disk.free / MIB;
+    if disk.free < TOO_LITTLE {
+        return Finding::problem("disk", format!("{free} MiB are free for {dir}"))
+            .because("what does not fit is not kept, and comes from upstream each time")
+            .fix(["make room, or name a larger disk: dir in [store]"]);
+    }
+    if !disk.writable {
+        return Finding::warning("disk", format!("this user may not write to {dir}"))
+            .because("it belongs to the user that the gateway runs as, or to nobody yet")
+            .fix(["run this as root or as the gateway's user to be sure"]);
+    }
+    if disk.free < LITTLE {
+        return Finding::warning("disk", format!("only {free} MiB are free for {dir}"))
+            .because("a large project takes half a gigabyte")
+            .fix(["make room, or name a larger disk: dir in [store]"]);
+    }
+    let state = if disk.exists { "" } else { ", which is not there yet" };
+    Finding::ok("disk", format!("{free} MiB are free for {dir}{state}"))
+}

@@ -1,0 +1,229 @@
+//! Does the name lead to the gateway: at each resolver, and for programs on this host?
+
+use std::net::IpAddr;
+
+use resolver::links::Class;
+
+use super::super::facts::{Asked, Lookup};
+use super::cure::{Form, cure, hosts_lines, name_of};
+use super::view::{Leads, Verdict, View, list};
+use super::{Finding, Level};
+
+/// The servers behind systemd-resolved's stub are named by a file of its own.
+const BEHIND_STUB: &str = "/run/systemd/resolve/";
+/// Services of nsswitch.conf(5) that ask a resolver.
+const ASKING: [&str; 2] = ["dns", "resolve"];
+
+pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
+    let verdicts: Vec<(&Asked, Verdict)> =
+        view.facts.resolvers.iter().map(|asked| (asked, view.verdict(asked))).collect();
+    let by_file = view.all_home(&view.facts.hosts);
+    let is_good = |asked: &Asked, verdict: &Verdict| {
+        matches!(verdict, Verdict::Good(_)) && !asked.origin.starts_with(BEHIND_STUB)
+    };
+    let any_good = verdicts.iter().any(|(asked, verdict)| is_good(asked, verdict));
+    let mut findings = Vec::new();
+    if verdicts.is_empty() {
+        findings.push(Finding::left_out("resolver", "asking resolvers: /etc/resolv.conf names none"));
+    }
+    for (asked, verdict) in &verdicts {
+        // The stub sends the name where it has to go, whatever its other servers would say.
+        let routed = any_good && asked.origin.starts_with(BEHIND_STUB);
+        let spare = matches!(verdict, Verdict::Mute(_)) && any_good;
+        let worst = if by_file || routed || spare { Level::Warning } else { Level::Problem };
+        findings.push(resolver(view, asked, verdict).at_most(worst));
+    }
+    findings.extend(
+        disagreement(&verdicts).map(|one| one.at_most(if by_file { Level::Warning } else { Level::Problem })),
+    );
+    findings.push(system(view, any_good));
+    findings
+}
+
+fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
+    let name = name_of(asked);
+    let zone = &view.facts.zone;
+    if let Some(finding) = past_the_network(view, asked, verdict) {
+        return finding;
+    }
+    match verdict {
+        Verdict::Good(addresses) => {
+            Finding::ok("resolver", format!("the resolver {name} leads to {}", list(addresses)))
+        }
+        Verdict::Mute(why) => {
+            Finding::problem("resolver-silent", format!("the resolver {name} does not answer: {why}"))
+                .because(format!("it is down, or something between refuses DNS; {} names it", asked.origin))
+                .fix(["start it, or hand out another by DHCP: each lookup waits for it first"])
+        }
+        Verdict::Emptied => {
+            rebinding(view, asked, format!("the resolver {name} says that {zone} has no address"))
+        }
+        Verdict::Stripped(left) => {
+            let what =
+                format!("the resolver {name} tells only the public addresses of {zone}: {}", list(left));
+            rebinding(view, asked, what)
+        }
+        Verdict::NoName => missing(view, asked, format!("the resolver {name} does not know {zone}")),
+        Verdict::Elsewhere(to) => {
+            let what = format!("the resolver {name} leads to {}, where no gateway is", list(to));
+            missing(view, asked, what)
+        }
+        Verdict::Leaks(to) => Finding::problem(
+            "aaaa-leak",
+            format!("the resolver {name} leads past the gateway by IPv6, to {}", list(to)),
+        )
+        .because("it answers A by itself and asks the public DNS for AAAA; computers with IPv6 take that")
+        .fix(cure(view, asked, Form::Own)),
+        Verdict::Mixed(to) => {
+            let what = format!("the resolver {name} names, beside the gateway, {}, where none is", list(to));
+            Finding::problem("other-addresses", what)
+                .because(
+                    "an old record, or a second recipe, is still there; computers take any of the addresses",
+                )
+                .fix(cure(view, asked, Form::Own))
+        }
+        Verdict::Bogus => Finding::problem(
+            "dnssec",
+            format!("the resolver {name} has an answer, and does not believe it (SERVFAIL)"),
+        )
+        .because(
+            "it validates DNSSEC, and the gateway's answer is not what the public zones above are signed for",
+        )
+        .fix(cure(view, asked, Form::Forward)),
+        Verdict::Broken => Finding::problem(
+            "resolver-fails",
+            format!("the resolver {name} cannot find {zone} out (SERVFAIL)"),
+        )
+        .because(
+            "the server that it asks for the name does not answer: the gateway's DNS, or the network's line",
+        )
+        .fix(cure(view, asked, Form::Own)),
+        Verdict::Refuses(code) => Finding::problem(
+            "resolver-refuses",
+            format!("the resolver {name} does not answer this host ({code})"),
+        )
+        .because("it serves other networks, or only zones of its own")
+        .fix(["let it serve this network, or hand out another by DHCP"]),
+    }
+}
+
+/// A resolver that is not the network's cannot know of its gateway, and no recipe reaches it.
+fn past_the_network(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Option<Finding> {
+    let lost = matches!(verdict, Verdict::NoName | Verdict::Elsewhere(_) | Verdict::Emptied);
+    let ip = asked.server.ip();
+    let name = name_of(asked);
+    let over_tls = view.facts.resolved.as_ref().and_then(|resolved| resolved.dns_over_tls.as_deref());
+    if !lost {
+        return None;
+    }
+    if asked.origin.starts_with(BEHIND_STUB) && over_tls.is_some_and(|setting| setting != "no") {
+        let what = format!("systemd-resolved asks {name} over TLS, which does not lead to the gateway");
+        return Some(Finding::problem("encrypted-dns", what)
+            .because("with DNSOverTLS= in resolved.conf, this host asks a resolver of its own past the network's")
+            .fix(["remove DNSOverTLS= and DNS= from /etc/systemd/resolved.conf; then: systemctl restart systemd-resolved", "or send this name alone to the gateway: open-registry setup systemd-resolved"]));
+    }
+    if Class::of(ip) == Class::Public && !view.gateways.contains(&ip) {
+        let what = format!("this host asks the public resolver {name}, which does not lead to the gateway");
+        return Some(
+            Finding::problem("public-resolver", what)
+                .because(format!(
+                    "{} names it beside, or instead of, the network's own resolver",
+                    asked.origin
+                ))
+                .fix([
+                    "hand out the network's own resolver alone by DHCP, and no other on this host",
+                    "or name the gateway on this host: open-registry setup hosts",
+                ]),
+        );
+    }
+    if ip.is_loopback() && asked.software.is_none() && !asked.origin.starts_with(BEHIND_STUB) && !is_stub(ip)
+    {
+        let what = format!("a program on this host answers DNS at {ip}, and does not lead to the gateway");
+        return Some(Finding::problem("local-stub", what)
+            .because("it asks servers of its own choice, as those for DNS over HTTPS or TLS do, past the network's resolver")
+            .fix(["have it ask the network's resolver for this name, or remove it", "or name the gateway on this host: open-registry setup hosts"]));
+    }
+    None
+}
+
+/// systemd-resolved's own addresses.
+fn is_stub(ip: IpAddr) -> bool {
+    ip == IpAddr::from([127, 0, 0, 53]) || ip == IpAddr::from([127, 0, 0, 54])
+}
+
+fn rebinding(view: &View<'_>, asked: &Asked, what: String) -> Finding {
+    let seen = view.facts.authorities.iter().find(|own| !own.addresses().is_empty());
+    let cause = match seen {
+        Some(own) => format!(
+            "it removes private addresses from answers, against DNS rebinding: the gateway itself says {}",
+            list(&own.addresses())
+        ),
+        None => "most likely it removes private addresses from answers, against DNS rebinding".to_owned(),
+    };
+    // Where the gateway answers DNS, the resolver asks it already, and the exception is what is missing.
+    let form = if seen.is_some() { Form::Forward } else { Form::Own };
+    Finding::problem("rebinding-filter", what).because(cause).fix(cure(view, asked, form))
+}
+
+fn missing(view: &View<'_>, asked: &Asked, what: String) -> Finding {
+    Finding::problem("forwarder-missing", what)
+        .because("nothing tells it of the gateway, so it asked the public DNS")
+        .fix(cure(view, asked, Form::Own))
+}
+
+/// Computers ask any of their resolvers, at any time.
+fn disagreement(verdicts: &[(&Asked, Verdict)]) -> Option<Finding> {
+    let direct = || verdicts.iter().filter(|(asked, _)| !asked.origin.starts_with(BEHIND_STUB));
+    let (good, _) = direct().find(|(_, verdict)| matches!(verdict, Verdict::Good(_)))?;
+    let (bad, _) = direct().find(|(_, verdict)| !matches!(verdict, Verdict::Good(_) | Verdict::Mute(_)))?;
+    let what =
+        format!("two resolvers disagree: {} leads to the gateway, {} does not", name_of(good), name_of(bad));
+    Some(
+        Finding::problem("second-resolver", what)
+            .because("computers ask any of their resolvers at any time, so some requests go past the gateway")
+            .fix([
+                format!("hand out {} alone by DHCP (or in {})", good.server.ip(), good.origin),
+                format!("or give {} the same recipe, as above", bad.server.ip()),
+            ]),
+    )
+}
+
+/// What programs get, and where that is not what a resolver says, what stands between.
+fn system(view: &View<'_>, any_good: bool) -> Finding {
+    let zone = &view.facts.zone;
+    let found = view.found();
+    if view.all_home(found) {
+        return Finding::ok("name", format!("for programs on this host, {zone} is {}", list(found)));
+    }
+    let what = match &view.facts.system {
+        Lookup::Failed(error) => format!("programs on this host do not find {zone}: {error}"),
+        Lookup::Found(addresses) if addresses.is_empty() => {
+            format!("programs on this host find no address for {zone}")
+        }
+        Lookup::Found(addresses) => {
+            format!("programs on this host are led to {}, not only to the gateway", list(addresses))
+        }
+    };
+    let wrong: Vec<IpAddr> =
+        view.facts.hosts.iter().copied().filter(|ip| view.leads(*ip) == Leads::Elsewhere).collect();
+    if !wrong.is_empty() {
+        return Finding::problem("hosts-file", what)
+            .because("/etc/hosts names another address, and is asked before any resolver")
+            .fix(hosts_lines(zone, &wrong));
+    }
+    let services = &view.facts.services;
+    if !services.is_empty() && !services.iter().any(|service| ASKING.contains(&service.as_str())) {
+        return Finding::problem("nsswitch", what)
+            .because(format!(
+                "the line hosts: of /etc/nsswitch.conf asks no resolver, only: {}",
+                services.join(" ")
+            ))
+            .fix(["write in /etc/nsswitch.conf:", "hosts: files dns"]);
+    }
+    match any_good {
+        false => Finding::problem("name", what).because("no resolver of this host leads to the gateway, see there"),
+        true => Finding::problem("bypass", what)
+            .because("a resolver leads to the gateway, but the answer came from another one, from a cache (nscd), or from a VPN's own DNS")
+            .fix(["empty the caches (resolvectl flush-caches; nscd -i hosts), and look once more with the VPN off"]),
+    }
+}

@@ -1,0 +1,371 @@
+use std::net::{IpAddr, SocketAddr};
+
+use super::*;
+use crate::doctor::facts::{
+    Answer, Asked, Behind, Clients, Disk, Distrust, Door, Holder, Lookup, Port, Resolved, Setting, Upstream,
+};
+
+const GATEWAY: &str = "192.168.7.9";
+const STRANGER: &str = "93.184.216.34";
+const STRANGER6: &str = "2606:2800:220:1::1";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn addresses(list: &[&str]) -> Answer {
+    Answer::Addresses(list.iter().map(|address| ip(address)).collect())
+}
+
+fn asked(server: &str, software: Option<&str>, a: Answer, aaaa: Answer) -> Asked {
+    Asked {
+        server: SocketAddr::new(ip(server), 53),
+        origin: "/etc/resolv.conf".into(),
+        software: software.map(str::to_owned),
+        a,
+        aaaa,
+        unchecked: None,
+    }
+}
+
+fn door(address: &str, behind: Behind) -> Door {
+    let address = SocketAddr::new(ip(address), 80);
+    Door { address, behind, ahead_s: Some(0), certificate_days: None, instead: None }
+}
+
+fn gateway() -> Behind {
+    Behind::Gateway { version: "0.1.0".into(), upstream: "up".into() }
+}
+
+/// A host in a network whose dnsmasq leads to the gateway, and who said where that is.
+fn healthy() -> Facts {
+    Facts {
+        zone: "registry.open-registry.dev".into(),
+        url: "http://registry.open-registry.dev".parse().unwrap(),
+        named: vec![ip(GATEWAY)],
+        hosted: false,
+        resolvers: vec![asked("192.168.7.1", Some("dnsmasq-2.90"), addresses(&[GATEWAY]), addresses(&[]))],
+        authorities: vec![asked(GATEWAY, None, addresses(&[GATEWAY]), addresses(&[]))],
+        system: Lookup::Found(vec![ip(GATEWAY)]),
+        hosts: Vec::new(),
+        services: vec!["files".into(), "dns".into()],
+        resolved: None,
+        doors: vec![
+            door(GATEWAY, gateway()),
+            door(STRANGER, Behind::Other("an HTTP server that answers 200".into())),
+            door(STRANGER6, Behind::Nobody("no answer in time".into())),
+        ],
+        upstream: None,
+        ports: Vec::new(),
+        disk: None,
+        clients: Clients::default(),
+        left_out: Vec::new(),
+    }
+}
+
+fn with(change: impl FnOnce(&mut Facts)) -> Vec<Finding> {
+    let mut facts = healthy();
+    change(&mut facts);
+    diagnose(&facts)
+}
+
+/// The findings that are worse than ok, by level and topic.
+fn worst(findings: &[Finding]) -> Vec<(&'static str, &'static str)> {
+    let bad = findings.iter().filter(|finding| finding.level >= Level::Warning);
+    bad.map(|finding| (finding.level.word(), finding.topic)).collect()
+}
+
+/// The one problem of this topic.
+fn problem<'a>(findings: &'a [Finding], topic: &str) -> &'a Finding {
+    findings
+        .iter()
+        .find(|finding| finding.topic == topic && finding.level == Level::Problem)
+        .unwrap_or_else(|| panic!("no problem {topic} in {findings:#?}"))
+}
+
+#[test]
+fn where_all_is_well_nothing_is_found() {
+    let findings = with(|_| {});
+    assert_eq!(worst(&findings), []);
+    for topic in ["name", "resolver", "gateway", "clock"] {
+        assert!(findings.iter().any(|finding| finding.topic == topic), "{topic}");
+    }
+}
+
+/// What one resolver says, and what that is called.
+#[test]
+fn each_answer_of_a_resolver_has_its_name() {
+    let none = || addresses(&[]);
+    let failed = || Answer::ServerFailure;
+    let table = [
+        ("rebinding-filter", none(), none(), None),
+        ("forwarder-missing", Answer::NoSuchName, Answer::NoSuchName, None),
+        ("forwarder-missing", addresses(&[STRANGER]), none(), None),
+        ("aaaa-leak", addresses(&[GATEWAY]), addresses(&[STRANGER6]), None),
+        ("other-addresses", addresses(&[GATEWAY, STRANGER]), none(), None),
+        ("dnssec", failed(), failed(), Some(addresses(&[GATEWAY]))),
+        ("resolver-fails", failed(), failed(), Some(failed())),
+        ("resolver-refuses", Answer::Refused, Answer::Refused, None),
+        ("resolver-refuses", Answer::Code("NOTIMP".into()), none(), None),
+        ("resolver-silent", Answer::Silence("no answer in time".into()), none(), None),
+    ];
+    for (topic, a, aaaa, unchecked) in table {
+        let findings = with(|facts| {
+            facts.system = Lookup::Failed("no such name".into());
+            let answers = asked("192.168.7.1", Some("unbound 1.17.1"), a, aaaa);
+            facts.resolvers = vec![Asked { unchecked, ..answers }];
+        });
+        assert_eq!(worst(&findings), [("problem", topic), ("problem", "name")], "{findings:#?}");
+        let finding = problem(&findings, topic);
+        assert!(!finding.cause.is_empty() && !finding.fix.is_empty(), "{finding:#?}");
+    }
+}
+
+#[test]
+fn the_fix_is_the_recipe_of_the_resolver_that_was_recognised() {
+    let fix = |software: &str, a: Answer| {
+        let findings = with(|facts| {
+            facts.resolvers = vec![asked("192.168.7.1", Some(software), a, addresses(&[]))];
+        });
+        findings.iter().find(|finding| finding.level == Level::Problem).unwrap().fix.join("\n")
+    };
+    let rebinding = fix("dnsmasq-2.90", addresses(&[]));
+    assert!(rebinding.contains("\nrebind-domain-ok=/registry.open-registry.dev/"), "{rebinding}");
+    assert!(rebinding.contains("\nserver=/registry.open-registry.dev/192.168.7.9"), "{rebinding}");
+    assert!(rebinding.contains("on 192.168.7.1, /etc/dnsmasq.d/open-registry.conf"), "{rebinding}");
+    let unbound = fix("unbound 1.17.1", addresses(&[]));
+    assert!(unbound.contains("private-domain: \"registry.open-registry.dev.\""), "{unbound}");
+    let missing = fix("dnsmasq-pi-hole-v2.91", Answer::NoSuchName);
+    assert!(missing.contains("host-record=registry.open-registry.dev,192.168.7.9,30"), "{missing}");
+    let bind = fix("9.18.49-1~deb12u3-Debian", Answer::NoSuchName);
+    assert!(bind.contains("type primary;"), "{bind}");
+    let unknown = fix("", addresses(&[]));
+    assert!(unknown.contains("open-registry setup openwrt --address 192.168.7.9"), "{unknown}");
+}
+
+#[test]
+fn without_the_gateways_address_the_fix_says_where_to_put_it() {
+    let findings = with(|facts| {
+        facts.named = Vec::new();
+        facts.doors = Vec::new();
+        facts.authorities = Vec::new();
+        facts.system = Lookup::Failed("no such name".into());
+        facts.resolvers = vec![asked("192.168.7.1", Some("dnsmasq-2.90"), addresses(&[]), addresses(&[]))];
+    });
+    let finding = problem(&findings, "rebinding-filter");
+    assert!(finding.cause.starts_with("most likely"), "{finding:#?}");
+    assert!(finding.fix[0].contains("open-registry setup dnsmasq --address ADDRESS"), "{finding:#?}");
+}
+
+#[test]
+fn only_public_addresses_of_a_gateway_that_has_both_are_a_rebinding_filter() {
+    let findings = with(|facts| {
+        facts.authorities = vec![asked(GATEWAY, None, addresses(&[GATEWAY, STRANGER]), addresses(&[]))];
+        facts.resolvers =
+            vec![asked("192.168.7.1", Some("unbound 1.17.1"), addresses(&[STRANGER]), addresses(&[]))];
+    });
+    assert!(problem(&findings, "rebinding-filter").what.contains("only the public addresses"));
+}
+
+#[test]
+fn a_second_resolver_that_says_something_else_is_named() {
+    let findings = with(|facts| {
+        facts.resolvers.push(asked("192.168.7.2", None, Answer::NoSuchName, Answer::NoSuchName));
+    });
+    let expected = [("problem", "forwarder-missing"), ("problem", "second-resolver")];
+    assert_eq!(worst(&findings), expected, "{findings:#?}");
+    assert!(problem(&findings, "second-resolver").what.contains("192.168.7.2"));
+}
+
+#[test]
+fn a_second_resolver_that_is_silent_costs_time_only() {
+    let silence = Answer::Silence("no answer in time".into());
+    let findings =
+        with(|facts| facts.resolvers.push(asked("192.168.7.2", None, silence.clone(), silence.clone())));
+    assert_eq!(worst(&findings), [("warning", "resolver-silent")]);
+}
+
+#[test]
+fn a_public_resolver_is_told_from_the_networks_own() {
+    let findings = with(|facts| {
+        facts.resolvers = vec![asked("9.9.9.9", Some("Q9-U-9.9"), Answer::NoSuchName, Answer::NoSuchName)];
+        facts.system = Lookup::Failed("no such name".into());
+    });
+    assert_eq!(worst(&findings), [("problem", "public-resolver"), ("problem", "name")]);
+}
+
+#[test]
+fn dns_over_tls_past_the_network_is_named() {
+    let findings = with(|facts| {
+        let mut stub = asked("127.0.0.53", None, Answer::NoSuchName, Answer::NoSuchName);
+        facts.resolvers = vec![stub.clone()];
+        stub.server = SocketAddr::new(ip("9.9.9.9"), 53);
+        stub.origin = "/run/systemd/resolve/resolv.conf".into();
+        facts.resolvers.push(stub);
+        facts.system = Lookup::Failed("no such name".into());
+        facts.resolved = Some(Resolved { dns_over_tls: Some("yes".into()), ..Resolved::default() });
+    });
+    assert!(problem(&findings, "encrypted-dns").fix[0].contains("DNSOverTLS="));
+}
+
+#[test]
+fn a_resolver_on_this_host_that_asks_elsewhere_is_named() {
+    let findings = with(|facts| {
+        facts.resolvers = vec![asked("127.0.0.1", None, addresses(&[STRANGER]), addresses(&[]))];
+        facts.system = Lookup::Found(vec![ip(STRANGER)]);
+    });
+    assert_eq!(worst(&findings), [("problem", "local-stub"), ("problem", "name")]);
+}
+
+#[test]
+fn what_resolved_sends_to_the_gateway_may_be_unknown_to_its_other_servers() {
+    let findings = with(|facts| {
+        facts.resolvers = vec![asked("127.0.0.53", None, addresses(&[GATEWAY]), addresses(&[]))];
+        let mut other = asked("192.168.7.1", None, Answer::NoSuchName, Answer::NoSuchName);
+        other.origin = "/run/systemd/resolve/resolv.conf".into();
+        facts.resolvers.push(other);
+    });
+    assert_eq!(worst(&findings), [("warning", "forwarder-missing")]);
+}
+
+#[test]
+fn what_stands_between_a_good_resolver_and_programs_is_named() {
+    let hosts = with(|facts| {
+        facts.hosts = vec![ip(STRANGER)];
+        facts.system = Lookup::Found(vec![ip(STRANGER)]);
+    });
+    assert!(problem(&hosts, "hosts-file").fix.contains(&format!("{STRANGER} registry.open-registry.dev")));
+    let services = with(|facts| {
+        facts.services = vec!["files".into()];
+        facts.system = Lookup::Failed("no such name".into());
+    });
+    assert_eq!(worst(&services), [("problem", "nsswitch")]);
+    let unknown = with(|facts| facts.system = Lookup::Found(vec![ip(STRANGER)]));
+    assert_eq!(worst(&unknown), [("problem", "bypass")]);
+}
+
+#[test]
+fn with_the_name_in_the_file_of_names_resolvers_matter_less() {
+    let findings = with(|facts| {
+        facts.hosts = vec![ip(GATEWAY)];
+        facts.resolvers = vec![asked("192.168.7.1", None, Answer::NoSuchName, Answer::NoSuchName)];
+    });
+    assert_eq!(worst(&findings), [("warning", "forwarder-missing")]);
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_told_from_one_on_another_port() {
+    let down = with(|facts| facts.doors = vec![door(GATEWAY, Behind::Nobody("no answer in time".into()))]);
+    assert_eq!(worst(&down), [("problem", "gateway-down")]);
+    let moved = with(|facts| {
+        let closed = door(GATEWAY, Behind::Nobody("nobody listens there".into()));
+        facts.doors = vec![Door { instead: Some(6736), ..closed }];
+    });
+    assert!(problem(&moved, "port-missing").what.contains("port 6736, not on 80"));
+    let taken = with(|facts| facts.doors = vec![door(GATEWAY, Behind::Other("nginx".into()))]);
+    assert_eq!(worst(&taken), [("problem", "port-taken")]);
+}
+
+#[test]
+fn a_gateway_whose_address_nobody_named_is_found_by_its_answer() {
+    let findings = with(|facts| {
+        facts.named = Vec::new();
+        facts.authorities = Vec::new();
+    });
+    assert_eq!(worst(&findings), []);
+}
+
+#[test]
+fn each_fault_of_a_certificate_has_its_own_fix() {
+    for (why, words) in [
+        (Distrust::Issuer, "setup npm --ca"),
+        (Distrust::Time, "new certificate"),
+        (Distrust::Name, "have one made for registry.open-registry.dev"),
+        (Distrust::Other("bad encoding".into()), "authority that clients trust"),
+    ] {
+        let findings = with(|facts| facts.doors = vec![door(GATEWAY, Behind::Untrusted(why.clone()))]);
+        assert!(problem(&findings, "certificate").fix[0].contains(words), "{findings:#?}");
+    }
+    let ending = |days| with(|facts| facts.doors[0].certificate_days = Some(days));
+    assert_eq!(worst(&ending(13)), [("warning", "certificate")]);
+    assert_eq!(worst(&ending(14)), []);
+}
+
+#[test]
+fn upstream_and_clock_are_judged() {
+    let reached = |outcome| {
+        let url = "https://npm.example.com".parse().unwrap();
+        with(|facts| facts.upstream = Some(Upstream { url, outcome, ahead_s: Some(2) }))
+    };
+    assert_eq!(worst(&reached(Ok(()))), []);
+    assert_eq!(worst(&reached(Err("no answer in time".into()))), [("problem", "upstream")]);
+    let skewed = |ahead| with(|facts| facts.doors[0].ahead_s = Some(ahead));
+    assert_eq!(worst(&skewed(300)), []);
+    assert_eq!(worst(&skewed(-301)), [("problem", "clock")]);
+    assert!(problem(&skewed(3600), "clock").what.contains("60 minutes behind"));
+    let down = Behind::Gateway { version: "0.1.0".into(), upstream: "down".into() };
+    assert_eq!(worst(&with(|facts| facts.doors[0].behind = down)), [("warning", "upstream")]);
+}
+
+#[test]
+fn ports_of_the_gateways_host_are_judged() {
+    let findings = |holders: &[(u16, Holder)]| {
+        with(|facts| {
+            facts.hosted = true;
+            let port = |(port, holder): &(u16, Holder)| Port {
+                key: if *port == 53 { "dns.listen" } else { "http.listen" },
+                address: SocketAddr::new(ip("0.0.0.0"), *port),
+                protocol: "tcp",
+                holder: holder.clone(),
+            };
+            facts.ports = holders.iter().map(port).collect();
+        })
+    };
+    let by = |name: &str| Holder::Other(Some(name.into()));
+    assert_eq!(worst(&findings(&[(80, Holder::Ours), (53, Holder::Ours)])), []);
+    assert_eq!(worst(&findings(&[(53, Holder::Free)])), []);
+    assert_eq!(worst(&findings(&[(80, Holder::Ours), (53, Holder::Free)])), [("problem", "not-listening")]);
+    assert_eq!(worst(&findings(&[(53, Holder::Forbidden)])), [("warning", "port-forbidden")]);
+    assert_eq!(worst(&findings(&[(53, Holder::Absent)])), [("problem", "address-missing")]);
+    let resolved = findings(&[(53, by("systemd-resolve"))]);
+    assert!(problem(&resolved, "port-conflict").fix[1].contains("[\"192.168.7.9:53\"]"), "{resolved:#?}");
+    assert!(problem(&findings(&[(53, by("dnsmasq"))]), "port-conflict").fix[0].contains("stop dnsmasq"));
+    // Whoever cannot see the program sees its answer.
+    assert_eq!(worst(&findings(&[(80, Holder::Other(None))])), []);
+    let hidden = findings(&[(53, Holder::Other(None))]);
+    assert!(hidden.iter().any(|finding| finding.level == Level::LeftOut && finding.what.contains("as root")));
+}
+
+#[test]
+fn a_disk_is_judged_by_its_room() {
+    let disk = |writable, mib: u64| {
+        let dir = "/var/lib/open-registry".into();
+        with(|facts| facts.disk = Some(Disk { dir, exists: true, writable, free: mib << 20 }))
+    };
+    assert_eq!(worst(&disk(true, 4096)), []);
+    assert_eq!(worst(&disk(true, 900)), [("warning", "disk")]);
+    assert_eq!(worst(&disk(true, 200)), [("problem", "disk")]);
+    assert_eq!(worst(&disk(false, 4096)), [("warning", "disk")]);
+}
+
+#[test]
+fn settings_that_send_clients_elsewhere_are_named_by_their_place() {
+    let setting = |value: &str| Setting { place: "/home/me/.npmrc:3".into(), value: value.into() };
+    let npm = |value: &str| with(|facts| facts.clients.npm = vec![setting(value)]);
+    for ours in ["http://registry.open-registry.dev", "http://192.168.7.9:80/", "http://localhost:6736"] {
+        assert_eq!(worst(&npm(ours)), [], "{ours}");
+    }
+    let elsewhere = npm("https://me:hunter2@npm.example.com/");
+    assert_eq!(worst(&elsewhere), [("warning", "client")]);
+    assert!(elsewhere[0].cause.contains(".npmrc:3") && !format!("{elsewhere:?}").contains("hunter2"));
+    assert_eq!(worst(&npm("registry")), [("warning", "client")]);
+    let yarn = |accepts| {
+        with(|facts| {
+            facts.clients.yarn = vec![setting("http://registry.open-registry.dev")];
+            facts.clients.yarn_accepts_http = accepts;
+        })
+    };
+    assert_eq!(worst(&yarn(true)), []);
+    assert_eq!(worst(&yarn(false)), [("problem", "client")]);
+    assert_eq!(worst(&with(|facts| facts.clients.proxy = Some(setting("")))), [("warning", "proxy")]);
+}
