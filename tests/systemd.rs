@@ -138,6 +138,17 @@ fn uninstalling_leaves_configuration_and_nothing_else() {
 }
 
 #[test]
+fn uninstalling_stops_what_runs_and_leaves_no_link() {
+    let Some(machine) = machine("removing a service that runs") else { return };
+    machine.systemctl(&["enable", "--now", HTTP, DNS, SERVICE]);
+    machine.write("/root/install", &fs::read_to_string(units().join("install")).unwrap());
+    machine.run(&["bash", "/root/install", "--uninstall"]);
+    assert_eq!(machine.run(&["find", "/etc/systemd", "/usr/local", "-name", "open-registry*"]), "");
+    assert_eq!(machine.systemctl(&["list-units", "--no-legend", "open-registry*"]), "");
+    assert!(machine.place().run(|| TcpStream::connect(at(80)).is_err()), "somebody still listens");
+}
+
+#[test]
 fn the_first_query_and_the_first_request_start_the_gateway() {
     let Some(machine) = machine("activation by sockets, and the hardening at work") else { return };
     let active = |machine: &Container| machine.property(SERVICE, "ActiveState");
