@@ -19,7 +19,7 @@ use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
-use crate::service::Reloads;
+use crate::service::{self, Handed, Reloads};
 use crate::store::{OpenError, Store};
 use crate::terminal::{self, Transfer, say};
 use crate::tls::{self, Tls, TlsError};
@@ -28,11 +28,12 @@ use crate::upstream::{Upstream, UpstreamError};
 /// The port that "open" gives on a phone's keys.
 const MNEMONIC_PORT: u16 = 6736;
 
-/// Runs one gateway until it is told to stop.
+/// Runs one gateway until it is told to stop. Sockets that were handed over are served in place of the configured
+/// addresses of the same role.
 ///
 /// # Errors
-/// When a part cannot start: the data directory, an address to listen on, the trust store.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// When a part cannot start: the data directory, an address to listen on, the trust store, the certificate.
+pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     let reloads = Reloads::listen()?;
     let metrics = Arc::new(Metrics::new());
@@ -49,16 +50,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
-    let clients = Listeners::bind("http.listen or --listen", &config.http.listen)?;
-    let secured = Listeners::bind("http.tls_listen", &config.http.tls_listen)?;
-    let operators = Listeners::bind("operator.listen", config.operator.listen.as_slice())?;
-    warn_of_names_that_lead_nowhere(&config, &[&clients, &secured]);
+    let http = &config.http;
+    let clients = Listeners::adopt_or_bind(handed.http, "http.listen or --listen", &http.listen)?;
+    let secured = Listeners::adopt_or_bind(handed.https, "http.tls_listen", &http.tls_listen)?;
+    let operators =
+        Listeners::adopt_or_bind(handed.operator, "operator.listen", config.operator.listen.as_slice())?;
     let around = surroundings(&config, &[&clients, &secured], &metrics, &pulses)?;
-    let mut dns = Dns::bind(&dns_config(&config), around, Sockets::default())?;
-    let over_tls = Listeners::bind("dns.tls_listen", &config.dns.tls_listen)?;
+    let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
+    let mut dns = Dns::bind(&dns_config(&config), around, sockets)?;
+    let over_tls = Listeners::adopt_or_bind(handed.dot, "dns.tls_listen", &config.dns.tls_listen)?;
     if !over_tls.is_empty() {
         dns.add_tls(over_tls, Tls::required(tls.as_ref(), "dot")?.server(tls::DNS)?);
     }
+    warn_of_names_that_lead_nowhere(&config, &dns, &[&clients, &secured]);
     announce("operator", &operators.addresses());
     announce_dns(&dns);
     announce("http", &clients.addresses());
@@ -73,11 +77,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let operators = Door::plain(operators, "operator", &pulses);
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(operators, closing.clone()));
-    tokio::spawn(reloads.serve(tls.clone()));
-    if let Some(tls) = tls {
+    tokio::spawn(service::feed_watchdog(pulses));
+    if let Some(tls) = tls.clone() {
         tokio::spawn(tls.watch());
     }
-    tokio::spawn(first_contact(upstream, operator.clone()));
+    let contact = first_contact(upstream, operator.clone());
+    tokio::spawn(async move {
+        contact.await;
+        reloads.serve(tls).await;
+    });
     tokio::spawn(terminal::run_transfer_line(move || {
         let (sent, received) = metrics.transferred();
         Transfer { sent, received }
@@ -85,6 +93,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
+    service::stopping("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
     // Names are answered, and the operator too, until the last client has what it asked for.
@@ -121,7 +130,7 @@ fn surroundings(
     Ok(Surroundings {
         zone: config.zone.name.clone(),
         addresses: config.zone.addresses.clone(),
-        served: clients.iter().flat_map(|listeners| listeners.addresses()).collect(),
+        served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
         links: interfaces::watch().context("cannot see this machine's network interfaces")?,
         metrics: Arc::clone(metrics),
         pulses: pulses.clone(),
@@ -139,9 +148,9 @@ fn dns_config(config: &Config) -> dns::Config {
 }
 
 /// DNS gives addresses and no ports: a client that follows it comes to port 80, or 443.
-fn warn_of_names_that_lead_nowhere(config: &Config, clients: &[&Listeners]) {
+fn warn_of_names_that_lead_nowhere(config: &Config, dns: &Dns, clients: &[&Listeners]) {
     let mut listening = clients.iter().flat_map(|listeners| listeners.addresses());
-    if !config.dns.listen.is_empty() && !listening.any(|address| matches!(address.port(), 80 | 443)) {
+    if !dns.addresses().is_empty() && !listening.any(|address| matches!(address.port(), 80 | 443)) {
         let zone = &config.zone.name;
         tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port");
     }

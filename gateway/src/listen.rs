@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 /// The kernel's queue of connections to be accepted.
@@ -49,6 +49,31 @@ impl Listeners {
         Ok(Self(listeners))
     }
 
+    /// Takes over sockets that somebody else has bound; with none of them, binds the addresses of a setting.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`]; and when a socket cannot be taken over.
+    pub fn adopt_or_bind(
+        handed: Vec<std::net::TcpListener>,
+        setting: &'static str,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, BindError> {
+        if handed.is_empty() { Self::bind(setting, addresses) } else { Self::adopt(handed) }
+    }
+
+    /// Takes over sockets that somebody else has bound, none of them blocking.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch one of them.
+    pub fn adopt(handed: Vec<std::net::TcpListener>) -> Result<Self, BindError> {
+        let adopt = |listener: std::net::TcpListener| {
+            let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0; 4], 0)));
+            let failed = |error| BindError::new("handed over", address, error);
+            TcpListener::from_std(listener).map_err(failed)
+        };
+        handed.into_iter().map(adopt).collect::<Result<_, _>>().map(Self)
+    }
+
     /// Whether nobody listens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -59,6 +84,21 @@ impl Listeners {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where clients can come in: as [`Listeners::addresses`], and a socket for both families once in each.
+    #[must_use]
+    pub fn reached(&self) -> Vec<SocketAddr> {
+        let twin = |listener: &TcpListener| {
+            let address = listener.local_addr().ok()?;
+            let both = address.is_ipv6()
+                && address.ip().is_unspecified()
+                && !SockRef::from(listener).only_v6().ok()?;
+            both.then(|| SocketAddr::from(([0; 4], address.port())))
+        };
+        let mut reached = self.addresses();
+        reached.extend(self.0.iter().filter_map(twin));
+        reached
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
+use gateway::service::Handed;
 use gateway::{doctor, gateway::run, log, setup};
 use rustls::crypto::aws_lc_rs;
 
@@ -48,10 +49,12 @@ fn examine(request: &doctor::Request, loaded: &Loaded) -> anyhow::Result<ExitCod
 
 fn serve(config: Config, verbose: u8) -> anyhow::Result<()> {
     log::start(verbose)?;
+    // Before there are threads, for it clears the environment of what it has taken.
+    let handed = Handed::take()?;
     // The only provider that is linked in; a second installation could only install the same one.
     let _ = aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(run(config));
+    let ended = runtime.block_on(run(config, handed));
     // A name that is still being resolved cannot be stopped, and must not keep the program from ending.
     runtime.shutdown_timeout(LAST_WAIT);
     ended

@@ -36,7 +36,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Reads the head of a request that came over `wire`. `None`: its host is none.
     pub(super) fn of(head: &Parts, wire: Wire, proxies: &[IpNet]) -> Option<Self> {
-        let peer = wire.peer.ip().to_canonical();
+        let peer = wire.peer.ip();
         let proxied = proxies.iter().any(|network| network.contains(&peer));
         let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
         let client = if proxied { client_behind(&forwarded("x-forwarded-for"), proxies) } else { Some(peer) };

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -110,8 +111,15 @@ pub(super) async fn serve<H: Handle>(
     let (asked, mut asks) = watch::channel(());
     let service = service_fn(|request: Request<Incoming>| {
         asked.send_replace(());
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request, wire).await) }
+        let (handler, stop, version) = (handler.clone(), stop.clone(), request.version());
+        async move {
+            let mut response = handler.handle(request, wire).await;
+            // The client is told to open another for its next request; HTTP/2 has words of its own for that.
+            if stop.is_cancelled() && version <= Version::HTTP_11 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -136,7 +144,7 @@ async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken) -> End {
         _ => stop.cancelled().await,
     }
     asks.mark_unchanged();
-    // With a request that comes now the connection is asked to end, and its answer says so.
+    // An answer to a request that comes now says that it is the last one.
     let _ = timeout(LAST_CALL, asks.changed()).await;
     End::Finish
 }

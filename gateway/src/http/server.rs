@@ -124,7 +124,7 @@ impl<H: Handle> Server<H> {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let wire = Wire { peer, local, tls: tls.is_some() };
+        let wire = Wire { peer: plain(peer), local: plain(local), tls: tls.is_some() };
         let Some(tls) = tls else {
             let stream = Box::pin(connection::limited(stream));
             return connection::serve(&self.builder, stream, &self.handler, wire, stop).await;
@@ -139,6 +139,11 @@ impl<H: Handle> Server<H> {
             }
         }
     }
+}
+
+/// An IPv4 address as such, also where one socket is for both families.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::manager;
 use crate::terminal::Terminal;
 use crate::tls::Tls;
 
@@ -23,24 +24,39 @@ impl Reloads {
         Ok(Self { hangups: hangups.context("cannot listen for SIGHUP")? })
     }
 
-    /// Reads the certificate again whenever it is asked for.
+    /// Says that the gateway is ready, then reads the certificate again whenever it is asked for, and says how that
+    /// went.
     pub async fn serve(self, tls: Option<Tls>) {
+        manager::ready(&tls.as_ref().map_or("Serving".to_owned(), serving));
         let Some(mut hangups) = self.hangups else {
             return;
         };
         while hangups.recv().await.is_some() {
-            reload(tls.clone()).await;
+            manager::reloading();
+            let status = reload(tls.clone()).await;
+            manager::ready(&status);
         }
     }
 }
 
-async fn reload(tls: Option<Tls>) {
+/// How it went, in one sentence.
+async fn reload(tls: Option<Tls>) -> String {
     let Some(tls) = tls else {
         tracing::info!("there is no certificate to read again; a new configuration takes a restart");
-        return;
+        return "Serving, without a certificate to read again".to_owned();
     };
-    // What was taken, or a panic, has been logged.
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || tls.reload()).await {
-        tracing::warn!(%error, "the certificate is not taken; the one before stays");
+    let reading = tls.clone();
+    match tokio::task::spawn_blocking(move || reading.reload()).await {
+        Ok(Ok(())) => serving(&tls),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the certificate is not taken; the one before stays");
+            format!("Serving with the certificate before; the new one was not taken: {error}")
+        }
+        // A panic, which has been logged.
+        Err(error) => format!("Serving with the certificate before; reading the new one failed: {error}"),
     }
+}
+
+fn serving(tls: &Tls) -> String {
+    format!("Serving with a {}", tls.describe())
 }

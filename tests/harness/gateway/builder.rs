@@ -3,9 +3,12 @@
 use std::env;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 
 use super::{Gateway, Listener, binary};
@@ -15,6 +18,13 @@ use crate::ca::Ca;
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
+
+/// sd_listen_fds(3) in bash: sockets become 3, 4 and so on, by way of numbers that none of them has.
+const HAND_OVER: &str = r#"
+    count=0
+    for socket in $0; do eval "exec $((200 + count))<&$socket"; count=$((count + 1)); done
+    for ((i = 0; i < count; i++)); do eval "exec $((3 + i))<&$((200 + i)) $((200 + i))<&-"; done
+    LISTEN_PID=$$ LISTEN_FDS=$count exec "$@""#;
 
 /// A gateway in the making: 127.0.0.1 and free ports, a data folder of its own, unless told otherwise.
 #[derive(Debug, Default)]
@@ -29,6 +39,7 @@ pub struct Builder {
     root: Option<String>,
     tls: Option<(PathBuf, PathBuf)>,
     tls_listen: Vec<SocketAddr>,
+    handed: Vec<(String, Arc<OwnedFd>)>,
     without_operator: bool,
 }
 
@@ -93,6 +104,18 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, (cert, key): (PathBuf, PathBuf)) -> Self {
         self.tls = Some((cert, key));
+        self
+    }
+
+    /// Hands this socket over under a name, as systemd does: it stays open whatever the gateway does.
+    ///
+    /// # Panics
+    /// When the socket cannot be made to outlive an exec.
+    #[must_use]
+    pub fn handed(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        let socket = socket.into();
+        fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("a socket that children inherit");
+        self.handed.push((name.to_owned(), Arc::new(socket)));
         self
     }
 
@@ -164,7 +187,7 @@ impl Surroundings {
 
     /// The program with this configuration and environment, and no flag yet that says what it is to do.
     pub(super) fn program(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = self.launcher();
         command.arg("--config").arg(self.folder.path().join("open-registry.toml"));
         self.isolate(&mut command);
         command
@@ -181,6 +204,17 @@ impl Surroundings {
         }
         command.args(&self.described.flags);
         command
+    }
+
+    /// The program; or with sockets to be handed over, a shell that puts them where it looks for them.
+    fn launcher(&self) -> Command {
+        if self.described.handed.is_empty() {
+            return Command::new(binary());
+        }
+        let mut shell = Command::new("bash");
+        let sockets = self.described.handed.iter().map(|(_, socket)| socket.as_raw_fd().to_string());
+        shell.arg("-c").arg(HAND_OVER).arg(sockets.collect::<Vec<_>>().join(" ")).arg(binary());
+        shell
     }
 
     /// Every listener that it was told to have is there.
@@ -217,6 +251,10 @@ impl Surroundings {
             let listen = if listen.is_empty() { &anywhere[..] } else { listen };
             command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
             command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
+        }
+        let names: Vec<&str> = self.described.handed.iter().map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            command.env("LISTEN_FDNAMES", names.join(":"));
         }
         if self.described.root.is_some() {
             command.env("SSL_CERT_FILE", self.folder.path().join(ROOT));

@@ -1,0 +1,50 @@
+//! What whoever started the gateway is told of it (sd_notify(3)); nobody, when it was started by hand.
+
+use sd_notify::NotifyState;
+
+use crate::pulse::{BEAT, Pulses};
+
+/// A loop that has not beaten for so many beats stands still: one may be late on a busy machine.
+const LATE: u32 = 3;
+
+/// Everything is bound, and upstream was tried: clients may come.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A reload has begun; [`ready`] ends it.
+pub(super) fn reloading() {
+    let time = NotifyState::monotonic_usec_now();
+    tell(&[Some(NotifyState::Reloading), time.ok()].into_iter().flatten().collect::<Vec<_>>());
+}
+
+/// The end has begun.
+pub fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+/// Says twice in each period of the watchdog that the gateway lives, as long as each of its loops turns; ends at
+/// once where there is no watchdog.
+pub async fn feed_watchdog(pulses: Pulses) {
+    let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) else {
+        return;
+    };
+    let half = period / 2;
+    loop {
+        let silent = pulses.silent((BEAT * LATE).max(half));
+        if silent.is_empty() {
+            tell(&[NotifyState::Watchdog]);
+            tokio::time::sleep(half).await;
+        } else {
+            // Whoever was stopped and goes on beats again soon, and is fed then, not half a period later.
+            tracing::error!(loops = silent.join(", "), "these stand still; the watchdog is not fed");
+            tokio::time::sleep(BEAT.min(half)).await;
+        }
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
