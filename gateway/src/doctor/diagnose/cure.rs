@@ -40,7 +40,9 @@ pub(super) fn cure(view: &View<'_>, asked: &Asked, form: Form) -> Vec<String> {
         return vec![
             format!("which resolver {} is cannot be seen; what mends it is one of these:", asked.server.ip()),
             format!("open-registry setup openwrt --address {}", first(&address)),
-            "likewise pihole, unbound (pfSense, OPNsense), adguardhome, windows-dns; all: open-registry setup --list".into(),
+            "likewise pihole, unbound (pfSense, OPNsense), adguardhome, \
+                windows-dns; all: open-registry setup --list"
+                .into(),
         ];
     };
     let place =
