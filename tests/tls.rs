@@ -282,6 +282,23 @@ fn an_answer_under_way_over_https_comes_to_its_end_when_the_gateway_is_stopped()
     assert_eq!(gateway.wait(SOON).code(), Some(0));
 }
 
+#[test]
+fn connections_that_have_said_nothing_do_not_hold_up_a_stop() {
+    let (ca, registry, folder) = (Ca::new(), registry(), tempfile::tempdir().unwrap());
+    let mut gateway = gateway(&registry, &ca.leaf(NAMES), folder.path());
+    let mute = TcpStream::connect(gateway.https_address()).unwrap();
+    let mut idle = Line::open(gateway.https_address(), &ca);
+    assert_eq!(idle.ping(), 200);
+    assert!(becomes(&gateway, "open_registry_http_connections", 2.0));
+
+    gateway.signal(Signal::SIGTERM);
+
+    let start = Instant::now();
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    drop(mute);
+}
+
 /// One test per client, so that each fails for itself.
 macro_rules! promises {
     ($($test:ident: $client:ident,)*) => {$(
