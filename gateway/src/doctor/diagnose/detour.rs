@@ -7,6 +7,7 @@ use resolver::links::Class;
 use super::super::facts::Asked;
 use super::Finding;
 use super::cure::name_of;
+use super::kinds::is_stub;
 use super::view::{Verdict, View};
 
 /// The servers behind systemd-resolved's stub are named by a file of its own.
@@ -24,7 +25,7 @@ pub(super) fn detour(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Optio
     match lost {
         true if behind && over_tls.is_some_and(|setting| setting != "no") => Some(encrypted(asked)),
         true if Class::of(ip) == Class::Public && !view.gateways.contains(&ip) => Some(public(asked)),
-        true if ip.is_loopback() && !behind && !is_stub(ip) && asked.software.is_none() => Some(local(ip)),
+        true if ip.is_loopback() && !behind && !is_stub(asked) && asked.software.is_none() => Some(local(ip)),
         _ => None,
     }
 }
@@ -32,11 +33,6 @@ pub(super) fn detour(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Optio
 /// Whether systemd-resolved asks it, for this host.
 pub(super) fn is_behind_stub(asked: &Asked) -> bool {
     asked.origin.starts_with(BEHIND_STUB)
-}
-
-/// systemd-resolved's own addresses.
-fn is_stub(ip: IpAddr) -> bool {
-    ip == IpAddr::from([127, 0, 0, 53]) || ip == IpAddr::from([127, 0, 0, 54])
 }
 
 fn encrypted(asked: &Asked) -> Finding {

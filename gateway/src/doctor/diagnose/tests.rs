@@ -242,6 +242,18 @@ fn a_resolver_on_this_host_that_asks_elsewhere_is_named() {
 }
 
 #[test]
+fn a_validating_resolved_is_given_its_own_recipe() {
+    let findings = with(|facts| {
+        let failed = || Answer::ServerFailure;
+        let stub = asked("127.0.0.53", None, failed(), failed());
+        facts.resolvers = vec![Asked { unchecked: Some(addresses(&[GATEWAY])), ..stub }];
+        facts.system = Lookup::Failed("no such name".into());
+    });
+    let fix = problem(&findings, "dnssec").fix.join("\n");
+    assert!(fix.contains("open-registry.negative") && fix.contains("\nDNS=192.168.7.9\n"), "{fix}");
+}
+
+#[test]
 fn what_resolved_sends_to_the_gateway_may_be_unknown_to_its_other_servers() {
     let findings = with(|facts| {
         facts.resolvers = vec![asked("127.0.0.53", None, addresses(&[GATEWAY]), addresses(&[]))];
