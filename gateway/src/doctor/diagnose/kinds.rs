@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::facts::Asked;
 
+/// The servers behind systemd-resolved's stub are named by a file of its own.
+const BEHIND_STUB: &str = "/run/systemd/resolve/";
 /// systemd-resolved's own addresses (systemd-resolved.service(8)).
 const STUB: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 53), Ipv4Addr::new(127, 0, 0, 54)];
 
@@ -30,6 +32,11 @@ const KINDS: [(&str, &str, &str); 5] = [
 /// Whether it is systemd-resolved, which does not say what it is, but has addresses of its own.
 pub(super) fn is_stub(asked: &Asked) -> bool {
     STUB.into_iter().any(|stub| asked.server.ip() == IpAddr::V4(stub))
+}
+
+/// Whether systemd-resolved asks it, for this host.
+pub(super) fn is_behind_stub(asked: &Asked) -> bool {
+    asked.origin.starts_with(BEHIND_STUB)
 }
 
 /// Whether it is BIND, as far as it says so.
