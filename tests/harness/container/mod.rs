@@ -52,7 +52,7 @@ impl Container {
                 return Err(format!("systemd-nspawn does not work here: {said}"));
             }
             if let Some(leader) = child_of(nspawn.id()).filter(|leader| is_up(*leader)) {
-                let place = Place::of_process(leader).map_err(|error| error.to_string())?;
+                let place = Place::with_network_of(leader).map_err(|error| error.to_string())?;
                 return Ok(Self { nspawn, leader, place });
             }
             thread::sleep(LOOK);
@@ -63,7 +63,7 @@ impl Container {
         panic!("the container is not up after {BOOT:?}");
     }
 
-    /// Its network and its files.
+    /// Its network; the files are those of this machine.
     pub fn place(&self) -> &Place {
         &self.place
     }
