@@ -36,8 +36,10 @@ impl Container {
     /// When it starts, but is not up in time.
     pub fn boot() -> Result<Self, String> {
         let root = root::prepare()?;
-        let mut command = Command::new("systemd-nspawn");
-        command.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot"]);
+        // Should this thread die before it can shut the container down, nspawn hears of it and does so.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "systemd-nspawn", "--quiet"]);
+        command.args(["--register=no", "--keep-unit", "--private-network", "--boot"]);
         command.args(["--volatile=overlay", "--console=pipe", "--directory"]).arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let nspawn = command.spawn().map_err(|error| format!("systemd-nspawn: {error}"))?;
