@@ -56,8 +56,10 @@ pub struct Asked {
     pub a: Answer,
     /// For AAAA.
     pub aaaa: Answer,
-    /// For A once more, not to be validated; asked where A failed.
+    /// For the family that failed once more, not to be validated.
     pub unchecked: Option<Answer>,
+    /// For A of another name, upstream's; `None` where upstream has none.
+    pub other: Option<Answer>,
 }
 
 /// One answer.

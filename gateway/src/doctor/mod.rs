@@ -9,7 +9,7 @@ mod probe;
 mod report;
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -57,9 +57,4 @@ pub async fn run(request: &Request, loaded: &Loaded, out: &mut impl Write) -> an
         false => report::text(&findings, out)?,
     }
     Ok(!findings.iter().any(|finding| finding.level == Level::Problem))
-}
-
-/// Where whoever listens on all addresses of this family can be reached from this host.
-fn loopback(unspecified: IpAddr) -> IpAddr {
-    if unspecified.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }

@@ -27,7 +27,8 @@ pub struct Interface {
 /// This machine has no address that another could reach it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no address of the gateway is known: this machine is in no network; say --address, or set addresses in [zone]"
+    "no address of the gateway is known: this machine is in no \
+        network; say --address, or set addresses in [zone]"
 )]
 pub struct NoAddress;
 

@@ -83,7 +83,11 @@ impl Site {
         }
         let has = |class| self.values.gateways.iter().any(|address| Class::of(*address) == class);
         if has(Class::Private) && has(Class::Public) {
-            notes.push("filters against DNS rebinding drop answers that mix private and public addresses; give addresses of one kind".into());
+            notes.push(
+                "filters against DNS rebinding drop answers that mix private \
+                and public addresses; give addresses of one kind"
+                    .into(),
+            );
         }
         if entry.needs >= Needs::Dns && config.dns.listen.is_empty() {
             notes.push(
@@ -102,7 +106,8 @@ impl Site {
         let alone = served(&config.http.listen).is_empty() && served(&config.http.tls_listen).is_empty();
         (ours && alone).then(|| {
             format!(
-                "taking {} for the gateway's address, as its systemd sockets serve it; --url says otherwise",
+                "taking {} for the gateway's address, as its systemd \
+                    sockets serve it; --url says otherwise",
                 self.values.url
             )
         })

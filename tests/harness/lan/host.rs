@@ -66,7 +66,7 @@ impl Host {
     /// # Panics
     /// When it has none.
     pub fn on(&self, lan: &Lan) -> &Link {
-        let link = self.links.iter().find(|link| link.lan == lan.name());
+        let link = self.links.iter().find(|link| link.lan() == lan.name());
         link.unwrap_or_else(|| panic!("{} is not in the LAN {}", self.name, lan.name()))
     }
 
@@ -75,13 +75,14 @@ impl Host {
         self.place.run(body)
     }
 
-    /// Runs a program on this host to its end.
+    /// Runs a program on this host to its end, in an environment that has a PATH and a HOME of the host's own.
     ///
     /// # Panics
     /// When there is no such program, or it takes more than a minute: then it is killed.
     pub fn output(&self, program: &str, arguments: &[&str]) -> Said {
         let mut command = Command::new(program);
-        command.args(arguments).env("PATH", network::search_path());
+        command.args(arguments).env_clear();
+        command.env("PATH", network::search_path()).env("HOME", self.files.path());
         self.run(|| finish(command))
     }
 

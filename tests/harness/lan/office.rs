@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::public_dns::PUBLIC_ENTRY_NUMBER;
 use super::{Host, Lan, PublicDns, Publication};
 
 /// An office LAN, 192.168.7.0/24 and fd00:7::/64. No resolver runs on its router yet.
@@ -11,6 +12,8 @@ pub struct Office {
     pub internet: Lan,
     /// The host of the Internet that has the names which the office was made with.
     pub npm: Host,
+    /// The host of the Internet that the public DNS names for the zone of the gateways; nothing listens there.
+    pub entry: Host,
     /// What the Internet's names mean.
     pub public_dns: PublicDns,
     /// The switch.
@@ -28,6 +31,7 @@ impl Office {
     pub fn new(names: &[&str]) -> Self {
         let internet = Lan::internet();
         let npm = internet.host("npm");
+        let entry = internet.host_at("entry", PUBLIC_ENTRY_NUMBER);
         let addresses = [IpAddr::from(npm.v4()), npm.v6().into()];
         let published = names.iter().flat_map(|name| addresses.map(|address| (*name, address)));
         let names: Vec<(&str, IpAddr)> = published.collect();
@@ -36,6 +40,6 @@ impl Office {
         let router = lan.router(&internet);
         let server = lan.host_at("server", 9);
         let laptop = lan.host("laptop");
-        Self { internet, npm, public_dns, lan, router, server, laptop }
+        Self { internet, npm, entry, public_dns, lan, router, server, laptop }
     }
 }

@@ -14,6 +14,8 @@ const PARENT: &str = "open-registry.dev";
 /// What the public DNS says of [`ZONE`]: an entry point that is nobody's LAN.
 pub const PUBLIC_ENTRY: [&str; 2] = ["45.83.220.250", "2a0d:5600:8::250"];
 
+/// The number in both.
+pub(super) const PUBLIC_ENTRY_NUMBER: u8 = 250;
 /// The file that says where the root is.
 const HINTS: &str = "root.hints";
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::link::End;
 use super::{Host, Link};
 use crate::network::{configure, ip};
 use crate::place::Place;
@@ -111,7 +112,9 @@ impl Lan {
             ip(&["link", "add", "name", &port, "type", "veth", "peer", "name", &self.name, "netns", &end]);
             ip(&["link", "set", &port, "master", BRIDGE, "up"]);
         });
-        Link::new(&self.name, port, self.place.clone(), self.addresses(number))
+        let switch = End { place: self.place.clone(), name: port };
+        let host = End { place: host.clone(), name: self.name.clone() };
+        Link::new(switch, host, self.addresses(number))
     }
 
     /// Written as people write them: host 10 is `::10`.

@@ -70,7 +70,10 @@ fn proxy(view: &View<'_>) -> Option<Finding> {
     let host = view.facts.url.host_str().unwrap_or_default();
     Some(
         Finding::warning("proxy", format!("clients ask a proxy for {host}, because of {}", proxy.place))
-            .because("the proxy looks the name up by itself, elsewhere, and seldom reaches a gateway of this network")
+            .because(
+                "the proxy looks the name up by itself, elsewhere, and \
+                seldom reaches a gateway of this network",
+            )
             .fix([format!("add {host} to NO_PROXY (npm: noproxy={host} in .npmrc)")]),
     )
 }

@@ -30,6 +30,13 @@ fn is_ours(view: &View<'_>, port: &Port) -> bool {
         || (port.holder == Holder::Other(None) && port.key == "http.listen" && answers)
 }
 
+/// Whether the gateway is reached although nobody has the address that is configured: the sockets that systemd hands
+/// over replace those of the configuration.
+fn is_served(view: &View<'_>, key: &str) -> bool {
+    let by_http = || view.facts.doors.iter().any(|door| matches!(door.behind, Behind::Gateway { .. }));
+    (key.starts_with("http.") && by_http()) || (key == "dns.listen" && !view.facts.authorities.is_empty())
+}
+
 fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
     let place = format!("{} ({}, {})", port.address, port.protocol, port.key);
     if is_ours(view, port) {
@@ -42,6 +49,10 @@ fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
             "port",
             format!("who listens on {place}: only root can see that; run this as root"),
         ),
+        Holder::Free if running && is_served(view, port.key) => Finding::ok(
+            "port",
+            format!("nothing listens on {place}, and nothing needs to: other sockets serve it"),
+        ),
         Holder::Free if running => Finding::problem(
             "not-listening",
             format!("the gateway of this host runs, but nothing listens on {place}"),
@@ -49,14 +60,12 @@ fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
         .because("it was started with another configuration, or with sockets that systemd handed over")
         .fix(["systemctl restart open-registry, and look into its log: journalctl -u open-registry"]),
         Holder::Free => Finding::ok("port", format!("{place} is free for the gateway")),
-        Holder::Forbidden => Finding::warning(
-            "port-forbidden",
-            format!("this user may not listen on {place}"),
-        )
-        .because("ports below 1024 are for root, and for programs that systemd hands them to")
-        .fix([
-            "start the gateway as a service, with open-registry-http.socket and open-registry-dns@.socket",
-        ]),
+        Holder::Forbidden => {
+            Finding::warning("port-forbidden", format!("this user may not listen on {place}"))
+                .because("ports below 1024 are for root, and for programs that systemd hands them to")
+                .fix(["start the gateway as a service, with \
+                open-registry-http.socket and open-registry-dns@.socket"])
+        }
         Holder::Absent => {
             Finding::problem("address-missing", format!("this host does not have the address of {place}"))
                 .because("it changed, or the interface is down")
@@ -70,8 +79,14 @@ fn taken(view: &View<'_>, port: &Port, program: &str, place: &str) -> Finding {
     // The kernel cuts names off after 15 letters.
     if program.starts_with("systemd-resolve") {
         return finding
-            .because("systemd-resolved's stub listens on 127.0.0.53 and 127.0.0.54, so port 53 of all addresses is not free")
-            .fix(["name this host's own addresses in [dns], and leave the stub as it is:".to_owned(), listen(view)]);
+            .because(
+                "systemd-resolved's stub listens on 127.0.0.53 and \
+                127.0.0.54, so port 53 of all addresses is not free",
+            )
+            .fix([
+                "name this host's own addresses in [dns], and leave the stub as it is:".to_owned(),
+                listen(view),
+            ]);
     }
     finding
         .because("two programs cannot listen on one address")

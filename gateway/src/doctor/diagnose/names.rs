@@ -2,15 +2,13 @@
 
 use std::net::IpAddr;
 
-use resolver::links::Class;
-
-use super::super::facts::{Asked, Lookup};
-use super::cure::{Form, cure, hosts_lines, name_of};
+use super::super::facts::{Answer, Asked, Lookup};
+use super::cure::{cure, hosts_lines, name_of};
+use super::detour::{detour, is_behind_stub};
+use super::kinds::Form;
 use super::view::{Leads, Verdict, View, list};
 use super::{Finding, Level};
 
-/// The servers behind systemd-resolved's stub are named by a file of its own.
-const BEHIND_STUB: &str = "/run/systemd/resolve/";
 /// Services of nsswitch.conf(5) that ask a resolver.
 const ASKING: [&str; 2] = ["dns", "resolve"];
 
@@ -18,9 +16,8 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let verdicts: Vec<(&Asked, Verdict)> =
         view.facts.resolvers.iter().map(|asked| (asked, view.verdict(asked))).collect();
     let by_file = view.all_home(&view.facts.hosts);
-    let is_good = |asked: &Asked, verdict: &Verdict| {
-        matches!(verdict, Verdict::Good(_)) && !asked.origin.starts_with(BEHIND_STUB)
-    };
+    let is_good =
+        |asked: &Asked, verdict: &Verdict| matches!(verdict, Verdict::Good(_)) && !is_behind_stub(asked);
     let any_good = verdicts.iter().any(|(asked, verdict)| is_good(asked, verdict));
     let mut findings = Vec::new();
     if verdicts.is_empty() {
@@ -28,10 +25,11 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     }
     for (asked, verdict) in &verdicts {
         // The stub sends the name where it has to go, whatever its other servers would say.
-        let routed = any_good && asked.origin.starts_with(BEHIND_STUB);
+        let routed = any_good && is_behind_stub(asked);
         let spare = matches!(verdict, Verdict::Mute(_)) && any_good;
         let worst = if by_file || routed || spare { Level::Warning } else { Level::Problem };
         findings.push(resolver(view, asked, verdict).at_most(worst));
+        findings.extend(alone(view, asked, verdict));
     }
     findings.extend(
         disagreement(&verdicts).map(|one| one.at_most(if by_file { Level::Warning } else { Level::Problem })),
@@ -43,7 +41,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
 fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
     let name = name_of(asked);
     let zone = &view.facts.zone;
-    if let Some(finding) = past_the_network(view, asked, verdict) {
+    if let Some(finding) = detour(view, asked, verdict) {
         return finding;
     }
     match verdict {
@@ -78,7 +76,8 @@ fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
             let what = format!("the resolver {name} names, beside the gateway, {}, where none is", list(to));
             Finding::problem("other-addresses", what)
                 .because(
-                    "an old record, or a second recipe, is still there; computers take any of the addresses",
+                    "an old record, or a second recipe, is still there; \
+                        computers take any of the addresses",
                 )
                 .fix(cure(view, asked, Form::Own))
         }
@@ -87,15 +86,18 @@ fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
             format!("the resolver {name} has an answer, and does not believe it (SERVFAIL)"),
         )
         .because(
-            "it validates DNSSEC, and the gateway's answer is not what the public zones above are signed for",
+            "it validates DNSSEC, and the gateway's answer is not \
+                what the public zones above are signed for",
         )
         .fix(cure(view, asked, Form::Forward)),
+        Verdict::Denied => denied(view, asked),
         Verdict::Broken => Finding::problem(
             "resolver-fails",
             format!("the resolver {name} cannot find {zone} out (SERVFAIL)"),
         )
         .because(
-            "the server that it asks for the name does not answer: the gateway's DNS, or the network's line",
+            "the server that it asks for the name does not answer: \
+                the gateway's DNS, or the network's line",
         )
         .fix(cure(view, asked, Form::Own)),
         Verdict::Refuses(code) => Finding::problem(
@@ -107,55 +109,33 @@ fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
     }
 }
 
-/// A resolver that is not the network's cannot know of its gateway, and no recipe reaches it.
-fn past_the_network(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Option<Finding> {
-    let lost = matches!(verdict, Verdict::NoName | Verdict::Elsewhere(_) | Verdict::Emptied);
-    let ip = asked.server.ip();
-    let name = name_of(asked);
-    let over_tls = view.facts.resolved.as_ref().and_then(|resolved| resolved.dns_over_tls.as_deref());
-    if !lost {
-        return None;
-    }
-    if asked.origin.starts_with(BEHIND_STUB) && over_tls.is_some_and(|setting| setting != "no") {
-        let what = format!("systemd-resolved asks {name} over TLS, which does not lead to the gateway");
-        return Some(Finding::problem("encrypted-dns", what)
-            .because("with DNSOverTLS= in resolved.conf, this host asks a resolver of its own past the network's")
-            .fix(["remove DNSOverTLS= and DNS= from /etc/systemd/resolved.conf; then: systemctl restart systemd-resolved", "or send this name alone to the gateway: open-registry setup systemd-resolved"]));
-    }
-    if Class::of(ip) == Class::Public && !view.gateways.contains(&ip) {
-        let what = format!("this host asks the public resolver {name}, which does not lead to the gateway");
-        return Some(
-            Finding::problem("public-resolver", what)
-                .because(format!(
-                    "{} names it beside, or instead of, the network's own resolver",
-                    asked.origin
-                ))
-                .fix([
-                    "hand out the network's own resolver alone by DHCP, and no other on this host",
-                    "or name the gateway on this host: open-registry setup hosts",
-                ]),
-        );
-    }
-    if ip.is_loopback() && asked.software.is_none() && !asked.origin.starts_with(BEHIND_STUB) && !is_stub(ip)
-    {
-        let what = format!("a program on this host answers DNS at {ip}, and does not lead to the gateway");
-        return Some(Finding::problem("local-stub", what)
-            .because("it asks servers of its own choice, as those for DNS over HTTPS or TLS do, past the network's resolver")
-            .fix(["have it ask the network's resolver for this name, or remove it", "or name the gateway on this host: open-registry setup hosts"]));
-    }
-    None
-}
-
-/// systemd-resolved's own addresses.
-fn is_stub(ip: IpAddr) -> bool {
-    ip == IpAddr::from([127, 0, 0, 53]) || ip == IpAddr::from([127, 0, 0, 54])
+/// A gateway that was handed out as the resolver, and answers for its own name only.
+fn alone(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Option<Finding> {
+    // A gateway does not say what it is; any other resolver's silence about other names is not ours to judge.
+    let is_gateway = view.gateways.contains(&asked.server.ip()) && asked.software.is_none();
+    let alone = is_gateway && matches!(verdict, Verdict::Good(_)) && asked.other == Some(Answer::Refused);
+    alone.then(|| {
+        let what = format!("the resolver {} answers for this name, and refuses all others", name_of(asked));
+        Finding::problem("forward-missing", what)
+            .because(
+                "it is a gateway without [dns] forward, or one that \
+                does not take this for a private network",
+            )
+            .fix([
+                "on the gateway, in [dns], with the address of the resolver that was handed out before:",
+                "forward = [\"192.168.7.1\"]",
+                "or hand out a resolver again that knows all names, \
+                    with a recipe: open-registry setup --list",
+            ])
+    })
 }
 
 fn rebinding(view: &View<'_>, asked: &Asked, what: String) -> Finding {
     let seen = view.facts.authorities.iter().find(|own| !own.addresses().is_empty());
     let cause = match seen {
         Some(own) => format!(
-            "it removes private addresses from answers, against DNS rebinding: the gateway itself says {}",
+            "it removes private addresses from answers, against \
+                DNS rebinding: the gateway itself says {}",
             list(&own.addresses())
         ),
         None => "most likely it removes private addresses from answers, against DNS rebinding".to_owned(),
@@ -163,6 +143,13 @@ fn rebinding(view: &View<'_>, asked: &Asked, what: String) -> Finding {
     // Where the gateway answers DNS, the resolver asks it already, and the exception is what is missing.
     let form = if seen.is_some() { Form::Forward } else { Form::Own };
     Finding::problem("rebinding-filter", what).because(cause).fix(cure(view, asked, form))
+}
+
+fn denied(view: &View<'_>, asked: &Asked) -> Finding {
+    let what = format!("the resolver {} answers SERVFAIL, though the gateway answers itself", name_of(asked));
+    Finding::problem("rebinding-filter", what)
+        .because("deny-answer-addresses refuses private addresses, or it cannot reach the gateway's DNS")
+        .fix(cure(view, asked, Form::Own))
 }
 
 fn missing(view: &View<'_>, asked: &Asked, what: String) -> Finding {
@@ -173,7 +160,7 @@ fn missing(view: &View<'_>, asked: &Asked, what: String) -> Finding {
 
 /// Computers ask any of their resolvers, at any time.
 fn disagreement(verdicts: &[(&Asked, Verdict)]) -> Option<Finding> {
-    let direct = || verdicts.iter().filter(|(asked, _)| !asked.origin.starts_with(BEHIND_STUB));
+    let direct = || verdicts.iter().filter(|(asked, _)| !is_behind_stub(asked));
     let (good, _) = direct().find(|(_, verdict)| matches!(verdict, Verdict::Good(_)))?;
     let (bad, _) = direct().find(|(_, verdict)| !matches!(verdict, Verdict::Good(_) | Verdict::Mute(_)))?;
     let what =
@@ -221,9 +208,15 @@ fn system(view: &View<'_>, any_good: bool) -> Finding {
             .fix(["write in /etc/nsswitch.conf:", "hosts: files dns"]);
     }
     match any_good {
-        false => Finding::problem("name", what).because("no resolver of this host leads to the gateway, see there"),
+        false => {
+            Finding::problem("name", what).because("no resolver of this host leads to the gateway, see there")
+        }
         true => Finding::problem("bypass", what)
-            .because("a resolver leads to the gateway, but the answer came from another one, from a cache (nscd), or from a VPN's own DNS")
-            .fix(["empty the caches (resolvectl flush-caches; nscd -i hosts), and look once more with the VPN off"]),
+            .because(
+                "a resolver leads to the gateway, but the answer came from \
+                another one, from a cache (nscd), or from a VPN's own DNS",
+            )
+            .fix(["empty the caches (resolvectl flush-caches; nscd -i \
+                hosts), and look once more with the VPN off"]),
     }
 }

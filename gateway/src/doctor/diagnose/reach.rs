@@ -29,12 +29,14 @@ fn of_door(view: &View<'_>, door: &Door) -> Vec<Finding> {
             Finding::problem("port-taken", format!("at {address} is no gateway, but {what}"))
                 .because("another program has the port, or the address is another machine's now")
                 .fix([format!(
-                    "stop it, or move the gateway to its own address; then correct the name's address ({})",
+                    "stop it, or move the gateway to its own address; \
+                        then correct the name's address ({})",
                     address.ip()
                 )])
         }
     }];
-    findings.extend(without_upstream(door));
+    // Where upstream was tried from here, it is told once.
+    findings.extend(without_upstream(door).filter(|_| view.facts.upstream.is_none()));
     if let Some(days) = door.certificate_days.filter(|days| *days < LAST_DAYS) {
         findings.push(
             Finding::warning("certificate", format!("the certificate at {address} ends in {days} days"))
@@ -61,16 +63,23 @@ fn without_upstream(door: &Door) -> Option<Finding> {
 fn absent(door: &Door, why: &str) -> Finding {
     let (address, port) = (door.address, door.address.port());
     match door.instead {
-        Some(other) => {
-            Finding::problem("port-missing", format!("the gateway at {} answers on port {other}, not on {port}", address.ip()))
-                .because(format!("clients that were given the name alone come to port {port}"))
-                .fix([
-                    format!("on the gateway: systemctl enable --now open-registry-http.socket, or listen = [\"0.0.0.0:{port}\", \"[::]:{port}\"] in [http]"),
-                    format!("or write the port into the clients' configuration: http://…:{other}/"),
-                ])
-        }
+        Some(other) => Finding::problem(
+            "port-missing",
+            format!("the gateway at {} answers on port {other}, not on {port}", address.ip()),
+        )
+        .because(format!("clients that were given the name alone come to port {port}"))
+        .fix([
+            format!(
+                "on the gateway: systemctl enable --now open-registry-http.socket, or \
+                        listen = [\"0.0.0.0:{port}\", \"[::]:{port}\"] in [http]"
+            ),
+            format!("or write the port into the clients' configuration: http://…:{other}/"),
+        ]),
         None => Finding::problem("gateway-down", format!("nobody answers at {address}: {why}"))
-            .because("the gateway does not run or listens elsewhere, a firewall is between, or the address is not its own any more")
+            .because(
+                "the gateway does not run or listens elsewhere, a firewall is \
+                between, or the address is not its own any more",
+            )
             .fix([
                 "on the gateway: systemctl status open-registry; open-registry doctor".to_owned(),
                 format!("let its firewall pass port {port} from this network"),
@@ -85,7 +94,11 @@ fn distrusted(view: &View<'_>, door: &Door, why: &Distrust) -> Finding {
     match why {
         Distrust::Issuer => finding
             .because("it comes from an authority of this site, which clients have to be told of")
-            .fix(["open-registry setup npm --ca FILE  (likewise pnpm, yarn, bun, deno; FILE: the authority's certificate)", "and look again with: open-registry doctor --ca FILE"]),
+            .fix([
+                "open-registry setup npm --ca FILE  (likewise pnpm, yarn, \
+                bun, deno; FILE: the authority's certificate)",
+                "and look again with: open-registry doctor --ca FILE",
+            ]),
         Distrust::Time => finding
             .because("it was not renewed, or the clock of this host is wrong")
             .fix(["put a new certificate where [tls] names it; it is read without a restart"]),
@@ -103,9 +116,19 @@ fn upstream(view: &View<'_>) -> Option<Finding> {
     let host = upstream.url.host_str().unwrap_or_default();
     Some(match &upstream.outcome {
         Ok(()) => Finding::ok("upstream", format!("upstream ({host}) answers this host")),
-        Err(why) => Finding::problem("upstream", format!("upstream ({host}) does not answer this host: {why}"))
-            .because("the line to the Internet is down, a firewall is between, or its name is not found; the gateway serves what it holds")
-            .fix([format!("curl -v {}", upstream.url), "behind a registry of the company: url in [upstream]; with no line at all: offline = true".to_owned()]),
+        Err(why) => {
+            Finding::problem("upstream", format!("upstream ({host}) does not answer this host: {why}"))
+                .because(
+                    "the line to the Internet is down, a firewall is between, or its \
+                name is not found; the gateway serves what it holds",
+                )
+                .fix([
+                    format!("curl -v {}", upstream.url),
+                    "behind a registry of the company: url in \
+                [upstream]; with no line at all: offline = true"
+                        .to_owned(),
+                ])
+        }
     })
 }
 

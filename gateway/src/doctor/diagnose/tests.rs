@@ -25,6 +25,7 @@ fn asked(server: &str, software: Option<&str>, a: Answer, aaaa: Answer) -> Asked
         a,
         aaaa,
         unchecked: None,
+        other: Some(addresses(&["93.184.216.35"])),
     }
 }
 
@@ -144,6 +145,19 @@ fn the_fix_is_the_recipe_of_the_resolver_that_was_recognised() {
 }
 
 #[test]
+fn a_bind_that_fails_while_the_gateway_answers_denies_private_addresses() {
+    let failing = |software| {
+        let failed = || Answer::ServerFailure;
+        let asked = asked("192.168.7.1", Some(software), failed(), failed());
+        with(|facts| facts.resolvers = vec![Asked { unchecked: Some(failed()), ..asked }])
+    };
+    let denied = failing("9.18.49-1~deb12u3-Debian");
+    let fix = problem(&denied, "rebinding-filter").fix.join("\n");
+    assert!(fix.contains("type primary;") && fix.contains("@       IN A    192.168.7.9"), "{fix}");
+    assert_eq!(worst(&failing("unbound 1.17.1")), [("problem", "resolver-fails")]);
+}
+
+#[test]
 fn without_the_gateways_address_the_fix_says_where_to_put_it() {
     let findings = with(|facts| {
         facts.named = Vec::new();
@@ -183,6 +197,16 @@ fn a_second_resolver_that_is_silent_costs_time_only() {
     let findings =
         with(|facts| facts.resolvers.push(asked("192.168.7.2", None, silence.clone(), silence.clone())));
     assert_eq!(worst(&findings), [("warning", "resolver-silent")]);
+}
+
+#[test]
+fn a_gateway_that_was_handed_out_and_forwards_nothing_is_named() {
+    let only = |server: &str| {
+        let asked = asked(server, None, addresses(&[GATEWAY]), addresses(&[]));
+        with(|facts| facts.resolvers = vec![Asked { other: Some(Answer::Refused), ..asked }])
+    };
+    assert_eq!(worst(&only(GATEWAY)), [("problem", "forward-missing")]);
+    assert_eq!(worst(&only("192.168.7.1")), []);
 }
 
 #[test]
@@ -307,24 +331,29 @@ fn upstream_and_clock_are_judged() {
     assert_eq!(worst(&with(|facts| facts.doors[0].behind = down)), [("warning", "upstream")]);
 }
 
+fn port(number: u16, holder: Holder) -> Port {
+    let key = if number == 53 { "dns.listen" } else { "http.listen" };
+    Port { key, address: SocketAddr::new(ip("0.0.0.0"), number), protocol: "tcp", holder }
+}
+
 #[test]
 fn ports_of_the_gateways_host_are_judged() {
     let findings = |holders: &[(u16, Holder)]| {
         with(|facts| {
             facts.hosted = true;
-            let port = |(port, holder): &(u16, Holder)| Port {
-                key: if *port == 53 { "dns.listen" } else { "http.listen" },
-                address: SocketAddr::new(ip("0.0.0.0"), *port),
-                protocol: "tcp",
-                holder: holder.clone(),
-            };
-            facts.ports = holders.iter().map(port).collect();
+            facts.ports = holders.iter().map(|(number, holder)| port(*number, holder.clone())).collect();
         })
     };
     let by = |name: &str| Holder::Other(Some(name.into()));
     assert_eq!(worst(&findings(&[(80, Holder::Ours), (53, Holder::Ours)])), []);
     assert_eq!(worst(&findings(&[(53, Holder::Free)])), []);
-    assert_eq!(worst(&findings(&[(80, Holder::Ours), (53, Holder::Free)])), [("problem", "not-listening")]);
+    // Other sockets answer, as the facts say.
+    assert_eq!(worst(&findings(&[(80, Holder::Ours), (53, Holder::Free)])), []);
+    let silent = with(|facts| {
+        facts.authorities = Vec::new();
+        facts.ports = vec![port(80, Holder::Ours), port(53, Holder::Free)];
+    });
+    assert_eq!(worst(&silent), [("problem", "not-listening")]);
     assert_eq!(worst(&findings(&[(53, Holder::Forbidden)])), [("warning", "port-forbidden")]);
     assert_eq!(worst(&findings(&[(53, Holder::Absent)])), [("problem", "address-missing")]);
     let resolved = findings(&[(53, by("systemd-resolve"))]);

@@ -9,6 +9,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use url::Url;
 
 use super::super::facts::{Answer, Asked};
 
@@ -24,24 +25,42 @@ const LARGEST: usize = 65_535;
 /// The name that servers describe themselves under, in class CH.
 const SELF: &str = "version.bind.";
 
+/// What all servers are asked for.
+pub(super) struct Names {
+    zone: Name,
+    /// A name that is not the zone's.
+    other: Option<Name>,
+}
+
+impl Names {
+    /// The zone's name, and upstream's host, where that is a name.
+    pub(super) fn new(zone: &str, upstream: &Url) -> anyhow::Result<Self> {
+        let name = |text: &str| Name::from_ascii(format!("{text}."));
+        let zone = name(zone)?;
+        let other = upstream.domain().and_then(|host| name(host).ok()).filter(|other| !zone.zone_of(other));
+        Ok(Self { zone, other })
+    }
+}
+
 /// Asks a server for both families, and who it is.
-pub(super) async fn ask(server: SocketAddr, origin: String, zone: &str) -> Asked {
-    let Ok(name) = Name::from_ascii(format!("{zone}.")) else {
-        let answer = Answer::Silence("the name cannot be asked for".into());
-        return Asked { server, origin, software: None, a: answer.clone(), aaaa: answer, unchecked: None };
-    };
-    let question = |kind| Query::query(name.clone(), kind);
-    let (a, aaaa, software) = tokio::join!(
+pub(super) async fn ask(server: SocketAddr, origin: String, names: &Names) -> Asked {
+    let question = |kind| Query::query(names.zone.clone(), kind);
+    let (a, aaaa, software, other) = tokio::join!(
         addresses(server, question(RecordType::A), false),
         addresses(server, question(RecordType::AAAA), false),
         software(server),
+        another(server, names.other.clone()),
     );
     let unchecked = match (&a, &aaaa) {
         (Answer::ServerFailure, _) => Some(addresses(server, question(RecordType::A), true).await),
         (_, Answer::ServerFailure) => Some(addresses(server, question(RecordType::AAAA), true).await),
         _ => None,
     };
-    Asked { server, origin, software, a, aaaa, unchecked }
+    Asked { server, origin, software, a, aaaa, unchecked, other }
+}
+
+async fn another(server: SocketAddr, name: Option<Name>) -> Option<Answer> {
+    Some(addresses(server, Query::query(name?, RecordType::A), false).await)
 }
 
 async fn addresses(server: SocketAddr, question: Query, checking_disabled: bool) -> Answer {

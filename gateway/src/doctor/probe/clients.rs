@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_files_and_each_setting_knows_its_place() {
-        let npmrc = "# registry=http://comment\n; x\nregistry = \"http://first/\"\nregistry=http://second/\n";
+        let npmrc = "# registry=http://comment\n; x\nregistry = \
+            \"http://first/\"\nregistry=http://second/\n";
         let clients =
             read("http://registry.example.com", npmrc, "", &[("npm_config_registry", "http://env/")]);
         let values: Vec<_> = clients.npm.iter().map(|setting| setting.value.as_str()).collect();

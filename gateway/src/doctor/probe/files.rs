@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn the_name_servers_of_resolv_conf_are_found() {
-        let text = "# nameserver 10.0.0.1\nsearch lan\nnameserver 192.168.7.1\nnameserver fd00::1\nnameserver fe80::1%1\nnameserver router\n";
+        let text = "# nameserver 10.0.0.1\nsearch lan\nnameserver \
+            192.168.7.1\nnameserver fd00::1\nnameserver fe80::1%1\nnameserver router\n";
         let servers: Vec<String> =
             name_servers(text, "file").into_iter().map(|(server, _)| server.to_string()).collect();
         assert_eq!(servers, ["192.168.7.1:53", "[fd00::1]:53", "[fe80::1%1]:53"]);

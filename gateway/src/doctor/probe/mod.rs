@@ -9,7 +9,7 @@ mod files;
 mod host;
 mod visit;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -40,13 +40,14 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
     let site = site(request, config, hosted)?;
     let (zone, url, named) = (site.values.zone, site.values.url, site.values.gateways);
 
+    let names = ask::Names::new(&zone, &config.upstream.url)?;
     let configured = files::resolvers(MOST_RESOLVERS);
     let authorities =
         named.iter().map(|ip| (SocketAddr::new(*ip, DNS_PORT), "the gateway itself".to_owned()));
     let upstream_named = loaded.origin("upstream.url").is_some_and(|origin| origin == "--upstream");
     let (resolvers, authorities, system, upstream) = tokio::join!(
-        join_all(configured.into_iter().map(|(server, origin)| ask::ask(server, origin, &zone))),
-        join_all(authorities.map(|(server, origin)| ask::ask(server, origin, &zone))),
+        join_all(configured.into_iter().map(|(server, origin)| ask::ask(server, origin, &names))),
+        join_all(authorities.map(|(server, origin)| ask::ask(server, origin, &names))),
         look_up(&zone),
         reach_upstream(&visitor, config, (hosted || upstream_named) && !config.offline),
     );
@@ -85,15 +86,25 @@ fn site(request: &Request, config: &Config, hosted: bool) -> anyhow::Result<Site
     Ok(site)
 }
 
+/// Whether a gateway answers on this host: where the configuration has it listen, or at the ports of systemd's sockets.
 async fn runs_here(config: &Config, visitor: &Visitor) -> bool {
-    let visits = config.http.listen.iter().map(|address| async move {
-        let ip = address.ip();
-        let ip = if ip.is_unspecified() { super::loopback(ip) } else { ip };
-        let url: Url = format!("http://{}", SocketAddr::new(ip, address.port())).parse().ok()?;
-        let visit = visitor.visit(&url, SocketAddr::new(ip, address.port())).await;
-        matches!(visit.behind, Behind::Gateway { .. }).then_some(())
+    let configured = config.http.listen.iter().copied();
+    let usual = OTHER_PORTS.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let visits = configured.chain(usual).map(|address| async move {
+        let ip = if address.ip().is_unspecified() { loopback(address.ip()) } else { address.ip() };
+        is_gateway(visitor, SocketAddr::new(ip, address.port())).await
     });
-    join_all(visits).await.into_iter().any(|found| found.is_some())
+    join_all(visits).await.contains(&true)
+}
+
+/// Where whoever listens on all addresses of this family can be reached from this host.
+fn loopback(unspecified: IpAddr) -> IpAddr {
+    if unspecified.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
+}
+
+async fn is_gateway(visitor: &Visitor, address: SocketAddr) -> bool {
+    let Ok(url) = format!("http://{address}").parse() else { return false };
+    matches!(visitor.visit(&url, address).await.behind, Behind::Gateway { .. })
 }
 
 async fn look_up(zone: &str) -> Lookup {
@@ -167,11 +178,10 @@ async fn knock(visitor: &Visitor, url: &Url, ip: IpAddr) -> Door {
     let port = url.port_or_known_default().unwrap_or(80);
     let address = SocketAddr::new(ip, port);
     let others = OTHER_PORTS.into_iter().filter(|other| *other != port);
-    let elsewhere = join_all(others.map(|other| async move {
-        let plain: Url = format!("http://{}", SocketAddr::new(ip, other)).parse().ok()?;
-        let visit = visitor.visit(&plain, SocketAddr::new(ip, other)).await;
-        matches!(visit.behind, Behind::Gateway { .. }).then_some(other)
-    }));
+    let elsewhere =
+        join_all(others.map(|other| async move {
+            is_gateway(visitor, SocketAddr::new(ip, other)).await.then_some(other)
+        }));
     let (visit, elsewhere) = tokio::join!(visitor.visit(url, address), elsewhere);
     let instead = elsewhere.into_iter().flatten().next();
     let instead = instead.filter(|_| !matches!(visit.behind, Behind::Gateway { .. }));
