@@ -1,7 +1,8 @@
 //! A host: a place with addresses, and files of its own that say how names are looked up.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -11,6 +12,11 @@ use super::{Lan, Link};
 use crate::network::{self, configure, ip};
 use crate::place::Place;
 use crate::program::{Said, finish};
+
+/// What udhcpc runs when it has a lease.
+const LEASED: &str = "#!/bin/sh\n\
+    [ \"$1\" = bound ] || exit 0\n\
+    for server in $dns; do echo \"nameserver $server\"; done > /etc/resolv.conf\n";
 
 /// One machine in a LAN, or between several.
 #[derive(Debug)]
@@ -106,6 +112,16 @@ impl Host {
         let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
         let text: String = lines.chain(["options timeout:2 attempts:2\n".to_owned()]).collect();
         fs::write(self.files.path().join("resolv.conf"), text).expect("a file of the host's own");
+    }
+
+    /// Asks the LAN's DHCP server for a lease, and uses the name servers that come with it. The addresses stay.
+    pub fn renew_lease(&self, lan: &Lan) {
+        let script = self.files.path().join("leased");
+        fs::write(&script, LEASED).expect("a file of the host's own");
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("a file of the host's own");
+        let script = script.to_str().expect("a temporary folder with a plain name");
+        let once = ["-i", lan.name(), "-n", "-q", "-f", "-s", script];
+        self.output("udhcpc", &once).expect_success();
     }
 
     pub(super) fn join(&mut self, lan: &Lan, number: u8) {
