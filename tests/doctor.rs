@@ -113,46 +113,95 @@ fn each_cause_is_named_and_mended_with_dnsmasq() {
     });
 }
 
-#[test]
-fn a_rebinding_filter_and_validation_are_named_and_mended_with_unbound() {
-    in_own_network("a_rebinding_filter_and_validation_are_named_and_mended_with_unbound", &[], || {
+/// An office in a world where the name is part of a signed zone, so that whatever differs from what is published is
+/// bogus; a gateway, and a laptop that asks the router.
+struct SignedWorld {
+    public_dns: PublicDns,
+    router: Host,
+    server: Host,
+    laptop: Host,
+    _internet: Lan,
+    _lan: Lan,
+}
+
+impl SignedWorld {
+    fn new() -> Self {
         let internet = Lan::internet();
-        // The name is part of a signed zone: whatever differs from what is published is bogus.
         let public_dns = PublicDns::new(&internet, Publication::Signed, &[]);
         let lan = Lan::new("office", 7);
         let router = lan.router(&internet);
         let (server, laptop) = (lan.host_at("server", 9), lan.host("laptop"));
-        let _gateway = gateway(&server);
-        let own = server.v4().to_string();
-        let arguments = ["--gateway", own.as_str()];
-        let forward = format!("forward-zone:\n  name: \"{ZONE}.\"\n  forward-addr: {own}\n");
+        Self { public_dns, router, server, laptop, _internet: internet, _lan: lan }
+    }
+
+    fn look(&self) -> Findings {
+        look(&self.laptop, &["--gateway", &self.server.v4().to_string()])
+    }
+
+    /// The cause is named with the first configuration, and nothing is left of it with the second.
+    fn is_named_and_mended(
+        &self,
+        topic: &str,
+        broken: impl FnOnce() -> NameServer,
+        mended: impl FnOnce(&Findings) -> NameServer,
+    ) {
+        let resolver = broken();
+        let found = self.look();
+        assert_eq!(found.problems(), [topic, "name"], "{:#}", found.0);
+        drop(resolver);
+        let _resolver = mended(&found);
+        let after = self.look();
+        assert_eq!(after.problems(), [""; 0], "{:#} after {:#}", after.0, found.0);
+    }
+}
+
+#[test]
+fn filters_and_validation_are_named_and_mended_with_unbound() {
+    in_own_network("filters_and_validation_are_named_and_mended_with_unbound", &[], || {
+        let world = SignedWorld::new();
+        let _gateway = gateway(&world.server);
+        let forward = format!("forward-zone:\n  name: \"{ZONE}.\"\n  forward-addr: {}\n", world.server.v4());
         let filter = "server:\n  private-address: 192.168.0.0/16\n";
-
-        for (validating, filter, topic) in [(false, filter, "rebinding-filter"), (true, "", "dnssec")] {
-            let others = format!("{}{filter}", public_dns.for_unbound(validating));
-            let resolver = NameServer::unbound(&router, &format!("{others}{forward}"));
-            let found = look(&laptop, &arguments);
-            drop(resolver);
-            assert!(found.problems().contains(&topic), "{:#}", found.0);
-
-            let mended = format!("{others}{}", found.fix(topic));
-            let _resolver = NameServer::unbound(&router, &mended);
-            let found = look(&laptop, &arguments);
-            assert_eq!(found.problems(), [""; 0], "{mended}: {:#}", found.0);
+        for (validating, filter, topic) in
+            [(false, filter, "rebinding-filter"), (true, "", "dnssec"), (true, filter, "dnssec")]
+        {
+            let stays = format!("{}{filter}", world.public_dns.for_unbound(validating));
+            let start = |lines: &str| NameServer::unbound(&world.router, &format!("{stays}{lines}"));
+            world.is_named_and_mended(topic, || start(&forward), |found| start(&found.fix(topic)));
         }
     });
 }
 
 #[test]
-fn a_missing_forwarder_is_named_with_bind() {
-    in_own_network("a_missing_forwarder_is_named_with_bind", &[], || {
-        let office = Office::new(&[]);
-        let _gateway = gateway(&office.server);
-        let (options, statements) = office.public_dns.for_bind(false);
-        let _resolver = NameServer::bind(&office.router, &options, &statements);
-        let found = look(&office.laptop, &to_gateway(&office));
-        assert_eq!(found.problems(), ["forwarder-missing", "name"], "{:#}", found.0);
-        assert!(found.fix("forwarder-missing").contains("type primary;"), "{:#}", found.0);
+fn filters_and_validation_are_named_and_mended_with_bind() {
+    in_own_network("filters_and_validation_are_named_and_mended_with_bind", &[], || {
+        let world = SignedWorld::new();
+        let _gateway = gateway(&world.server);
+        let own = world.server.v4();
+        let forward =
+            format!("zone \"{ZONE}\" {{ type forward; forward only; forwarders {{ {own}; }}; }};\n");
+        let filter = "deny-answer-addresses { 192.168.0.0/16; };\n";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("db.open-registry");
+        for (validating, filter, forward, topic) in [
+            (false, "", "", "forwarder-missing"),
+            (false, filter, &*forward, "rebinding-filter"),
+            (true, "", &forward, "dnssec"),
+            (true, filter, &forward, "rebinding-filter"),
+        ] {
+            let (options, statements) = world.public_dns.for_bind(validating);
+            let options = format!("{options}\n{filter}");
+            let start =
+                |lines: &str| NameServer::bind(&world.router, &options, &format!("{statements}\n{lines}"));
+            let mended = |found: &Findings| {
+                // Two files: the statement, and the zone that it names.
+                let fix = found.fix(topic);
+                let (statement, zone) = fix.split_at(fix.find("$ORIGIN").unwrap());
+                fs::write(&file, zone).unwrap();
+                start(&statement.replace("/etc/bind/db.open-registry", file.to_str().unwrap()))
+            };
+            world.is_named_and_mended(topic, || start(forward), mended);
+        }
     });
 }
 

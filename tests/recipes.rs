@@ -14,7 +14,7 @@ const SITES: [&[&str]; 3] = [&["192.168.7.9"], &["fd00::9"], &["192.168.7.9", "1
 
 #[test]
 fn dnsmasq_accepts_its_recipes() {
-    for recipe in ["dnsmasq", "dnsmasq-forward", "pihole", "dhcp-dnsmasq"] {
+    for recipe in ["dnsmasq", "dnsmasq-forward", "pihole", "networkmanager", "dhcp-dnsmasq"] {
         for site in SITES {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("open-registry.conf");
@@ -62,15 +62,7 @@ fn bind_accepts_its_recipes() {
 
 #[test]
 fn shells_accept_the_recipes_that_are_commands() {
-    let commands = [
-        "openwrt",
-        "openwrt-forward",
-        "dhcp-openwrt",
-        "technitium",
-        "systemd-resolved",
-        "networkmanager",
-        "vlt",
-    ];
+    let commands = ["openwrt", "openwrt-forward", "dhcp-openwrt", "technitium", "systemd-resolved", "vlt"];
     for recipe in commands {
         for site in SITES {
             let folder = tempfile::tempdir().unwrap();
@@ -97,15 +89,14 @@ fn the_entries_for_kea_are_json() {
 fn systemd_resolved_gets_the_gateway_for_this_name_alone() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = setup("systemd-resolved", SITES[2])
-        .replace("/etc/systemd/network", folder.path().to_str().unwrap())
-        .replace("networkctl reload", "true");
+        .replace("/etc/", &format!("{}/", folder.path().display()))
+        .replace("systemctl restart", "true");
     accepted("systemd-resolved", tool("sh").arg("-ec").arg(recipe));
-    let network = fs::read_to_string(folder.path().join("50-openreg0.network")).unwrap();
-    for line in
-        ["DNS=192.168.7.9", "DNS=fd00::9", "Domains=~registry.open-registry.dev", "DNSDefaultRoute=no"]
-    {
-        assert!(network.lines().any(|one| one == line), "{network}");
-    }
+    let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+    let addresses = "DNS=192.168.7.9\nDNS=192.168.7.10\nDNS=fd00::9\n";
+    let expected = format!("[Resolve]\n{addresses}Domains=~registry.open-registry.dev\n");
+    assert_eq!(read("systemd/resolved.conf.d/open-registry.conf"), expected);
+    assert_eq!(read("dnssec-trust-anchors.d/open-registry.negative"), "registry.open-registry.dev\n");
 }
 
 #[test]

@@ -181,20 +181,15 @@ fn a_broken_pair_is_not_taken_and_the_log_says_why() {
 #[test]
 fn a_certificate_that_cannot_be_served_keeps_the_gateway_from_starting_and_fails_the_check() {
     let ca = Ca::new();
-    let [folder, other, past] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (good, foreign) = (ca.leaf(NAMES).write(folder.path()), ca.leaf(NAMES).write(other.path()));
-    let expired = ca.expired_leaf(NAMES).write(past.path());
     let mismatch = (good.0.clone(), foreign.1);
-    for (files, cause) in [
-        (expired, "cert.pem: expired at 2002-01-01"),
-        (mismatch, "key.pem: its key is not that of the first certificate in "),
-    ] {
-        for task in [None, Some("check")] {
-            let (mut command, _surroundings) = Gateway::builder().offline().tls(files.clone()).command();
-            let output = command.args(task).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!output.status.success() && said.contains(cause), "{task:?}: {said}");
-        }
+    let cause = "key.pem: its key is not that of the first certificate in ";
+    for task in [None, Some("check")] {
+        let (mut command, _surroundings) = Gateway::builder().offline().tls(mismatch.clone()).command();
+        let output = command.args(task).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(cause), "{task:?}: {said}");
     }
     let (mut command, _surroundings) =
         Gateway::builder().offline().config_toml("[http]\ntls_listen = [\"127.0.0.1:0\"]\n").command();
@@ -203,6 +198,28 @@ fn a_certificate_that_cannot_be_served_keeps_the_gateway_from_starting_and_fails
     let (mut command, _surroundings) = Gateway::builder().offline().tls(good).command();
     let said = String::from_utf8_lossy(&command.arg("check").output().unwrap().stdout).into_owned();
     assert!(said.contains("tls: certificate for 127.0.0.1, localhost until "), "{said}");
+}
+
+#[test]
+fn a_certificate_that_expired_while_nothing_ran_stops_nobody_but_its_own_clients() {
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().unwrap());
+    let expired = ca.expired_leaf(NAMES).write(folder.path());
+    let gateway = Gateway::builder().offline().tls(expired.clone()).start();
+    assert_eq!(http::get(&format!("{}/-/ping", gateway.url())).status, 200);
+    let told = |line: &str| line.contains("no client will take") && line.contains("expired at 2002-01-01");
+    assert!(gateway.wait_for_log(told, SOON), "{:#?}", gateway.log());
+    let (mut check, _surroundings) = Gateway::builder().offline().tls(expired).flag("check").command();
+    let output = check.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("expired at 2002-01-01"), "{said}");
+
+    // And a good one takes its place.
+    let good = ca.leaf(NAMES);
+    good.write(folder.path());
+    gateway.signal(Signal::SIGHUP);
+    let taken = |line: &str| line.contains("certificate for 127.0.0.1, localhost until 4");
+    assert!(gateway.wait_for_log(taken, SOON), "{:#?}", gateway.log());
+    assert_eq!(Line::open(gateway.https_address(), &ca).ping(), 200);
 }
 
 #[test]
@@ -280,6 +297,23 @@ fn an_answer_under_way_over_https_comes_to_its_end_when_the_gateway_is_stopped()
     let body = whole.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     assert!(whole[body..] == large.at("1.0.0").tarball, "it was broken off");
     assert_eq!(gateway.wait(SOON).code(), Some(0));
+}
+
+#[test]
+fn connections_that_have_said_nothing_do_not_hold_up_a_stop() {
+    let (ca, registry, folder) = (Ca::new(), registry(), tempfile::tempdir().unwrap());
+    let mut gateway = gateway(&registry, &ca.leaf(NAMES), folder.path());
+    let mute = TcpStream::connect(gateway.https_address()).unwrap();
+    let mut idle = Line::open(gateway.https_address(), &ca);
+    assert_eq!(idle.ping(), 200);
+    assert!(becomes(&gateway, "open_registry_http_connections", 2.0));
+
+    gateway.signal(Signal::SIGTERM);
+
+    let start = Instant::now();
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    drop(mute);
 }
 
 /// One test per client, so that each fails for itself.

@@ -1,29 +1,20 @@
-# systemd-resolved: asks the gateway for {zone}, and others for all else; needs [dns] listen there.
-# Where:     a shell, as root, on a computer whose network is kept by systemd-networkd.
+# systemd-resolved: asks the gateway for {zone}; needs [dns] listen there.
+# Where:     a shell, as root. It asks the gateway beside others for other names as well, which the gateway refuses,
+#            or answers with [dns] forward. A link of its own with DNS= and Domains= would not do that, but works only
+#            on the gateway's own computer (see systemd/examples): questions leave by the link that names the server.
 # Rebinding: nothing to do: the computer asks the gateway itself, past the router.
-# DNSSEC:    DNSSEC=no on the link, so that answers about this zone are not validated, and all others are as before.
+# DNSSEC:    a negative trust anchor; without it DNSSEC=yes makes the answer fail, for it is not what the public zones
+#            above this one are signed for.
 # Check:     resolvectl query {zone} prints {gateways}
-# Undo:      rm /etc/systemd/network/50-openreg0.*; networkctl delete openreg0
-cat > /etc/systemd/network/50-openreg0.netdev <<'END'
-[NetDev]
-Name=openreg0
-Kind=dummy
-END
-cat > /etc/systemd/network/50-openreg0.network <<'END'
-[Match]
-Name=openreg0
-[Network]
-LinkLocalAddressing=no
-# A link without an address does not count as one through which a resolver can be asked.
-Address=192.0.2.53/32
+# Undo:      rm /etc/systemd/resolved.conf.d/open-registry.conf /etc/dnssec-trust-anchors.d/open-registry.negative
+# Undo:      systemctl restart systemd-resolved
+mkdir -p /etc/systemd/resolved.conf.d /etc/dnssec-trust-anchors.d
+cat > /etc/systemd/resolved.conf.d/open-registry.conf <<'END'
+[Resolve]
 DNS={gateway}
 Domains=~{zone}
-DNSDefaultRoute=no
-DNSSEC=no
-DNSOverTLS=no
-LLMNR=no
-MulticastDNS=no
-[Link]
-RequiredForOnline=no
 END
-networkctl reload
+cat > /etc/dnssec-trust-anchors.d/open-registry.negative <<'END'
+{zone}
+END
+systemctl restart systemd-resolved

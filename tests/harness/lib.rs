@@ -7,6 +7,7 @@
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`dns`]: a client that shows packets as they are.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
+//! - [`Container`]: a machine that is booted, with systemd, to run the units on.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
 //! - [`lan`]: hosts, switches, routers and name servers in that network; [`place`], in which of them something runs.
 //!
@@ -16,6 +17,7 @@
 mod ca;
 mod canonical;
 pub mod clients;
+mod container;
 pub mod disk;
 pub mod dns;
 mod gateway;
@@ -33,6 +35,7 @@ mod runtime;
 pub use ca::{Ca, Leaf};
 pub use canonical::{canonical_host, canonical_url};
 pub use clients::Client;
+pub use container::Container;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
 pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};

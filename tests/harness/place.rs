@@ -30,6 +30,12 @@ impl Place {
         Self(Arc::new(Namespaces { network: namespace("net"), files: namespace("mnt") }))
     }
 
+    /// The place of a process.
+    pub(crate) fn of_process(id: i32) -> std::io::Result<Self> {
+        let namespace = |kind| File::open(format!("/proc/{id}/ns/{kind}"));
+        Ok(Self(Arc::new(Namespaces { network: namespace("net")?, files: namespace("mnt")? })))
+    }
+
     /// A place with a network of its own, in which there is no interface but loopback, and with the files of
     /// the calling thread's place: what is mounted from now on in one of the two is not seen in the other.
     pub fn apart() -> Self {

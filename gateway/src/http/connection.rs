@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -28,8 +28,8 @@ pub(super) const HEAD_WAIT: Duration = Duration::from_secs(75);
 const WRITE_WAIT: Duration = Duration::from_secs(60);
 /// From accepting to the end of TLS's handshake: two round trips and a signature.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// When the gateway stops, a connection may still bring a request: one that has just been opened has brought
-/// none yet, and over one that is kept alive the next may be on its way. hyper would close both at once.
+/// When the gateway stops, a connection may still bring a handshake or a request: one that has just been opened has
+/// brought none yet, and over one that is kept alive the next may be on its way. hyper would close both at once.
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// The first byte of TLS: a handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -55,6 +55,8 @@ pub(super) enum NoTls {
     TimedOut,
     #[error("plain http on a port for https")]
     PlainHttp,
+    #[error("the gateway stops")]
+    Stopping,
     #[error("{0}")]
     Failed(#[from] std::io::Error),
 }
@@ -76,10 +78,11 @@ pub(super) fn limited(stream: TcpStream) -> TimeoutStream<TcpStream> {
     stream
 }
 
-/// TLS's handshake.
+/// TLS's handshake; after `stop` it has to be quick.
 pub(super) async fn secured(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
+    stop: &CancellationToken,
 ) -> Result<TlsStream<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>, NoTls> {
     let handshake = async {
         let mut first = [0; 1];
@@ -88,7 +91,14 @@ pub(super) async fn secured(
         }
         Ok(acceptor.accept(Box::pin(limited(stream))).await?)
     };
-    timeout(HANDSHAKE, handshake).await.unwrap_or(Err(NoTls::TimedOut))
+    let overdue = async {
+        stop.cancelled().await;
+        sleep(LAST_CALL).await;
+    };
+    tokio::select! {
+        ended = timeout(HANDSHAKE, handshake) => ended.unwrap_or(Err(NoTls::TimedOut)),
+        () = overdue => Err(NoTls::Stopping),
+    }
 }
 
 async fn refuse(mut stream: TcpStream) -> NoTls {

@@ -129,7 +129,7 @@ impl<H: Handle> Server<H> {
             let stream = Box::pin(connection::limited(stream));
             return connection::serve(&self.builder, stream, &self.handler, wire, stop).await;
         };
-        match connection::secured(&tls, stream).await {
+        match connection::secured(&tls, stream, stop).await {
             Ok(stream) => {
                 connection::serve(&self.builder, Box::new(stream), &self.handler, wire, stop).await;
             }

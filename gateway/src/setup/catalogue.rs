@@ -83,7 +83,7 @@ pub const CATALOGUE: [Entry; 33] = [
     entry!(["dhcp-routeros"], Network, Forward, "dhcp-routeros.rsc"),
     entry!(["hosts"], Computer, Address, "hosts"),
     entry!(["systemd-resolved"], Computer, Dns, "systemd-resolved.sh"),
-    entry!(["networkmanager"], Computer, Dns, "networkmanager.sh"),
+    entry!(["networkmanager"], Computer, Address, "networkmanager.conf"),
     entry!(["windows-client"], Computer, Dns, "windows-client.ps1"),
     entry!(["npm"], Client, Url, "clients/npm.npmrc"),
     entry!(["pnpm"], Client, Url, "clients/pnpm.npmrc"),

@@ -48,7 +48,9 @@ impl ResolvesServerCert for Current {
 }
 
 impl Tls {
-    /// Reads and checks the certificate; `None` when there is none to be read.
+    /// Reads and checks the certificate; `None` when there is none to be read. One that is out of date is served all
+    /// the same, with a complaint: clients over plain http and DNS must not go without for it, and a small box may
+    /// begin with a wrong clock.
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
@@ -57,7 +59,10 @@ impl Tls {
             return Ok(None);
         };
         let texts = source.read()?;
-        let pair = Pair::parse(&texts, &source, SystemTime::now())?;
+        let pair = Pair::parse(&texts, &source)?;
+        if let Err(error) = pair.validity.check(SystemTime::now()) {
+            tracing::error!(error = %error.of(&source.cert), "no client will take the certificate that is served");
+        }
         let seen = Mutex::new(texts.digest());
         tracing::info!("{}", pair.describe());
         metrics.certificate_expires(pair.validity.until);
@@ -88,7 +93,8 @@ impl Tls {
         let Some(source) = Source::find(config, credentials().as_deref())? else {
             return Ok(None);
         };
-        let pair = Pair::parse(&source.read()?, &source, SystemTime::now())?;
+        let pair = Pair::parse(&source.read()?, &source)?;
+        pair.validity.check(SystemTime::now()).map_err(|cause| cause.of(&source.cert))?;
         Ok(Some(pair.describe()))
     }
 
@@ -114,7 +120,8 @@ impl Tls {
         let inner = &self.inner;
         let texts = inner.source.read()?;
         *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = texts.digest();
-        let pair = Pair::parse(&texts, &inner.source, SystemTime::now())?;
+        let pair = Pair::parse(&texts, &inner.source)?;
+        pair.validity.check(SystemTime::now()).map_err(|cause| cause.of(&inner.source.cert))?;
         inner.metrics.certificate_expires(pair.validity.until);
         inner.current.0.store(Arc::new(pair));
         tracing::info!("{}", self.describe());

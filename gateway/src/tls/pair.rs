@@ -38,10 +38,10 @@ pub(super) struct Validity {
 }
 
 impl Pair {
-    /// Reads PEM, and checks that the key is the certificate's and the certificate valid at `now`.
-    pub(super) fn parse(texts: &Texts, source: &Source, now: SystemTime) -> Result<Self, TlsError> {
+    /// Reads PEM, and checks that the key is the certificate's.
+    pub(super) fn parse(texts: &Texts, source: &Source) -> Result<Self, TlsError> {
         let chain = chain(&texts.cert).map_err(|cause| cause.of(&source.cert))?;
-        let (validity, names) = facts(&chain[0], now).map_err(|cause| cause.of(&source.cert))?;
+        let (validity, names) = facts(&chain[0]).map_err(|cause| cause.of(&source.cert))?;
         let key = key(&texts.key).map_err(|cause| cause.of(&source.key))?;
         let certified =
             CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| {
@@ -63,6 +63,15 @@ impl Pair {
 }
 
 impl Validity {
+    /// Nothing, while clients take it.
+    pub(super) fn check(self, now: SystemTime) -> Result<(), Cause> {
+        match self {
+            Self { until, .. } if now > until => Err(Cause::Expired(until)),
+            Self { from, .. } if now < from => Err(Cause::NotYetValid(from)),
+            Self { .. } => Ok(()),
+        }
+    }
+
     /// It should have been renewed by now.
     pub(super) fn is_short(&self, now: SystemTime) -> bool {
         let whole = self.until.duration_since(self.from).unwrap_or_default();
@@ -93,17 +102,11 @@ fn is_under_a_password(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).contains("BEGIN ENCRYPTED PRIVATE KEY")
 }
 
-fn facts(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(Validity, Vec<String>), Cause> {
+fn facts(certificate: &CertificateDer<'_>) -> Result<(Validity, Vec<String>), Cause> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(|error| Cause::BadCertificate(error.to_string()))?;
     let validity = certificate.validity();
     let validity = Validity { from: time(validity.not_before), until: time(validity.not_after) };
-    if now > validity.until {
-        return Err(Cause::Expired(validity.until));
-    }
-    if now < validity.from {
-        return Err(Cause::NotYetValid(validity.from));
-    }
     Ok((validity, names(&certificate)))
 }
 

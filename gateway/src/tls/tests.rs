@@ -58,7 +58,7 @@ impl Folder {
 
 fn describe(texts: &Texts) -> String {
     let source = Source { cert: "cert".into(), key: "key".into() };
-    Pair::parse(texts, &source, SystemTime::now()).unwrap().describe()
+    Pair::parse(texts, &source).unwrap().describe()
 }
 
 #[test]
@@ -79,7 +79,6 @@ fn what_cannot_be_served_is_refused_with_its_file_and_its_cause() {
     let locked = text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
     let large = vec![b'#'; (1 << 20) + 1];
     let cases = [
-        (pair("a.example", -1), "tls.cert: expired at 2"),
         (Texts { cert: good.cert.clone(), key: other.key }, "tls.key: its key is not that of"),
         (Texts { cert: text("hello"), key: good.key.clone() }, "tls.cert: holds no certificate"),
         (Texts { cert: unended, key: good.key.clone() }, "tls.cert: is not valid PEM"),
@@ -100,11 +99,16 @@ fn what_cannot_be_served_is_refused_with_its_file_and_its_cause() {
 }
 
 #[test]
-fn a_certificate_from_the_future_asks_for_the_clock() {
+fn a_certificate_that_is_out_of_date_says_since_when_and_asks_for_the_clock() {
     let texts = pair("a.example", 30);
     let source = Source { cert: "cert".into(), key: "key".into() };
-    let refusal = Pair::parse(&texts, &source, SystemTime::now() - 9 * DAY).unwrap_err().to_string();
-    assert!(refusal.starts_with("cert: is valid only from 2") && refusal.contains("clock"), "{refusal}");
+    let validity = Pair::parse(&texts, &source).unwrap().validity;
+    let now = SystemTime::now();
+    assert!(validity.check(now).is_ok());
+    let future = validity.check(now - 9 * DAY).unwrap_err().of("cert".as_ref()).to_string();
+    assert!(future.starts_with("cert: is valid only from 2") && future.contains("clock"), "{future}");
+    let past = validity.check(now + 31 * DAY).unwrap_err().of("cert".as_ref()).to_string();
+    assert!(past.starts_with("cert: expired at 2"), "{past}");
 }
 
 #[test]

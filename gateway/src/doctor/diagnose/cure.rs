@@ -3,26 +3,9 @@
 use std::net::IpAddr;
 
 use super::super::facts::Asked;
+use super::kinds::{Form, recipe_of};
 use super::view::{View, list};
 use crate::setup::find;
-
-/// Which form of a recipe mends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The resolver answers by itself.
-    Own,
-    /// The resolver asks the gateway, with the exceptions that this takes.
-    Forward,
-}
-
-/// The beginnings of what resolvers say of themselves, and their recipes. BIND says its version alone.
-const KINDS: [(&str, &str, &str); 5] = [
-    ("dnsmasq-pi-hole", "pihole", "dnsmasq-forward"),
-    ("dnsmasq", "dnsmasq", "dnsmasq-forward"),
-    ("unbound", "unbound", "unbound-forward"),
-    ("microsoft", "windows-dns", "windows-dns-forward"),
-    ("9.", "bind", "bind-forward"),
-];
 
 /// `192.168.7.1 (dnsmasq-2.90)`
 pub(super) fn name_of(asked: &Asked) -> String {
@@ -54,20 +37,18 @@ pub(super) fn cure(view: &View<'_>, asked: &Asked, form: Form) -> Vec<String> {
             "on {place}: open-registry setup {recipe} --address ADDRESS (the gateway's){also}"
         )];
     };
-    let place = format!("on {place}, {}", entry.recipe.label("Where", &values).unwrap_or_default());
-    let same =
-        vec![format!("(open-registry setup {recipe} --address {}{also})", first(&list(&values.gateways)))];
-    [vec![place], entry.recipe.lines(&values), same].concat()
+    let zone_file = if recipe == "bind" { find("bind-zone").ok() } else { None };
+    let mut fix = Vec::new();
+    for entry in [Some(entry), zone_file].into_iter().flatten() {
+        fix.push(format!("on {place}, {}", entry.recipe.label("Where", &values).unwrap_or_default()));
+        fix.extend(entry.recipe.lines(&values));
+    }
+    fix.push(format!("(open-registry setup {recipe} --address {}{also})", first(&list(&values.gateways))));
+    fix
 }
 
 fn first(addresses: &str) -> String {
     addresses.replace(", ", " --address ")
-}
-
-fn recipe_of(asked: &Asked, form: Form) -> Option<&'static str> {
-    let software = asked.software.as_deref()?.to_ascii_lowercase();
-    let (_, own, forward) = KINDS.iter().find(|(beginning, ..)| software.starts_with(beginning))?;
-    Some(if form == Form::Own { own } else { forward })
 }
 
 /// The lines that put a computer's own file of names right.

@@ -47,7 +47,7 @@ fn encrypted(asked: &Asked) -> Finding {
         .fix([
             "remove DNSOverTLS= and DNS= from /etc/systemd/resolved.conf;",
             "then: systemctl restart systemd-resolved",
-            "or send this name alone to the gateway: open-registry setup systemd-resolved",
+            ON_THIS_HOST,
         ])
 }
 

@@ -2,12 +2,14 @@
 //!
 //! [`view`] says what the facts mean for one address or one resolver; [`names`], whether the name leads to the
 //! gateway, and [`detour`], which resolvers cannot know; [`reach`], whether the gateway is there; [`host`] and
-//! [`clients`] look at both ends; [`cure`] has the recipes.
+//! [`clients`] look at both ends; [`cure`] has the recipes for the
+//! [`kinds`] of resolvers.
 
 mod clients;
 mod cure;
 mod detour;
 mod host;
+mod kinds;
 mod names;
 mod reach;
 mod view;

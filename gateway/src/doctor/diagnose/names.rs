@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::super::facts::{Answer, Asked, Lookup};
-use super::cure::{Form, cure, hosts_lines, name_of};
+use super::cure::{cure, hosts_lines, name_of};
 use super::detour::{detour, is_behind_stub};
+use super::kinds::Form;
 use super::view::{Leads, Verdict, View, list};
 use super::{Finding, Level};
 
@@ -89,6 +90,7 @@ fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
                 what the public zones above are signed for",
         )
         .fix(cure(view, asked, Form::Forward)),
+        Verdict::Denied => denied(view, asked),
         Verdict::Broken => Finding::problem(
             "resolver-fails",
             format!("the resolver {name} cannot find {zone} out (SERVFAIL)"),
@@ -141,6 +143,13 @@ fn rebinding(view: &View<'_>, asked: &Asked, what: String) -> Finding {
     // Where the gateway answers DNS, the resolver asks it already, and the exception is what is missing.
     let form = if seen.is_some() { Form::Forward } else { Form::Own };
     Finding::problem("rebinding-filter", what).because(cause).fix(cure(view, asked, form))
+}
+
+fn denied(view: &View<'_>, asked: &Asked) -> Finding {
+    let what = format!("the resolver {} answers SERVFAIL, though the gateway answers itself", name_of(asked));
+    Finding::problem("rebinding-filter", what)
+        .because("deny-answer-addresses refuses private addresses, or it cannot reach the gateway's DNS")
+        .fix(cure(view, asked, Form::Own))
 }
 
 fn missing(view: &View<'_>, asked: &Asked, what: String) -> Finding {

@@ -145,6 +145,19 @@ fn the_fix_is_the_recipe_of_the_resolver_that_was_recognised() {
 }
 
 #[test]
+fn a_bind_that_fails_while_the_gateway_answers_denies_private_addresses() {
+    let failing = |software| {
+        let failed = || Answer::ServerFailure;
+        let asked = asked("192.168.7.1", Some(software), failed(), failed());
+        with(|facts| facts.resolvers = vec![Asked { unchecked: Some(failed()), ..asked }])
+    };
+    let denied = failing("9.18.49-1~deb12u3-Debian");
+    let fix = problem(&denied, "rebinding-filter").fix.join("\n");
+    assert!(fix.contains("type primary;") && fix.contains("@       IN A    192.168.7.9"), "{fix}");
+    assert_eq!(worst(&failing("unbound 1.17.1")), [("problem", "resolver-fails")]);
+}
+
+#[test]
 fn without_the_gateways_address_the_fix_says_where_to_put_it() {
     let findings = with(|facts| {
         facts.named = Vec::new();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use resolver::links::Class;
 
 use super::super::facts::{Answer, Asked, Behind, Facts, Lookup};
+use super::kinds::is_bind;
 use crate::setup::Values;
 
 /// The facts, and what follows from all of them together.
@@ -44,6 +45,8 @@ pub(super) enum Verdict {
     Mixed(Vec<IpAddr>),
     /// The answer does not pass DNSSEC validation.
     Bogus,
+    /// The resolver cannot find out, although the gateway answers, and would refuse private addresses that way.
+    Denied,
     /// The resolver cannot find out.
     Broken,
     /// The resolver does not want to, with the name of its code.
@@ -96,13 +99,24 @@ impl<'a> View<'a> {
             (Answer::ServerFailure, _) | (_, Answer::ServerFailure) => {
                 let unchecked = asked.unchecked.as_ref();
                 let found = unchecked.is_some_and(|answer| matches!(answer, Answer::Addresses(_)));
-                if found { Verdict::Bogus } else { Verdict::Broken }
+                match () {
+                    () if found => Verdict::Bogus,
+                    () if self.could_deny(asked) => Verdict::Denied,
+                    () => Verdict::Broken,
+                }
             }
             (Answer::NoSuchName, _) => Verdict::NoName,
             (Answer::Refused, _) => Verdict::Refuses("REFUSED".into()),
             (Answer::Code(code), _) => Verdict::Refuses(code.clone()),
             (Answer::Addresses(_), _) => Verdict::Emptied,
         }
+    }
+
+    /// BIND's `deny-answer-addresses` turns an answer into SERVFAIL, as an unreachable server does. This is said
+    /// where the gateway answers, with a private address.
+    fn could_deny(&self, asked: &Asked) -> bool {
+        let is_private = |ip: IpAddr| Class::of(ip) < Class::Public;
+        is_bind(asked) && self.facts.authorities.iter().flat_map(Asked::addresses).any(is_private)
     }
 
     fn of_addresses(&self, addresses: Vec<IpAddr>) -> Verdict {
