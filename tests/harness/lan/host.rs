@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::dig::{self, Reply};
 use super::{Lan, Link};
-use crate::network::{self, configure, ip};
+use crate::network::{self, configure, ip, ip_batch};
 use crate::place::Place;
 use crate::program::{Said, finish};
 
@@ -126,10 +126,11 @@ impl Host {
 
     pub(super) fn join(&mut self, lan: &Lan, number: u8) {
         let link = lan.plug(&self.name, &self.place, number);
+        let (name, v4, v6) = (lan.name(), link.v4, link.v6);
         self.run(|| {
-            ip(&["link", "set", lan.name(), "up"]);
-            ip(&["address", "add", &format!("{}/24", link.v4), "dev", lan.name()]);
-            ip(&["address", "add", &format!("{}/64", link.v6), "dev", lan.name(), "nodad"]);
+            ip_batch(&format!(
+                "link set {name} up\naddress add {v4}/24 dev {name}\naddress add {v6}/64 dev {name} nodad\n"
+            ));
         });
         self.links.push(link);
     }
