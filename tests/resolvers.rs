@@ -157,6 +157,8 @@ fn a_gateway_without_ipv6_gets_no_public_address_beside_its_own() {
                 for record in ["AAAA", "HTTPS"] {
                     assert_eq!(scene.ask(record).to_string(), "NOERROR", "{recipe}, {record}");
                 }
+                let direct = scene.office.laptop.dig(&["A", &format!("direct.{ZONE}")]);
+                assert_eq!(direct.to_string(), format!("NOERROR {}", OURS[0]), "{recipe}");
                 assert_eq!(
                     scene.office.laptop.look_up(ZONE),
                     [OURS[0].parse::<IpAddr>().expect("an address")]
