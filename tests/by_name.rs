@@ -79,6 +79,20 @@ fn what_was_installed_before_is_installed_while_the_internet_is_away() {
 }
 
 #[test]
+fn a_laptop_with_ipv6_alone_installs_by_name() {
+    in_own_network("a_laptop_with_ipv6_alone_installs_by_name", &[], || {
+        let scene = Scene::new(Client::Npm11);
+        let Office { lan, router, server, laptop, .. } = &scene.office;
+        laptop.output("ip", &["-4", "address", "flush", "dev", lan.name()]).expect_success();
+        laptop.use_name_servers(&[router.v6().into()]);
+
+        assert_eq!(laptop.dig(&["AAAA", ZONE]).answers, [server.v6().to_string()]);
+        scene.install("six", &Settings::lines(&scene.setup(&["npm"])));
+        scene.world.assert_only_the_gateway_asked();
+    });
+}
+
+#[test]
 fn a_lan_whose_only_resolver_is_the_gateway_installs_by_name() {
     in_own_network("a_lan_whose_only_resolver_is_the_gateway_installs_by_name", &[], || {
         let scene = Scene::led_by("dhcp-dnsmasq", Client::Npm11);
