@@ -7,8 +7,12 @@
 use std::net::{Ipv6Addr, SocketAddr};
 
 use harness::clients::{Mode, Outcome, Settings, World, assert_same_lines, assert_same_packages};
-use harness::lan::{NameServer, Office, ZONE};
+use harness::lan::{Host, NameServer, Office, PUBLIC_ENTRY, ZONE};
 use harness::{Client, Gateway, in_own_network};
+
+/// What routers come with: a filter against DNS rebinding, and DHCP.
+const ROUTER: &str =
+    "stop-dns-rebind\ndhcp-range=192.168.7.100,192.168.7.150\ndhcp-leasefile=leases\nno-ping\n";
 
 /// One test per client, so that each fails for itself.
 macro_rules! promises {
@@ -74,6 +78,39 @@ fn what_was_installed_before_is_installed_while_the_internet_is_away() {
     });
 }
 
+#[test]
+fn a_laptop_with_ipv6_alone_installs_by_name() {
+    in_own_network("a_laptop_with_ipv6_alone_installs_by_name", &[], || {
+        let scene = Scene::new(Client::Npm11);
+        let Office { lan, router, server, laptop, .. } = &scene.office;
+        laptop.output("ip", &["-4", "address", "flush", "dev", lan.name()]).expect_success();
+        laptop.use_name_servers(&[router.v6().into()]);
+
+        assert_eq!(laptop.dig(&["AAAA", ZONE]).answers, [server.v6().to_string()]);
+        scene.install("six", &Settings::lines(&scene.setup(&["npm"])));
+        scene.world.assert_only_the_gateway_asked();
+    });
+}
+
+#[test]
+fn a_lan_whose_only_resolver_is_the_gateway_installs_by_name() {
+    in_own_network("a_lan_whose_only_resolver_is_the_gateway_installs_by_name", &[], || {
+        let scene = Scene::led_by("dhcp-dnsmasq", Client::Npm11);
+        let office = &scene.office;
+        assert_eq!(office.laptop.dig(&["A", ZONE]).answers, [PUBLIC_ENTRY[0]], "until its lease is renewed");
+        office.laptop.renew_lease(&office.lan);
+
+        assert_eq!(office.laptop.dig(&["A", ZONE]).answers, [office.server.v4().to_string()]);
+        assert_eq!(
+            office.laptop.dig(&["A", "open-registry.dev"]).status,
+            "NOERROR",
+            "other names are looked up"
+        );
+        scene.install("leased", &Settings::lines(&scene.setup(&["npm"])));
+        scene.world.assert_only_the_gateway_asked();
+    });
+}
+
 /// An office in which everything is set up but the client.
 struct Scene {
     client: Client,
@@ -91,23 +128,23 @@ struct Installed {
 
 impl Scene {
     fn new(client: Client) -> Self {
+        Self::led_by("dnsmasq-forward", client)
+    }
+
+    /// The router's dnsmasq gets what `open-registry setup` prints for this recipe.
+    fn led_by(recipe: &str, client: Client) -> Self {
         let names = World::names(&[client]);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let office = Office::new(&names);
         let everywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 443);
         let world = office.npm.run(|| World::new(&names, everywhere));
         // The gateway looks its upstream up, so the resolver is there before it knows of the gateway.
-        let protected = format!("stop-dns-rebind\n{}", office.public_dns.for_dnsmasq(false));
-        let resolver = NameServer::dnsmasq(&office.router, &protected);
-        let server = &office.server;
-        let builder = world.gateway_builder().listen(server.at(80)).listen(server.at_v6(80));
-        let builder = builder.dns(server.at(53)).dns(server.at_v6(53));
-        let builder =
-            builder.tls(world.certificate(&[ZONE])).tls_listen(server.at(443)).tls_listen(server.at_v6(443));
-        let gateway = server.run(|| builder.start());
-        let lines = gateway.ask(&["setup", "dnsmasq-forward"]).expect_success().stdout;
-        drop(resolver);
-        let resolver = NameServer::dnsmasq(&office.router, &format!("{protected}{lines}"));
+        let usual = format!("{ROUTER}{}", office.public_dns.for_dnsmasq(false));
+        let before = NameServer::dnsmasq(&office.router, &usual);
+        let gateway = start_gateway(&office, &world);
+        let lines = gateway.ask(&["setup", recipe]).expect_success().stdout;
+        drop(before);
+        let resolver = NameServer::dnsmasq(&office.router, &format!("{usual}{lines}"));
         Self { client, gateway, _resolver: resolver, world, office }
     }
 
@@ -129,4 +166,15 @@ impl Scene {
         let promised = self.client.promised_lockfile(&straight.outcome, url);
         assert_same_lines(&installed.outcome.locked(), &promised);
     }
+}
+
+/// It serves http, https and DNS on the ports that a name alone leads to, and looks other names up for its LAN.
+fn start_gateway(office: &Office, world: &World) -> Gateway {
+    let server = &office.server;
+    let forward = format!("[dns]\nforward = [\"{}\"]\n", office.public_dns.address());
+    let mut builder = world.gateway_builder().config_toml(&forward).tls(world.certificate(&[ZONE]));
+    for at in [Host::at, Host::at_v6] {
+        builder = builder.listen(at(server, 80)).tls_listen(at(server, 443)).dns(at(server, 53));
+    }
+    server.run(|| builder.start())
 }

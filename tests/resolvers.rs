@@ -96,7 +96,7 @@ fn unbound_filters_and_validates_and_its_recipes_get_through() {
 fn bind_filters_and_validates_and_its_recipes_get_through() {
     in_own_network("bind_filters_and_validates_and_its_recipes_get_through", &[], || {
         matrix(Bind, |setting| match setting {
-            // Its filter fails whole answers, with validation or without.
+            // Its filter fails the whole answer, also where validation is switched off for the question.
             Setting { protected: true, .. } => (Failed, "rebinding-filter"),
             Setting { validating: true, publication: Publication::Signed, .. } => (Failed, "dnssec"),
             _ => (Led, ""),
@@ -157,6 +157,8 @@ fn a_gateway_without_ipv6_gets_no_public_address_beside_its_own() {
                 for record in ["AAAA", "HTTPS"] {
                     assert_eq!(scene.ask(record).to_string(), "NOERROR", "{recipe}, {record}");
                 }
+                let direct = scene.office.laptop.dig(&["A", &format!("direct.{ZONE}")]);
+                assert_eq!(direct.to_string(), format!("NOERROR {}", OURS[0]), "{recipe}");
                 assert_eq!(
                     scene.office.laptop.look_up(ZONE),
                     [OURS[0].parse::<IpAddr>().expect("an address")]

@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::server::Handle;
+use super::body::Body;
 
 /// The wait for a request's head, idle connections included: longer than clients keep theirs.
 pub(super) const HEAD_WAIT: Duration = Duration::from_secs(75);
@@ -36,6 +38,12 @@ const TLS_HANDSHAKE: u8 = 22;
 /// For whoever has typed http instead of https.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 57\r\n\
     connection: close\r\n\r\nthis port speaks https; its address begins with https://\n";
+
+/// Answers requests.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// One request, over this connection.
+    fn handle(&self, request: Request<Incoming>, wire: Wire) -> impl Future<Output = Response<Body>> + Send;
+}
 
 /// Both ends of a connection, and how it is protected.
 #[derive(Debug, Clone, Copy)]
@@ -119,13 +127,15 @@ pub(super) async fn serve<H: Handle>(
     stop: &CancellationToken,
 ) {
     let (asked, mut asks) = watch::channel(());
+    // The token itself would be a lock that all requests share.
+    let stopping = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
         asked.send_replace(());
-        let (handler, stop, version) = (handler.clone(), stop.clone(), request.version());
+        let (handler, stopping, version) = (handler.clone(), Arc::clone(&stopping), request.version());
         async move {
             let mut response = handler.handle(request, wire).await;
             // The client is told to open another for its next request; HTTP/2 has words of its own for that.
-            if stop.is_cancelled() && version <= Version::HTTP_11 {
+            if stopping.load(Ordering::Relaxed) && version <= Version::HTTP_11 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -134,7 +144,7 @@ pub(super) async fn serve<H: Handle>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        end = end(&mut asks, stop) => match end {
+        end = end(&mut asks, stop, &stopping) => match end {
             End::Silent => return,
             End::Finish => {
                 connection.as_mut().graceful_shutdown();
@@ -147,12 +157,13 @@ pub(super) async fn serve<H: Handle>(
     }
 }
 
-async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken) -> End {
+async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken, stopping: &AtomicBool) -> End {
     // hyper's own limit begins with the first byte; whoever never sends one keeps no place.
     match stop.run_until_cancelled(timeout(HEAD_WAIT, asks.changed())).await {
         Some(Err(_)) => return End::Silent,
         _ => stop.cancelled().await,
     }
+    stopping.store(true, Ordering::Relaxed);
     asks.mark_unchanged();
     // An answer to a request that comes now says that it is the last one.
     let _ = timeout(LAST_CALL, asks.changed()).await;

@@ -1,16 +1,22 @@
 //! A host: a place with addresses, and files of its own that say how names are looked up.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::dig::{self, Reply};
 use super::{Lan, Link};
-use crate::network::{self, configure, ip};
+use crate::network::{self, configure, ip, ip_batch};
 use crate::place::Place;
 use crate::program::{Said, finish};
+
+/// What udhcpc runs when it has a lease.
+const LEASED: &str = "#!/bin/sh\n\
+    [ \"$1\" = bound ] || exit 0\n\
+    for server in $dns; do echo \"nameserver $server\"; done > /etc/resolv.conf\n";
 
 /// One machine in a LAN, or between several.
 #[derive(Debug)]
@@ -108,12 +114,23 @@ impl Host {
         fs::write(self.files.path().join("resolv.conf"), text).expect("a file of the host's own");
     }
 
+    /// Asks the LAN's DHCP server for a lease, and uses the name servers that come with it. The addresses stay.
+    pub fn renew_lease(&self, lan: &Lan) {
+        let script = self.files.path().join("leased");
+        fs::write(&script, LEASED).expect("a file of the host's own");
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("a file of the host's own");
+        let script = script.to_str().expect("a temporary folder with a plain name");
+        let once = ["-i", lan.name(), "-n", "-q", "-f", "-s", script];
+        self.output("udhcpc", &once).expect_success();
+    }
+
     pub(super) fn join(&mut self, lan: &Lan, number: u8) {
         let link = lan.plug(&self.name, &self.place, number);
+        let (name, v4, v6) = (lan.name(), link.v4, link.v6);
         self.run(|| {
-            ip(&["link", "set", lan.name(), "up"]);
-            ip(&["address", "add", &format!("{}/24", link.v4), "dev", lan.name()]);
-            ip(&["address", "add", &format!("{}/64", link.v6), "dev", lan.name(), "nodad"]);
+            ip_batch(&format!(
+                "link set {name} up\naddress add {v4}/24 dev {name}\naddress add {v6}/64 dev {name} nodad\n"
+            ));
         });
         self.links.push(link);
     }

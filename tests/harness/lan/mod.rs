@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! in_own_network("a_laptop_installs_by_name", &[], || {
-//!     let internet = Lan::internet();
-//!     let public_dns = PublicDns::new(&internet, Publication::Delegated, &[("npm.example", npm.v4())]);
+//!     let internet = Lan::internet();                           // public addresses, and nothing beyond
+//!     let npm = internet.host("npm");
+//!     let names = [("npm.example", npm.v4().into())];
+//!     let public_dns = PublicDns::new(&internet, Publication::Delegated, &names);
 //!     let lan = Lan::new("office", 7);                          // 192.168.7.0/24 and fd00:7::/64
 //!     let router = lan.router(&internet);                       // .1, forwards and masquerades
-//!     let server = lan.host("server");                          // the next address, router and DNS at .1
-//!     let laptop = lan.host("laptop");
-//!     let resolver = NameServer::dnsmasq(&router, "server=/registry.open-registry.dev/192.168.7.10");
+//!     let server = lan.host_at("server", 9);                    // .9; its way out and its DNS are at .1
+//!     let laptop = lan.host("laptop");                          // the next free number
+//!     let lines = format!("{}server=/{ZONE}/192.168.7.9\n", public_dns.for_dnsmasq(false));
+//!     let resolver = NameServer::dnsmasq(&router, &lines);
 //!
 //!     let gateway = server.run(|| Gateway::builder().listen(server.at(80)).dns(server.at(53)).start());
 //!     let outcome = laptop.run(|| Client::Npm11.install(&checkout, &settings, Mode::Cold));
-//!     assert_eq!(laptop.dig(&["A", "registry.open-registry.dev"]).to_string(), "NOERROR 192.168.7.10");
+//!     assert_eq!(laptop.dig(&["A", ZONE]).to_string(), "NOERROR 192.168.7.9");
 //!     router.on(&internet).cut();                               // the Internet is away ...
 //!     router.on(&internet).restore();                           // ... and back
 //! });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::link::End;
 use super::{Host, Link};
-use crate::network::{configure, ip};
+use crate::network::{configure, ip_batch};
 use crate::place::Place;
 
 /// The switch's own name, inside of its place.
@@ -48,8 +48,7 @@ impl Lan {
         let place = Place::apart();
         place.run(|| {
             configure("net/ipv6/conf/default/disable_ipv6", "1");
-            ip(&["link", "add", "name", BRIDGE, "type", "bridge", "mcast_snooping", "0"]);
-            ip(&["link", "set", BRIDGE, "up"]);
+            ip_batch(&format!("link add name {BRIDGE} type bridge mcast_snooping 0\nlink set {BRIDGE} up\n"));
         });
         Self { name: name.to_owned(), place, v4, v6, next: AtomicU8::new(FIRST) }
     }
@@ -70,10 +69,8 @@ impl Lan {
         host.join(self, number);
         let (v4, v6) = self.addresses(ROUTER);
         if number != ROUTER {
-            host.run(|| {
-                ip(&["-4", "route", "add", "default", "via", &v4.to_string()]);
-                ip(&["-6", "route", "add", "default", "via", &v6.to_string()]);
-            });
+            let routes = format!("route add default via {v4}\nroute add default via {v6}\n");
+            host.run(|| ip_batch(&routes));
         }
         host.use_name_servers(&[v4.into()]);
         host
@@ -109,8 +106,11 @@ impl Lan {
         let port: String = format!("{number}-{name}").chars().take(LONGEST).collect();
         self.place.run(|| {
             let end = host.network_path();
-            ip(&["link", "add", "name", &port, "type", "veth", "peer", "name", &self.name, "netns", &end]);
-            ip(&["link", "set", &port, "master", BRIDGE, "up"]);
+            ip_batch(&format!(
+                "link add name {port} type veth peer name {} netns {end}\n\
+                 link set {port} master {BRIDGE} up\n",
+                self.name
+            ));
         });
         let switch = End { place: self.place.clone(), name: port };
         let host = End { place: host.clone(), name: self.name.clone() };
