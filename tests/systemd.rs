@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Request};
-use harness::{Ca, Container, Leaf, binary, dns};
+use harness::{Ca, Container, Leaf, Package, Registry, binary, dns};
 use rustls::{ClientConnection, StreamOwned};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -171,6 +171,29 @@ fn the_first_query_and_the_first_request_start_the_gateway() {
     // Both families come through one socket, and the state is where systemd keeps it.
     assert!(machine.place().run(|| http::get("http://192.168.7.9:6736/").status == 200));
     assert!(machine.root().join("var/lib/private/open-registry").is_dir());
+}
+
+#[test]
+fn a_hardened_gateway_finds_checks_and_keeps_what_upstream_has() {
+    let Some(machine) = machine("upstream by name and over TLS, behind the hardening") else { return };
+    let ca = Ca::new();
+    let left = Package::new("left").version("1.0.0", |v| v.size(300_000));
+    let tls = ca.issue(&["upstream.example"]);
+    let upstream = machine.place().run(|| {
+        let registry = Registry::builder().package(left.clone()).public_url("https://upstream.example:8443");
+        registry.start_tls(SocketAddr::from(([127, 0, 0, 1], 8443)), tls)
+    });
+    machine.write("/etc/hosts", "127.0.0.1 localhost upstream.example\n");
+    machine.write("/etc/ssl/certs/ca-certificates.crt", &ca.pem());
+    let config = "[upstream]\nurl = \"https://upstream.example:8443\"\n";
+    machine.write("/etc/open-registry/open-registry.toml", config);
+    machine.systemctl(&["start", HTTP, SERVICE]);
+    assert!(upstream.requests().iter().any(|one| one.path == "/-/ping"), "ready, and upstream was not tried");
+    let get = || machine.place().run(|| http::get("http://192.168.7.9/left/-/left-1.0.0.tgz"));
+    assert!(get().body == left.at("1.0.0").tarball);
+    upstream.switch_off();
+    machine.systemctl(&["restart", SERVICE]);
+    assert!(get().body == left.at("1.0.0").tarball, "it was not kept");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use harness::clients::{Mode, World};
 use harness::http::{self, Failure, Request};
-use harness::{Ca, Client, Gateway, Leaf, Package, Registry};
+use harness::{Ca, Client, Gateway, Leaf, Package, Registry, in_own_network};
 use nix::sys::signal::Signal;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -103,6 +103,29 @@ fn packuments_and_tarballs_come_over_https_and_name_it() {
     assert_eq!(http::get(&format!("{}/left", gateway.url())).status, 200, "http is not served beside it");
     let stranger = Request::get(&https(&gateway, "/left")).trust(&Ca::new()).try_send();
     assert!(matches!(stranger, Err(Failure::Connect(_))), "{stranger:?}");
+}
+
+#[test]
+fn credentials_from_another_machine_are_passed_on_over_https_and_refused_over_http() {
+    let test = "credentials_from_another_machine_are_passed_on_over_https_and_refused_over_http";
+    // Who connects to an address of its own that is no loopback's comes from there.
+    in_own_network(test, &[("gateway.example", [10, 0, 0, 9].into())], || {
+        let (ca, registry, folder) = (Ca::new(), registry(), tempfile::tempdir().unwrap());
+        let gateway = Gateway::builder()
+            .upstream(registry.url())
+            .listen(SocketAddr::from(([10, 0, 0, 9], 0)))
+            .tls(ca.leaf(&["gateway.example"]).write(folder.path()))
+            .env("OPEN_REGISTRY_HTTP__TLS_LISTEN", "10.0.0.9:0")
+            .start();
+        let ask = |url: &str| Request::get(url).header("authorization", "Bearer secret").trust(&ca).send();
+        let passed_on = || registry.requests().iter().any(|one| one.header("authorization").is_some());
+
+        assert_eq!(ask(&format!("{}/left", gateway.url())).status, 403);
+        assert!(!passed_on());
+        let port = gateway.https_address().port();
+        assert_eq!(ask(&format!("https://gateway.example:{port}/left")).status, 200);
+        assert!(passed_on());
+    });
 }
 
 #[test]

@@ -30,10 +30,10 @@ impl Place {
         Self(Arc::new(Namespaces { network: namespace("net"), files: namespace("mnt") }))
     }
 
-    /// The place of a process.
-    pub(crate) fn of_process(id: i32) -> std::io::Result<Self> {
-        let namespace = |kind| File::open(format!("/proc/{id}/ns/{kind}"));
-        Ok(Self(Arc::new(Namespaces { network: namespace("net")?, files: namespace("mnt")? })))
+    /// The network of a process, with the files of the calling thread's place.
+    pub(crate) fn with_network_of(process: i32) -> std::io::Result<Self> {
+        let network = File::open(format!("/proc/{process}/ns/net"))?;
+        Ok(Self(Arc::new(Namespaces { network, files: namespace("mnt") })))
     }
 
     /// A place with a network of its own, in which there is no interface but loopback, and with the files of

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
@@ -119,13 +121,15 @@ pub(super) async fn serve<H: Handle>(
     stop: &CancellationToken,
 ) {
     let (asked, mut asks) = watch::channel(());
+    // The token itself would be a lock that all requests share.
+    let stopping = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
         asked.send_replace(());
-        let (handler, stop, version) = (handler.clone(), stop.clone(), request.version());
+        let (handler, stopping, version) = (handler.clone(), Arc::clone(&stopping), request.version());
         async move {
             let mut response = handler.handle(request, wire).await;
             // The client is told to open another for its next request; HTTP/2 has words of its own for that.
-            if stop.is_cancelled() && version <= Version::HTTP_11 {
+            if stopping.load(Ordering::Relaxed) && version <= Version::HTTP_11 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -134,7 +138,7 @@ pub(super) async fn serve<H: Handle>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        end = end(&mut asks, stop) => match end {
+        end = end(&mut asks, stop, &stopping) => match end {
             End::Silent => return,
             End::Finish => {
                 connection.as_mut().graceful_shutdown();
@@ -147,12 +151,13 @@ pub(super) async fn serve<H: Handle>(
     }
 }
 
-async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken) -> End {
+async fn end(asks: &mut watch::Receiver<()>, stop: &CancellationToken, stopping: &AtomicBool) -> End {
     // hyper's own limit begins with the first byte; whoever never sends one keeps no place.
     match stop.run_until_cancelled(timeout(HEAD_WAIT, asks.changed())).await {
         Some(Err(_)) => return End::Silent,
         _ => stop.cancelled().await,
     }
+    stopping.store(true, Ordering::Relaxed);
     asks.mark_unchanged();
     // An answer to a request that comes now says that it is the last one.
     let _ = timeout(LAST_CALL, asks.changed()).await;

@@ -1,5 +1,7 @@
 //! What whoever started the gateway is told of it (sd_notify(3)); nobody, when it was started by hand.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 use crate::pulse::{BEAT, Pulses};
@@ -26,14 +28,17 @@ pub fn stopping(status: &str) {
 /// Says twice in each period of the watchdog that the gateway lives, as long as each of its loops turns; ends at
 /// once where there is no watchdog.
 pub async fn feed_watchdog(pulses: Pulses) {
-    let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) else {
-        return;
-    };
+    if let Some(period) = sd_notify::watchdog_enabled().filter(|period| !period.is_zero()) {
+        feed(&pulses, period, || tell(&[NotifyState::Watchdog])).await;
+    }
+}
+
+async fn feed(pulses: &Pulses, period: Duration, alive: impl Fn()) {
     let half = period / 2;
     loop {
         let silent = pulses.silent((BEAT * LATE).max(half));
         if silent.is_empty() {
-            tell(&[NotifyState::Watchdog]);
+            alive();
             tokio::time::sleep(half).await;
         } else {
             // Whoever was stopped and goes on beats again soon, and is fed then, not half a period later.
@@ -46,5 +51,41 @@ pub async fn feed_watchdog(pulses: Pulses) {
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_loop_that_stands_still_starves_the_watchdog_until_it_turns_again() {
+        let pulses = Pulses::new();
+        let (turning, still) = (pulses.add("http"), pulses.add("dns"));
+        tokio::spawn(async move { turning.during(std::future::pending::<()>()).await });
+        let fed = AtomicUsize::new(0);
+        let feeding = feed(&pulses, Duration::from_secs(30), || {
+            fed.fetch_add(1, Ordering::Relaxed);
+        });
+        let story = async {
+            let meals = || fed.swap(0, Ordering::Relaxed);
+            still.during(sleep(Duration::from_secs(100))).await;
+            assert_eq!(meals(), 7, "every 15 seconds, and at once");
+            sleep(Duration::from_secs(300)).await;
+            assert!(meals() <= 1, "fed while a loop stood still");
+            still.during(sleep(Duration::from_secs(10))).await;
+            assert_eq!(meals(), 1, "soon after it goes on");
+        };
+        assert!(
+            timeout(Duration::from_secs(1000), async {
+                tokio::select! { () = story => {}, () = feeding => {} }
+            })
+            .await
+            .is_ok()
+        );
     }
 }

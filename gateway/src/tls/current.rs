@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::Config;
 use super::pair::Pair;
-use super::problem::TlsError;
+use super::problem::{Cause, TlsError};
 use super::source::Source;
 use crate::metrics::Metrics;
 
@@ -22,6 +22,9 @@ use crate::metrics::Metrics;
 const LOOK: Duration = Duration::from_secs(60);
 /// How often is said that the certificate expires.
 const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The digest of no files at all.
+const NOTHING: [u8; 32] = [0; 32];
 
 /// The gateway's certificate. Cheap to clone.
 #[derive(Clone)]
@@ -32,9 +35,15 @@ pub struct Tls {
 struct Inner {
     source: Source,
     current: Arc<Current>,
-    /// The digest of the files that were last read, good or not.
+    /// The digest of the files that were last read, good or not; they are read again when they have another.
     seen: Mutex<[u8; 32]>,
     metrics: Arc<Metrics>,
+}
+
+impl Inner {
+    fn set_seen(&self, digest: [u8; 32]) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = digest;
+    }
 }
 
 /// What every handshake is given.
@@ -119,9 +128,15 @@ impl Tls {
     pub fn reload(&self) -> Result<(), TlsError> {
         let inner = &self.inner;
         let texts = inner.source.read()?;
-        *inner.seen.lock().unwrap_or_else(PoisonError::into_inner) = texts.digest();
+        inner.set_seen(texts.digest());
         let pair = Pair::parse(&texts, &inner.source)?;
-        pair.validity.check(SystemTime::now()).map_err(|cause| cause.of(&inner.source.cert))?;
+        if let Err(cause) = pair.validity.check(SystemTime::now()) {
+            if matches!(cause, Cause::NotYetValid(_)) {
+                // Its time will come, or the clock be set: the same files are worth another look.
+                inner.set_seen(NOTHING);
+            }
+            return Err(cause.of(&inner.source.cert));
+        }
         inner.metrics.certificate_expires(pair.validity.until);
         inner.current.0.store(Arc::new(pair));
         tracing::info!("{}", self.describe());

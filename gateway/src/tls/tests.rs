@@ -17,10 +17,14 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate that is valid from two days ago until `days` from now, and its key.
 fn pair(name: &str, days: i64) -> Texts {
+    pair_from(name, SystemTime::now() - 2 * DAY, days)
+}
+
+fn pair_from(name: &str, from: SystemTime, days: i64) -> Texts {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([name.to_owned(), "192.0.2.1".to_owned()]).unwrap();
     let now = SystemTime::now();
-    params.not_before = (now - 2 * DAY).into();
+    params.not_before = from.into();
     let days_from_now = DAY * u32::try_from(days.unsigned_abs()).unwrap();
     params.not_after = if days < 0 { now - days_from_now } else { now + days_from_now }.into();
     let cert = params.self_signed(&key).unwrap();
@@ -161,6 +165,24 @@ async fn a_renewed_certificate_is_found_within_two_minutes() {
     folder.put(&new);
     sleep(Duration::from_secs(120)).await;
     assert_eq!(tls.describe(), describe(&new));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_whose_time_has_not_come_is_taken_when_it_comes() {
+    let old = pair("old.example", 30);
+    // Certificates count whole seconds.
+    let new = pair_from("new.example", SystemTime::now() + Duration::from_secs(2), 30);
+    let folder = Folder::new(&old);
+    let tls = folder.load().unwrap();
+    folder.put(&new);
+    assert!(tls.reload().unwrap_err().to_string().contains("is valid only from"));
+    tokio::spawn(tls.clone().watch());
+    let start = std::time::Instant::now();
+    // Minutes fly by in this clock, while the certificate's is the machine's.
+    while tls.describe().contains("old.example") && start.elapsed() < Duration::from_secs(20) {
+        sleep(Duration::from_secs(60)).await;
+    }
+    assert!(tls.describe().contains("new.example"), "{}", tls.describe());
 }
 
 #[test]

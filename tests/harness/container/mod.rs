@@ -36,8 +36,10 @@ impl Container {
     /// When it starts, but is not up in time.
     pub fn boot() -> Result<Self, String> {
         let root = root::prepare()?;
-        let mut command = Command::new("systemd-nspawn");
-        command.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--boot"]);
+        // Should this thread die before it can shut the container down, nspawn hears of it and does so.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "systemd-nspawn", "--quiet"]);
+        command.args(["--register=no", "--keep-unit", "--private-network", "--boot"]);
         command.args(["--volatile=overlay", "--console=pipe", "--directory"]).arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let nspawn = command.spawn().map_err(|error| format!("systemd-nspawn: {error}"))?;
@@ -52,7 +54,7 @@ impl Container {
                 return Err(format!("systemd-nspawn does not work here: {said}"));
             }
             if let Some(leader) = child_of(nspawn.id()).filter(|leader| is_up(*leader)) {
-                let place = Place::of_process(leader).map_err(|error| error.to_string())?;
+                let place = Place::with_network_of(leader).map_err(|error| error.to_string())?;
                 return Ok(Self { nspawn, leader, place });
             }
             thread::sleep(LOOK);
@@ -63,7 +65,7 @@ impl Container {
         panic!("the container is not up after {BOOT:?}");
     }
 
-    /// Its network and its files.
+    /// Its network; the files are those of this machine.
     pub fn place(&self) -> &Place {
         &self.place
     }

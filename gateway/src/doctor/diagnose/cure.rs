@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::facts::Asked;
-use super::kinds::{Form, recipe_of};
+use super::kinds::{Form, is_stub, recipe_of};
 use super::view::{View, list};
 use crate::setup::find;
 
@@ -11,7 +11,8 @@ use crate::setup::find;
 pub(super) fn name_of(asked: &Asked) -> String {
     let port =
         if asked.server.port() == 53 { String::new() } else { format!(" port {}", asked.server.port()) };
-    let software = asked.software.as_deref().filter(|text| !text.is_empty());
+    let stub = is_stub(asked).then_some("systemd-resolved");
+    let software = asked.software.as_deref().filter(|text| !text.is_empty()).or(stub);
     let software = software.map(|software| format!(" ({software})")).unwrap_or_default();
     format!("{}{port}{software}", asked.server.ip())
 }

@@ -7,10 +7,9 @@ use resolver::links::Class;
 use super::super::facts::Asked;
 use super::Finding;
 use super::cure::name_of;
+use super::kinds::{is_behind_stub, is_stub};
 use super::view::{Verdict, View};
 
-/// The servers behind systemd-resolved's stub are named by a file of its own.
-const BEHIND_STUB: &str = "/run/systemd/resolve/";
 /// What helps one computer, whatever its resolver.
 const ON_THIS_HOST: &str = "or name the gateway on this host: open-registry setup hosts";
 
@@ -20,28 +19,24 @@ pub(super) fn detour(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Optio
     let ip = asked.server.ip();
     let resolved = view.facts.resolved.as_ref();
     let over_tls = resolved.and_then(|resolved| resolved.dns_over_tls.as_deref());
+    let over_tls = over_tls.is_some_and(|setting| setting != "no");
     let behind = is_behind_stub(asked);
     match lost {
-        true if behind && over_tls.is_some_and(|setting| setting != "no") => Some(encrypted(asked)),
+        false if over_tls && is_stub(asked) && matches!(verdict, Verdict::Mute(_)) => Some(encrypted(asked)),
+        true if over_tls && behind => Some(encrypted(asked)),
         true if Class::of(ip) == Class::Public && !view.gateways.contains(&ip) => Some(public(asked)),
-        true if ip.is_loopback() && !behind && !is_stub(ip) && asked.software.is_none() => Some(local(ip)),
+        true if ip.is_loopback() && !behind && !is_stub(asked) && asked.software.is_none() => Some(local(ip)),
         _ => None,
     }
 }
 
-/// Whether systemd-resolved asks it, for this host.
-pub(super) fn is_behind_stub(asked: &Asked) -> bool {
-    asked.origin.starts_with(BEHIND_STUB)
-}
-
-/// systemd-resolved's own addresses.
-fn is_stub(ip: IpAddr) -> bool {
-    ip == IpAddr::from([127, 0, 0, 53]) || ip == IpAddr::from([127, 0, 0, 54])
-}
-
 fn encrypted(asked: &Asked) -> Finding {
-    let name = name_of(asked);
-    let what = format!("systemd-resolved asks {name} over TLS, which does not lead to the gateway");
+    let what = match is_stub(asked) {
+        true => "systemd-resolved asks over TLS alone, and gets no answer".to_owned(),
+        false => {
+            format!("systemd-resolved asks {} over TLS, which does not lead to the gateway", name_of(asked))
+        }
+    };
     Finding::problem("encrypted-dns", what)
         .because("with DNSOverTLS= in resolved.conf, this host asks a resolver of its own past the network's")
         .fix([

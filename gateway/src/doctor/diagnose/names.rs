@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::super::facts::{Answer, Asked, Lookup};
 use super::cure::{cure, hosts_lines, name_of};
-use super::detour::{detour, is_behind_stub};
-use super::kinds::Form;
+use super::detour::detour;
+use super::kinds::{Form, is_behind_stub};
 use super::view::{Leads, Verdict, View, list};
 use super::{Finding, Level};
 

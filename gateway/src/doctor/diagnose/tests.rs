@@ -241,6 +241,35 @@ fn a_resolver_on_this_host_that_asks_elsewhere_is_named() {
     assert_eq!(worst(&findings), [("problem", "local-stub"), ("problem", "name")]);
 }
 
+/// systemd-resolved's stub with this answer, and behind it a server that leads to the gateway.
+fn behind_stub(facts: &mut Facts, stub: Answer, resolved: Resolved) {
+    let mut behind = asked("192.168.7.1", None, addresses(&[GATEWAY]), addresses(&[]));
+    behind.origin = "/run/systemd/resolve/resolv.conf".into();
+    let stub = asked("127.0.0.53", None, stub.clone(), stub);
+    facts.resolvers = vec![Asked { unchecked: Some(Answer::ServerFailure), ..stub }, behind];
+    facts.system = Lookup::Failed("no such name".into());
+    facts.resolved = Some(resolved);
+}
+
+#[test]
+fn a_validating_resolved_is_given_its_own_recipe() {
+    let findings = |setting: &str| {
+        let resolved = Resolved { dnssec: Some(setting.into()), ..Resolved::default() };
+        with(|facts| behind_stub(facts, Answer::ServerFailure, resolved))
+    };
+    let validating = findings("yes");
+    let fix = problem(&validating, "dnssec").fix.join("\n");
+    assert!(fix.contains("open-registry.negative") && fix.contains("\nDNS=192.168.7.9\n"), "{fix}");
+    assert_eq!(problem(&findings("no"), "resolver-fails").level, Level::Problem);
+}
+
+#[test]
+fn a_resolved_that_insists_on_tls_where_nobody_speaks_it_is_named() {
+    let resolved = Resolved { dns_over_tls: Some("yes".into()), ..Resolved::default() };
+    let findings = with(|facts| behind_stub(facts, Answer::Silence("no answer in time".into()), resolved));
+    assert!(problem(&findings, "encrypted-dns").what.contains("over TLS alone"));
+}
+
 #[test]
 fn what_resolved_sends_to_the_gateway_may_be_unknown_to_its_other_servers() {
     let findings = with(|facts| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use resolver::links::Class;
 
 use super::super::facts::{Answer, Asked, Behind, Facts, Lookup};
-use super::kinds::is_bind;
+use super::kinds::{is_behind_stub, is_bind, is_stub};
 use crate::setup::Values;
 
 /// The facts, and what follows from all of them together.
@@ -99,6 +99,7 @@ impl<'a> View<'a> {
             (Answer::ServerFailure, _) | (_, Answer::ServerFailure) => {
                 let unchecked = asked.unchecked.as_ref();
                 let found = unchecked.is_some_and(|answer| matches!(answer, Answer::Addresses(_)));
+                let found = found || (is_stub(asked) && self.stub_validates());
                 match () {
                     () if found => Verdict::Bogus,
                     () if self.could_deny(asked) => Verdict::Denied,
@@ -110,6 +111,15 @@ impl<'a> View<'a> {
             (Answer::Code(code), _) => Verdict::Refuses(code.clone()),
             (Answer::Addresses(_), _) => Verdict::Emptied,
         }
+    }
+
+    /// Whether systemd-resolved fails although a server behind it leads to the gateway. It validates also what is not
+    /// to be checked.
+    fn stub_validates(&self) -> bool {
+        let setting = self.facts.resolved.as_ref().and_then(|resolved| resolved.dnssec.as_deref());
+        let mut behind = self.facts.resolvers.iter().filter(|asked| is_behind_stub(asked));
+        setting.is_some_and(|setting| setting != "no")
+            && behind.any(|asked| self.all_home(&asked.addresses()))
     }
 
     /// BIND's `deny-answer-addresses` turns an answer into SERVFAIL, as an unreachable server does. This is said

@@ -25,6 +25,13 @@ pub(super) fn resolvers(most: usize) -> Vec<(SocketAddr, String)> {
     if found.iter().any(|(server, _)| is_stub(server.ip())) {
         found.extend(name_servers(&read(BEHIND_STUB), BEHIND_STUB));
     }
+    let mut seen = Vec::new();
+    found.retain(|(server, _)| {
+        !seen.contains(server) && {
+            seen.push(*server);
+            true
+        }
+    });
     found.truncate(most);
     found
 }
