@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use harness::binary;
+use harness::lan::{NameServer, Office, ZONE};
+use harness::{Gateway, binary, in_own_network};
 
 /// Gateways with IPv4 alone, with IPv6 alone, and with several addresses.
 const SITES: [&[&str]; 3] = [&["192.168.7.9"], &["fd00::9"], &["192.168.7.9", "192.168.7.10", "fd00::9"]];
@@ -71,6 +72,46 @@ fn shells_accept_the_recipes_that_are_commands() {
             accepted(recipe, tool("sh").arg("-n").arg(&file));
         }
     }
+}
+
+/// What OpenWrt makes of its lists for dnsmasq (`/etc/init.d/dnsmasq` there).
+fn as_openwrt_would(recipe: &str) -> String {
+    let option = |line: &str| {
+        let (key, value) = line.strip_prefix("uci add_list dhcp.@dnsmasq[0].")?.split_once('=')?;
+        let value = value.trim_matches('\'');
+        Some(match key {
+            "rebind_domain" => format!("rebind-domain-ok=/{value}/\n"),
+            key => format!("{key}={value}\n"),
+        })
+    };
+    recipe.lines().filter_map(option).collect()
+}
+
+#[test]
+fn openwrts_dnsmasq_leads_to_the_gateway_despite_its_protection_and_never_past_it_by_ipv6() {
+    let test = "openwrts_dnsmasq_leads_to_the_gateway_despite_its_protection_and_never_past_it_by_ipv6";
+    in_own_network(test, &[], || {
+        let office = Office::new(&[]);
+        let own = office.server.v4().to_string();
+        let toml =
+            format!("[zone]\naddresses = [\"{own}\"]\n[dns]\nlisten = [\"{}\"]\n", office.server.at(53));
+        let builder = Gateway::builder().upstream("http://127.0.0.1:9").config_toml(&toml);
+        let _gateway = office.server.run(|| builder.listen(office.server.at(80)).start());
+        for recipe in ["openwrt", "openwrt-forward"] {
+            let options = as_openwrt_would(&setup(recipe, &[&own]));
+            assert!(options.contains(ZONE), "{recipe}: {options}");
+            let others = office.public_dns.for_dnsmasq(false);
+            let protected = format!("{others}stop-dns-rebind\n{options}");
+            let router = NameServer::dnsmasq(&office.router, &protected);
+            assert_eq!(office.laptop.dig(&["A", ZONE]).to_string(), format!("NOERROR {own}"), "{recipe}");
+            assert_eq!(office.laptop.dig(&["AAAA", ZONE]).to_string().trim(), "NOERROR", "{recipe}");
+            assert_eq!(office.laptop.dig(&["A", "www.open-registry.dev"]).status, "NOERROR", "{recipe}");
+            let past = format!("forwarded {ZONE} to {}", office.public_dns.address());
+            assert!(router.log().iter().all(|line| !line.contains(&past)), "{recipe}: {:#?}", router.log());
+            let asked = format!("forwarded www.open-registry.dev to {}", office.public_dns.address());
+            assert!(router.log().iter().any(|line| line.contains(&asked)), "{recipe}: {:#?}", router.log());
+        }
+    });
 }
 
 #[test]

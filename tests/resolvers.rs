@@ -96,7 +96,7 @@ fn unbound_filters_and_validates_and_its_recipes_get_through() {
 fn bind_filters_and_validates_and_its_recipes_get_through() {
     in_own_network("bind_filters_and_validates_and_its_recipes_get_through", &[], || {
         matrix(Bind, |setting| match setting {
-            // Its filter fails whole answers, with validation or without.
+            // Its filter fails the whole answer, also where validation is switched off for the question.
             Setting { protected: true, .. } => (Failed, "rebinding-filter"),
             Setting { validating: true, publication: Publication::Signed, .. } => (Failed, "dnssec"),
             _ => (Led, ""),

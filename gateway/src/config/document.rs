@@ -8,8 +8,8 @@ use figment::value::{Dict, Value};
 use toml_edit::{ImDocument, Item, Key, TableLike};
 
 use super::keys::{Keys, join};
-use super::layers::Setting;
 use super::problem::Problem;
+use super::setting::Setting;
 
 /// The settings in `text`; what is wrong goes to `problems`, under the name of the file.
 pub(crate) fn read(file: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<Setting> {

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use figment::value::{Dict, Map, Value};
-use figment::{Metadata, Profile, Provider};
+use figment::value::Value;
 
 use super::document;
 use super::keys::{DEFAULTS, Keys, key_of, variable_of};
 use super::problem::Problem;
+use super::setting::Setting;
 
 /// How a setting of the default file is called when asked where it comes from.
 pub(crate) const DEFAULT: &str = "default";
@@ -34,17 +34,6 @@ pub enum Files {
     Only(PathBuf),
 }
 
-/// One value for one key, and where it was written.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// `file:line`, a variable or a flag.
-    pub(crate) place: String,
-    /// Section and key: `http.listen`.
-    pub(crate) key: String,
-    /// The value, before its type is known to be right.
-    pub(crate) value: Value,
-}
-
 /// The settings of all layers, lowest first, and the files they were read from.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
@@ -60,25 +49,6 @@ impl Sources {
         let files = file.map_or_else(|| Files::Directory("/etc/open-registry".into()), Files::Only);
         let text = |(name, value): (OsString, OsString)| name.into_string().ok().map(|name| (name, value));
         Self { files, environment: std::env::vars_os().filter_map(text).collect(), flags }
-    }
-}
-
-impl Setting {
-    /// A value for a key, written at this place.
-    pub fn new(place: impl Into<String>, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        Self { place: place.into(), key: key.into(), value: value.into() }
-    }
-}
-
-/// A setting is a layer of its own, so that every value can be traced to its line, variable or flag.
-impl Provider for Setting {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.place.clone())
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let nested = figment::util::nest(&self.key, self.value.clone());
-        Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
     }
 }
 

@@ -7,8 +7,9 @@ use figment::Figment;
 use figment::error::Kind;
 
 use super::keys::{Key, Keys};
-use super::layers::{DEFAULT, Layers, Setting, Sources};
+use super::layers::{DEFAULT, Layers, Sources};
 use super::problem::{Problem, Problems};
+use super::setting::Setting;
 use super::{Config, rules};
 
 /// A configuration, and where it was found.

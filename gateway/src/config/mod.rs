@@ -19,14 +19,16 @@ mod layers;
 mod load;
 mod problem;
 mod rules;
+mod setting;
 mod show;
 
 #[cfg(test)]
 mod tests;
 
-pub use layers::{Files, Setting, Sources};
+pub use layers::{Files, Sources};
 pub use load::{Loaded, load};
 pub use problem::{Problem, Problems};
+pub use setting::Setting;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::server::Handle;
+use super::body::Body;
 
 /// The wait for a request's head, idle connections included: longer than clients keep theirs.
 pub(super) const HEAD_WAIT: Duration = Duration::from_secs(75);
@@ -38,6 +38,12 @@ const TLS_HANDSHAKE: u8 = 22;
 /// For whoever has typed http instead of https.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 57\r\n\
     connection: close\r\n\r\nthis port speaks https; its address begins with https://\n";
+
+/// Answers requests.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// One request, over this connection.
+    fn handle(&self, request: Request<Incoming>, wire: Wire) -> impl Future<Output = Response<Body>> + Send;
+}
 
 /// Both ends of a connection, and how it is protected.
 #[derive(Debug, Clone, Copy)]

@@ -29,9 +29,9 @@ use url::Url;
 use crate::units::Size;
 
 pub use body::{Body, full};
-pub use connection::Wire;
+pub use connection::{Handle, Wire};
 pub use door::Door;
-pub use server::{Handle, Server};
+pub use server::Server;
 pub use service::{Policy, Service};
 
 /// `[http]`: where clients are served, and how.

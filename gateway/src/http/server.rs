@@ -1,12 +1,9 @@
 //! Listens, accepts within limits, and drains.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus_client::metrics::counter::Counter;
@@ -17,8 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::Body;
-use super::connection::{self, HEAD_WAIT, Wire};
+use super::connection::{self, HEAD_WAIT, Handle, Wire};
 use super::door::Door;
 
 /// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
@@ -34,12 +30,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers that are under way are given when the program ends.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// Answers requests.
-pub trait Handle: Clone + Send + Sync + 'static {
-    /// One request, over this connection.
-    fn handle(&self, request: Request<Incoming>, wire: Wire) -> impl Future<Output = Response<Body>> + Send;
-}
 
 /// Serves one handler behind all doors.
 pub struct Server<H> {
@@ -149,8 +139,11 @@ fn plain(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::body::Body;
     use crate::listen::Listeners;
     use crate::pulse::Pulses;
+    use http::{Request, Response};
+    use hyper::body::Incoming;
     use std::io::{self, ErrorKind, Read, Write};
     use tokio::sync::oneshot;
 

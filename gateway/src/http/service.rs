@@ -15,11 +15,9 @@ use serde_json::json;
 use super::answer::Answer;
 use super::body::{self, Body};
 use super::caller::Caller;
-use super::connection::Wire;
-use super::headers::text;
+use super::connection::{Handle, Wire};
+use super::headers::{PACOTE_INTEGRITY, text};
 use super::route::Route;
-use super::server::Handle;
-use super::tarball::PACOTE_INTEGRITY;
 use crate::fetch::{Failure, Fetch, TarballRequest};
 use crate::metrics::Metrics;
 

@@ -15,8 +15,6 @@ use super::service::Service;
 use crate::fetch::{Arriving, Failure, Provenance, Tarball, TarballRequest};
 use crate::store::Blob;
 
-/// npm's header for the digest that a lockfile or a packument has promised.
-pub(super) const PACOTE_INTEGRITY: &str = "pacote-integrity";
 /// The bytes of a name never change.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Nobody but the client has said yet that the name stands for these bytes: not for caches that others share.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::facts::Asked;
 use super::kinds::{Form, is_stub, recipe_of};
-use super::view::{View, list};
+use super::view::View;
 use crate::setup::find;
 
 /// `192.168.7.1 (dnsmasq-2.90)`
@@ -19,37 +19,37 @@ pub(super) fn name_of(asked: &Asked) -> String {
 
 /// The lines that make this resolver lead to the gateway.
 pub(super) fn cure(view: &View<'_>, asked: &Asked, form: Form) -> Vec<String> {
-    let Some(recipe) = recipe_of(asked, form) else {
-        let address = view.values().map_or("ADDRESS".to_owned(), |values| list(&values.gateways));
-        return vec![
-            format!("which resolver {} is cannot be seen; what mends it is one of these:", asked.server.ip()),
-            format!("open-registry setup openwrt --address {}", first(&address)),
-            "likewise pihole, unbound (pfSense, OPNsense), adguardhome, \
-                windows-dns; all: open-registry setup --list"
-                .into(),
-        ];
-    };
-    let place =
-        if asked.server.ip().is_loopback() { "this host".into() } else { asked.server.ip().to_string() };
-    let also =
-        if recipe.starts_with("dnsmasq") { "; if it is OpenWrt: open-registry setup openwrt" } else { "" };
-    let (Some(values), Ok(entry)) = (view.values(), find(recipe)) else {
-        return vec![format!(
-            "on {place}: open-registry setup {recipe} --address ADDRESS (the gateway's){also}"
-        )];
-    };
-    let zone_file = if recipe == "bind" { find("bind-zone").ok() } else { None };
+    let ip = asked.server.ip();
+    let flags = view.values().map_or(" --address ADDRESS".to_owned(), |values| flags(&values.gateways));
+    let Some(recipe) = recipe_of(asked, form) else { return likely(ip, &flags) };
+    let place = if ip.is_loopback() { "this host".to_owned() } else { ip.to_string() };
+    let is_dnsmasq = recipe.starts_with("dnsmasq");
+    let also = if is_dnsmasq { "; if it is OpenWrt: open-registry setup openwrt" } else { "" };
+    let command = format!("open-registry setup {recipe}{flags}{also}");
+    let Some(values) = view.values() else { return vec![format!("on {place}: {command}")] };
+    let zone_file = (recipe == "bind").then_some("bind-zone");
     let mut fix = Vec::new();
-    for entry in [Some(entry), zone_file].into_iter().flatten() {
+    for entry in [Some(recipe), zone_file].into_iter().flatten().filter_map(|name| find(name).ok()) {
         fix.push(format!("on {place}, {}", entry.recipe.label("Where", &values).unwrap_or_default()));
         fix.extend(entry.recipe.lines(&values));
     }
-    fix.push(format!("(open-registry setup {recipe} --address {}{also})", first(&list(&values.gateways))));
+    fix.push(format!("({command})"));
     fix
 }
 
-fn first(addresses: &str) -> String {
-    addresses.replace(", ", " --address ")
+/// What to try where the resolver does not say what it is.
+fn likely(ip: IpAddr, flags: &str) -> Vec<String> {
+    vec![
+        format!("which resolver {ip} is cannot be seen; what mends it is one of these:"),
+        format!("open-registry setup openwrt{flags}"),
+        "likewise pihole, unbound (pfSense, OPNsense), adguardhome, windows-dns".to_owned(),
+        "all: open-registry setup --list".to_owned(),
+    ]
+}
+
+/// ` --address 192.168.7.9 --address fd00::9`
+fn flags(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(|address| format!(" --address {address}")).collect()
 }
 
 /// The lines that put a computer's own file of names right.

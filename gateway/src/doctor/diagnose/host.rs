@@ -79,10 +79,7 @@ fn taken(view: &View<'_>, port: &Port, program: &str, place: &str) -> Finding {
     // The kernel cuts names off after 15 letters.
     if program.starts_with("systemd-resolve") {
         return finding
-            .because(
-                "systemd-resolved's stub listens on 127.0.0.53 and \
-                127.0.0.54, so port 53 of all addresses is not free",
-            )
+            .because("it is one of its stub's own, or DNSStubListenerExtra= in resolved.conf names it")
             .fix([
                 "name this host's own addresses in [dns], and leave the stub as it is:".to_owned(),
                 listen(view),

@@ -10,6 +10,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::super::facts::{Disk, Holder, Port};
+use super::loopback;
 use crate::config::{Config, data_dir};
 
 /// What systemd keeps for this program when it is a service.
@@ -37,8 +38,10 @@ pub(super) fn ports(config: &Config) -> Vec<Port> {
         wanted.extend([("dns.listen", *address, "udp"), ("dns.listen", *address, "tcp")]);
     }
     wanted.extend(config.operator.listen.iter().map(|address| ("operator.listen", *address, "tcp")));
-    let port = |(key, address, protocol)| {
-        let holder = holders.of(protocol, address).unwrap_or_else(|| try_to_bind(protocol, address));
+    let port = |(key, address, protocol): (&'static str, SocketAddr, &'static str)| {
+        let one_by_one = key == "dns.listen" && address.ip().is_unspecified();
+        let holder = holders.of(protocol, address, one_by_one);
+        let holder = holder.unwrap_or_else(|| try_to_bind(protocol, address, one_by_one));
         Port { key, address, protocol, holder }
     };
     wanted.into_iter().map(port).collect()
@@ -76,12 +79,21 @@ impl Holders {
         Self { sockets: sockets.into(), programs: programs() }
     }
 
-    fn of(&self, protocol: &str, address: SocketAddr) -> Option<Holder> {
-        let socket = self.sockets.get(protocol)?.iter().find(|socket| collide(socket.address, address))?;
-        let program = self.programs.get(&socket.inode);
-        match program {
-            Some(name) if OURS.contains(&name.as_str()) => Some(Holder::Ours),
-            program => Some(Holder::Other(program.cloned())),
+    /// Who has it, the gateway before anybody else. Where all addresses are bound one by one, as DNS does, those of
+    /// loopback that a stub resolver has are no loss.
+    fn of(&self, protocol: &str, address: SocketAddr, one_by_one: bool) -> Option<Holder> {
+        let sockets = self.sockets.get(protocol)?.iter();
+        let colliding = sockets.filter(|socket| collide(socket.address, address));
+        let counting = colliding.filter(|socket| !(one_by_one && socket.address.ip().is_loopback()));
+        let mut holders: Vec<Holder> = counting.map(|socket| self.holder(&socket.inode)).collect();
+        holders.sort_by_key(|holder| *holder != Holder::Ours);
+        holders.into_iter().next()
+    }
+
+    fn holder(&self, inode: &str) -> Holder {
+        match self.programs.get(inode) {
+            Some(name) if OURS.contains(&name.as_str()) => Holder::Ours,
+            program => Holder::Other(program.cloned()),
         }
     }
 }
@@ -142,7 +154,9 @@ fn programs() -> BTreeMap<String, String> {
     programs
 }
 
-fn try_to_bind(protocol: &str, address: SocketAddr) -> Holder {
+fn try_to_bind(protocol: &str, address: SocketAddr, one_by_one: bool) -> Holder {
+    let ip = if one_by_one { loopback(address.ip()) } else { address.ip() };
+    let address = SocketAddr::new(ip, address.port());
     let bound = match protocol {
         "udp" => UdpSocket::bind(address).map(drop),
         _ => TcpListener::bind(address).map(drop),
@@ -181,8 +195,30 @@ mod tests {
     #[test]
     fn the_program_that_holds_a_socket_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let holder = Holders::read().of("tcp", listener.local_addr().unwrap());
+        let holder = Holders::read().of("tcp", listener.local_addr().unwrap(), false);
         assert!(matches!(holder, Some(Holder::Other(Some(_)))), "{holder:?}");
+    }
+
+    #[test]
+    fn a_stub_resolver_takes_nothing_from_dns_on_all_addresses() {
+        let holders = |addresses: &[(&str, &str)]| Holders {
+            sockets: [(
+                "udp",
+                addresses
+                    .iter()
+                    .map(|(held, inode)| Socket { address: address(held), inode: (*inode).into() })
+                    .collect(),
+            )]
+            .into(),
+            programs: [("1".into(), "systemd-resolve".into()), ("2".into(), "open-registry".into())].into(),
+        };
+        let everywhere = address("0.0.0.0:53");
+        let stub = ("127.0.0.53:53", "1");
+        assert_eq!(holders(&[stub]).of("udp", everywhere, true), None);
+        assert_eq!(holders(&[stub, ("192.168.7.9:53", "2")]).of("udp", everywhere, true), Some(Holder::Ours));
+        let taken = Some(Holder::Other(Some("systemd-resolve".into())));
+        assert_eq!(holders(&[stub]).of("udp", everywhere, false), taken);
+        assert_eq!(holders(&[("0.0.0.0:53", "1")]).of("udp", everywhere, true), taken);
     }
 
     #[test]

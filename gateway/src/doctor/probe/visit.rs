@@ -29,6 +29,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(2);
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
 /// A gateway's own index is 200 bytes.
 const LARGEST_BODY: usize = 64 * 1024;
+const LONGEST_WORD: usize = 40;
 const DAY: i64 = 24 * 60 * 60;
 
 /// Who visits: what it trusts.
@@ -125,7 +126,8 @@ where
 
 fn seen(answer: &Answer) -> Behind {
     let index: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |key: &str| index[key].as_str().unwrap_or("unknown").to_owned();
+    // Whoever answers writes this; a version or a state is a word.
+    let text = |key: &str| index[key].as_str().unwrap_or("unknown").chars().take(LONGEST_WORD).collect();
     if answer.status == 200 && index["name"] == "open-registry" {
         return Behind::Gateway { version: text("version"), upstream: text("upstream") };
     }
