@@ -118,7 +118,8 @@ fn gateways(given: &[IpAddr], config: &Config, interfaces: &[Interface]) -> (Vec
     let listeners = [&config.dns.listen, &config.http.listen, &config.http.tls_listen];
     let listeners = listeners.into_iter().flatten().map(SocketAddr::ip);
     let reachable = listeners.filter(|ip| !ip.is_unspecified() && Class::of(*ip) >= Class::Private);
-    for said in [given.to_vec(), config.zone.addresses.clone(), unique(reachable)] {
+    let configured = [config.zone.addresses.clone(), unique(reachable)].map(of_one_class);
+    for said in [given.to_vec()].into_iter().chain(configured) {
         if !said.is_empty() {
             return (said, Source::Said);
         }
@@ -167,6 +168,15 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
         true => Ok(url),
         false => Err("it is not the address of a registry; write it like http://registry.example.com".into()),
     }
+}
+
+/// The private ones, where there are any: the recipes are for one network, and resolvers do not take both kinds.
+fn of_one_class(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let is_private = |address: &IpAddr| Class::of(*address) == Class::Private;
+    if addresses.iter().any(is_private) {
+        addresses.retain(is_private);
+    }
+    addresses
 }
 
 fn unique(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {

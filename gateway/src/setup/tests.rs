@@ -116,6 +116,19 @@ fn addresses_come_from_the_flag_before_the_zone_before_the_listeners() {
 }
 
 #[test]
+fn of_configured_addresses_a_networks_recipe_names_the_private_ones() {
+    let both = setting("zone.addresses", &["198.51.100.9", "192.168.7.9", "fd00::9", "2001:db8::9"]);
+    let (text, notes) = printed(&request("dnsmasq-forward", &[]), &config(vec![both]));
+    assert!(text.contains("/192.168.7.9\n") && text.contains("/fd00::9\n"), "{text}");
+    assert!(
+        !text.contains("198.51.100.9") && !text.contains("2001:db8") && !notes.contains("mix"),
+        "{text}{notes}"
+    );
+    let public = setting("zone.addresses", &["198.51.100.9"]);
+    assert!(printed(&request("dnsmasq", &[]), &config(vec![public])).0.contains(",198.51.100.9,"));
+}
+
+#[test]
 fn a_recipe_that_needs_dns_says_so_where_none_is_configured() {
     let (_, notes) = printed(&request("dhcp-isc", &["192.168.7.9"]), &config(Vec::new()));
     assert!(notes.contains("set listen in [dns]") && notes.contains("set forward in [dns]"), "{notes}");
