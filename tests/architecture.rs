@@ -24,7 +24,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
-    ("setup", &["config"]),
+    ("setup", &["config", "interfaces"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),

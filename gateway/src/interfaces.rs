@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::SockaddrStorage;
 use resolver::links::{Link, Links};
 use tokio::sync::watch;
@@ -17,20 +17,38 @@ use tokio::sync::watch;
 /// walks to another room.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// An address of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The interface that has it: `eth0`.
+    pub interface: String,
+    /// Whether that is up.
+    pub up: bool,
+    /// The address, with the prefix of its network.
+    pub network: IpNet,
+}
+
+/// All addresses of this machine, in the system's order.
+///
+/// # Errors
+/// When the system does not say.
+pub fn addresses() -> io::Result<Vec<Address>> {
+    let address = |one: InterfaceAddress| {
+        let network = IpNet::with_netmask(one.address.and_then(ip)?, one.netmask.and_then(ip)?).ok()?;
+        let up = one.flags.contains(InterfaceFlags::IFF_UP);
+        Some(Address { interface: one.interface_name, up, network })
+    };
+    Ok(getifaddrs()?.filter_map(address).collect())
+}
+
 /// The interfaces as they are now.
 ///
 /// # Errors
 /// When the system does not say.
 pub fn now() -> io::Result<Links> {
     let mut links: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
-    for interface in getifaddrs()? {
-        let (Some(address), Some(mask)) = (interface.address.and_then(ip), interface.netmask.and_then(ip))
-        else {
-            continue;
-        };
-        if let Ok(network) = IpNet::with_netmask(address, mask) {
-            links.entry(interface.interface_name).or_default().push(network);
-        }
+    for address in addresses()? {
+        links.entry(address.interface).or_default().push(address.network);
     }
     let link = |(name, networks): (String, _)| {
         // An interface that has gone meanwhile has no number.

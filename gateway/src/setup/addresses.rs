@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use resolver::links::Class;
 
+use crate::interfaces;
+
 /// How the names of interfaces begin behind which there is no network of computers: containers, machines, tunnels.
-const VIRTUAL: [&str; 9] = ["docker", "veth", "br-", "virbr", "vnet", "tun", "tap", "wg", "openreg"];
+const VIRTUAL: [&str; 8] = ["docker", "veth", "virbr", "vnet", "tun", "tap", "wg", "openreg"];
+/// Docker calls the bridge of a network `br-` and this many hexadecimal digits. OpenWrt's `br-lan` is the LAN itself.
+const DOCKERS_DIGITS: usize = 12;
 /// In the eighth column of `/proc/net/if_inet6`: made to be thrown away, deprecated, a duplicate, not yet certain.
 const UNSTABLE: u32 = 0x01 | 0x20 | 0x08 | 0x40;
 
@@ -40,11 +42,9 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let unstable = unstable(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default());
     let mut found: Vec<Interface> = Vec::new();
-    for one in getifaddrs()? {
-        let Some(address) = one.address.as_ref().and_then(ip_of) else { continue };
-        let up = one.flags.contains(InterfaceFlags::IFF_UP);
-        let name = one.interface_name;
-        if !up || VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) {
+    for one in interfaces::addresses()? {
+        let (name, address) = (one.interface, one.network.addr());
+        if !one.up || is_virtual(&name) {
             continue;
         }
         if Class::of(address) <= Class::LinkLocal || unstable.contains(&address) {
@@ -62,9 +62,11 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(found)
 }
 
-fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+fn is_virtual(name: &str) -> bool {
+    let of_docker = |digits: &str| {
+        digits.len() == DOCKERS_DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    VIRTUAL.iter().any(|prefix| name.starts_with(prefix)) || name.strip_prefix("br-").is_some_and(of_docker)
 }
 
 /// `/proc/net/route` has one line per route: interface and destination first.
@@ -127,6 +129,16 @@ mod tests {
         assert_eq!(chosen(&[wan, interface("eth1", &["192.168.7.9", "2001:db8:7::9"])]), ["192.168.7.9"]);
         assert_eq!(chosen(&[interface("eth0", &["203.0.113.9", "fd00::9"])]), ["203.0.113.9"]);
         assert_eq!(choose(&[]), Err(NoAddress));
+    }
+
+    #[test]
+    fn a_networks_own_bridge_is_told_from_one_of_containers() {
+        for own in ["br-lan", "br0", "br-guest", "br-0123456789abcd", "eth0"] {
+            assert!(!is_virtual(own), "{own}");
+        }
+        for containers in ["br-0123456789ab", "docker0", "veth1a2b", "wg0"] {
+            assert!(is_virtual(containers), "{containers}");
+        }
     }
 
     #[test]
