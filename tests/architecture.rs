@@ -11,7 +11,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("command", &["config", "doctor", "setup", "tls"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
-    ("doctor", &["config", "setup", "terminal"]),
+    ("doctor", &["config", "interfaces", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
     ("interfaces", &[]),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
 use std::fs;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -323,6 +323,55 @@ fn what_has_the_gateways_port_is_named_on_its_own_host() {
         assert!(told.contains(&format!("{} (udp, dns.listen) is free", server.at(53))), "{told}");
         assert!(told.contains(&format!("MiB are free for {}", data.display())), "{told}");
         drop(squatter);
+    });
+}
+
+#[test]
+fn a_stub_resolver_beside_dns_on_all_addresses_is_no_problem() {
+    in_own_network("a_stub_resolver_beside_dns_on_all_addresses_is_no_problem", &[], || {
+        let lan = Lan::new("office", 7);
+        let server = lan.host_at("server", 9);
+        let _stub = server.run(|| {
+            ["127.0.0.53:53", "127.0.0.54:53"]
+                .map(|at| (UdpSocket::bind(at).unwrap(), TcpListener::bind(at).unwrap()))
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("open-registry.toml");
+        let dns = "[dns]\nlisten = [\"0.0.0.0:53\", \"[::]:53\"]\n";
+        let (listen, data) = (server.at(80), folder.path().join("data"));
+        let toml = format!("[http]\nlisten = [\"{listen}\"]\n{dns}[store]\ndir = \"{}\"\n", data.display());
+        fs::write(&file, toml).unwrap();
+        let look = || look(&server, &["--offline", "--config", file.to_str().unwrap()]);
+        let ports = |found: &Findings| {
+            let list = found.0["findings"].as_array().unwrap().iter();
+            let ports = list.filter(|one| one["what"].to_string().contains(", dns.listen)"));
+            ports.map(|one| format!("{} {}", one["level"], one["what"])).collect::<Vec<_>>()
+        };
+        let has = |ports: &[String], level: &str, words: &str| {
+            ports.iter().any(|port| port.contains(level) && port.contains(words))
+        };
+
+        let free = ports(&look());
+        assert!(
+            free.len() == 4 && free.iter().all(|port| port.ends_with("is free for the gateway\"")),
+            "{free:#?}"
+        );
+        assert!(has(&free, "ok", &format!("{} (udp", server.at(53))), "{free:#?}");
+
+        let builder = Gateway::builder().upstream("http://127.0.0.1:9").config_toml(dns).listen(listen);
+        let gateway = server.run(|| builder.start());
+        let found = look();
+        let served = ports(&found);
+        assert!(served.iter().all(|port| port.contains("listens on")), "{:#}", found.0);
+        assert!(!found.has("problem", "port-conflict"), "{:#}", found.0);
+        drop(gateway);
+
+        let squatter = server.run(|| UdpSocket::bind(server.at(53)).unwrap());
+        let taken = ports(&look());
+        assert!(has(&taken, "problem", &format!(" has {} (udp", server.at(53))), "{taken:#?}");
+        drop(squatter);
+        let _spared = server.run(|| UdpSocket::bind("127.0.0.1:53").unwrap());
+        assert!(has(&ports(&look()), "warning", " has 127.0.0.1:53 (udp"), "{:#?}", ports(&look()));
     });
 }
 

@@ -156,13 +156,15 @@ pub struct Upstream {
     pub ahead_s: Option<i64>,
 }
 
-/// An address that the configuration has the gateway listen on.
+/// A port that the configuration has the gateway listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     /// The key that names it.
     pub key: &'static str,
-    /// The address.
-    pub address: SocketAddr,
+    /// The addresses with one holder: the one that is configured, or some of this machine's where all of them are.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether they stand for all of this machine's addresses, each of which is bound by itself.
+    pub one_by_one: bool,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
     /// Who has it.
@@ -236,6 +238,14 @@ impl Answer {
             Self::Addresses(addresses) => addresses,
             _ => &[],
         }
+    }
+}
+
+impl Port {
+    /// Whether it is the port of this number.
+    #[must_use]
+    pub fn is_number(&self, number: u16) -> bool {
+        self.addresses.iter().any(|address| address.port() == number)
     }
 }
 

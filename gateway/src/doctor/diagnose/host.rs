@@ -1,10 +1,10 @@
 //! The gateway's own host: its ports and its disk.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::super::facts::{Behind, Disk, Holder, Port};
-use super::Finding;
 use super::view::View;
+use super::{Finding, Level};
 
 const DNS_PORT: u16 = 53;
 const MIB: u64 = 1024 * 1024;
@@ -22,9 +22,8 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
 /// Whether this program listens there: seen by its name, or by its answer.
 fn is_ours(view: &View<'_>, port: &Port) -> bool {
     let answers = view.facts.doors.iter().any(|door| {
-        let gateway =
-            matches!(door.behind, Behind::Gateway { .. }) && door.address.port() == port.address.port();
-        gateway || door.instead == Some(port.address.port())
+        let gateway = matches!(door.behind, Behind::Gateway { .. }) && port.is_number(door.address.port());
+        gateway || door.instead.is_some_and(|instead| port.is_number(instead))
     });
     port.holder == Holder::Ours
         || (port.holder == Holder::Other(None) && port.key == "http.listen" && answers)
@@ -38,7 +37,8 @@ fn is_served(view: &View<'_>, key: &str) -> bool {
 }
 
 fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
-    let place = format!("{} ({}, {})", port.address, port.protocol, port.key);
+    let addresses: Vec<String> = port.addresses.iter().map(ToString::to_string).collect();
+    let place = format!("{} ({}, {})", addresses.join(", "), port.protocol, port.key);
     if is_ours(view, port) {
         return Finding::ok("port", format!("the gateway of this host listens on {place}"));
     }
@@ -75,7 +75,9 @@ fn of_port(view: &View<'_>, port: &Port, running: bool) -> Finding {
 }
 
 fn taken(view: &View<'_>, port: &Port, program: &str, place: &str) -> Finding {
-    let finding = Finding::problem("port-conflict", format!("{program} has {place}"));
+    let spares = spares(view, port);
+    let worst = if spares { Level::Warning } else { Level::Problem };
+    let finding = Finding::problem("port-conflict", format!("{program} has {place}")).at_most(worst);
     // The kernel cuts names off after 15 letters.
     if program.starts_with("systemd-resolve") {
         return finding
@@ -85,9 +87,21 @@ fn taken(view: &View<'_>, port: &Port, program: &str, place: &str) -> Finding {
                 listen(view),
             ]);
     }
+    if spares {
+        return finding
+            .because("the gateway answers DNS at this host's other addresses only")
+            .fix(["if that is as it should be, name those in [dns]:".to_owned(), listen(view)]);
+    }
     finding
         .because("two programs cannot listen on one address")
         .fix([format!("stop {program}, have it listen on another address, or change {}", port.key)])
+}
+
+/// Whether who has it leaves the gateway the addresses that it is known by.
+fn spares(view: &View<'_>, port: &Port) -> bool {
+    let known = |ip: IpAddr| view.gateways.is_empty() || view.gateways.contains(&ip);
+    let lost = |address: &SocketAddr| !address.ip().is_loopback() && known(address.ip());
+    port.one_by_one && !port.addresses.iter().any(lost)
 }
 
 /// The key as it is to be written, with this gateway's own addresses.

@@ -362,7 +362,21 @@ fn upstream_and_clock_are_judged() {
 
 fn port(number: u16, holder: Holder) -> Port {
     let key = if number == 53 { "dns.listen" } else { "http.listen" };
-    Port { key, address: SocketAddr::new(ip("0.0.0.0"), number), protocol: "tcp", holder }
+    let addresses = vec![SocketAddr::new(ip("0.0.0.0"), number)];
+    Port { key, addresses, one_by_one: false, protocol: "tcp", holder }
+}
+
+#[test]
+fn of_all_addresses_only_those_that_the_gateway_is_known_by_are_a_loss() {
+    let taken = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| SocketAddr::new(ip(address), 53)).collect();
+        let holder = Holder::Other(Some("dnsmasq".into()));
+        worst(&with(|facts| facts.ports = vec![Port { addresses, one_by_one: true, ..port(53, holder) }]))
+    };
+    for spared in [&["127.0.0.1"][..], &["192.168.122.1"], &["::1"]] {
+        assert_eq!(taken(spared), [("warning", "port-conflict")], "{spared:?}");
+    }
+    assert_eq!(taken(&["127.0.0.1", GATEWAY]), [("problem", "port-conflict")]);
 }
 
 #[test]

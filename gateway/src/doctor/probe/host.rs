@@ -1,4 +1,7 @@
 //! The gateway's own host: who has its ports, and whether there is room for what it keeps.
+//!
+//! "All addresses" are one socket for clients, and for DNS a socket for each address of this machine: there, who has
+//! an address of its own, as the stub of systemd-resolved does, takes nothing from the gateway.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,12 +9,14 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, eaccess};
+use resolver::links::{Class, Links};
 
 use super::super::facts::{Disk, Holder, Port};
-use super::loopback;
 use crate::config::{Config, data_dir};
+use crate::interfaces;
 
 /// What systemd keeps for this program when it is a service.
 const STATE: &str = "/var/lib/open-registry";
@@ -28,8 +33,11 @@ struct Socket {
 }
 
 /// Every address that the gateway is configured to listen on, and who has it.
-pub(super) fn ports(config: &Config) -> Vec<Port> {
-    let holders = Holders::read();
+///
+/// # Errors
+/// When the system does not say which addresses there are.
+pub(super) fn ports(config: &Config) -> io::Result<Vec<Port>> {
+    let (holders, links) = (Holders::read(), interfaces::now()?);
     let mut wanted: Vec<(&'static str, SocketAddr, &'static str)> = Vec::new();
     wanted.extend(config.http.listen.iter().map(|address| ("http.listen", *address, "tcp")));
     wanted.extend(config.http.tls_listen.iter().map(|address| ("http.tls_listen", *address, "tcp")));
@@ -38,13 +46,39 @@ pub(super) fn ports(config: &Config) -> Vec<Port> {
         wanted.extend([("dns.listen", *address, "udp"), ("dns.listen", *address, "tcp")]);
     }
     wanted.extend(config.operator.listen.iter().map(|address| ("operator.listen", *address, "tcp")));
-    let port = |(key, address, protocol): (&'static str, SocketAddr, &'static str)| {
+    let ports = wanted.into_iter().flat_map(|(key, address, protocol)| {
         let one_by_one = key == "dns.listen" && address.ip().is_unspecified();
-        let holder = holders.of(protocol, address, one_by_one);
-        let holder = holder.unwrap_or_else(|| try_to_bind(protocol, address, one_by_one));
-        Port { key, address, protocol, holder }
-    };
-    wanted.into_iter().map(port).collect()
+        let addresses = if one_by_one { expand(address, &links) } else { vec![address] };
+        let held = by_holder(&addresses, |address| {
+            holders.of(protocol, address).unwrap_or_else(|| try_to_bind(protocol, address))
+        });
+        held.into_iter().map(move |(holder, addresses)| Port { key, addresses, one_by_one, protocol, holder })
+    });
+    Ok(ports.collect())
+}
+
+/// The addresses of this machine that the gateway's DNS binds for all of one family: those of links alone it cannot.
+fn expand(wildcard: SocketAddr, links: &Links) -> Vec<SocketAddr> {
+    let own = links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr));
+    let of_family = own.filter(|ip| ip.is_ipv4() == wildcard.is_ipv4());
+    let usable = of_family.filter(|ip| ip.is_ipv4() || Class::of(*ip) != Class::LinkLocal);
+    usable.map(|ip| SocketAddr::new(ip, wildcard.port())).collect()
+}
+
+/// The same addresses, together where one has them, in the order in which they were met.
+fn by_holder(
+    addresses: &[SocketAddr],
+    holder_of: impl Fn(SocketAddr) -> Holder,
+) -> Vec<(Holder, Vec<SocketAddr>)> {
+    let mut held: Vec<(Holder, Vec<SocketAddr>)> = Vec::new();
+    for &address in addresses {
+        let holder = holder_of(address);
+        match held.iter_mut().find(|(known, _)| *known == holder) {
+            Some((_, addresses)) => addresses.push(address),
+            None => held.push((holder, vec![address])),
+        }
+    }
+    held
 }
 
 /// The data directory: as configured, else a service's, else this user's.
@@ -79,13 +113,11 @@ impl Holders {
         Self { sockets: sockets.into(), programs: programs() }
     }
 
-    /// Who has it, the gateway before anybody else. Where all addresses are bound one by one, as DNS does, those of
-    /// loopback that a stub resolver has are no loss.
-    fn of(&self, protocol: &str, address: SocketAddr, one_by_one: bool) -> Option<Holder> {
+    /// Who has it, the gateway before anybody else.
+    fn of(&self, protocol: &str, address: SocketAddr) -> Option<Holder> {
         let sockets = self.sockets.get(protocol)?.iter();
         let colliding = sockets.filter(|socket| collide(socket.address, address));
-        let counting = colliding.filter(|socket| !(one_by_one && socket.address.ip().is_loopback()));
-        let mut holders: Vec<Holder> = counting.map(|socket| self.holder(&socket.inode)).collect();
+        let mut holders: Vec<Holder> = colliding.map(|socket| self.holder(&socket.inode)).collect();
         holders.sort_by_key(|holder| *holder != Holder::Ours);
         holders.into_iter().next()
     }
@@ -154,9 +186,7 @@ fn programs() -> BTreeMap<String, String> {
     programs
 }
 
-fn try_to_bind(protocol: &str, address: SocketAddr, one_by_one: bool) -> Holder {
-    let ip = if one_by_one { loopback(address.ip()) } else { address.ip() };
-    let address = SocketAddr::new(ip, address.port());
+fn try_to_bind(protocol: &str, address: SocketAddr) -> Holder {
     let bound = match protocol {
         "udp" => UdpSocket::bind(address).map(drop),
         _ => TcpListener::bind(address).map(drop),
@@ -175,6 +205,8 @@ fn read(file: impl AsRef<Path>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use resolver::links::Link;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -195,30 +227,46 @@ mod tests {
     #[test]
     fn the_program_that_holds_a_socket_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let holder = Holders::read().of("tcp", listener.local_addr().unwrap(), false);
+        let holder = Holders::read().of("tcp", listener.local_addr().unwrap());
         assert!(matches!(holder, Some(Holder::Other(Some(_)))), "{holder:?}");
+    }
+
+    fn machine(addresses: &[&str]) -> Links {
+        let networks = addresses.iter().map(|network| network.parse().unwrap()).collect();
+        Links(vec![Link { index: 1, networks }])
+    }
+
+    #[test]
+    fn all_addresses_are_for_dns_those_of_this_machine_that_can_be_bound() {
+        let links = machine(&["127.0.0.1/8", "192.168.7.9/24", "::1/128", "fd00::9/64", "fe80::9/64"]);
+        let expanded = |wildcard: &str| expand(address(wildcard), &links);
+        assert_eq!(expanded("0.0.0.0:53"), ["127.0.0.1:53", "192.168.7.9:53"].map(address));
+        assert_eq!(expanded("[::]:5353"), ["[::1]:5353", "[fd00::9]:5353"].map(address));
     }
 
     #[test]
     fn a_stub_resolver_takes_nothing_from_dns_on_all_addresses() {
-        let holders = |addresses: &[(&str, &str)]| Holders {
-            sockets: [(
-                "udp",
-                addresses
-                    .iter()
-                    .map(|(held, inode)| Socket { address: address(held), inode: (*inode).into() })
-                    .collect(),
-            )]
-            .into(),
-            programs: [("1".into(), "systemd-resolve".into()), ("2".into(), "open-registry".into())].into(),
+        let wanted = expand(address("0.0.0.0:53"), &machine(&["127.0.0.1/8", "192.168.7.9/24"]));
+        let held = |sockets: &[(&str, &str)]| {
+            let socket =
+                |(held, inode): &(&str, &str)| Socket { address: address(held), inode: (*inode).into() };
+            let holders = Holders {
+                sockets: [("udp", sockets.iter().map(socket).collect())].into(),
+                programs: [("1".into(), "systemd-resolve".into()), ("2".into(), "open-registry".into())]
+                    .into(),
+            };
+            by_holder(&wanted, |address| holders.of("udp", address).unwrap_or(Holder::Free))
         };
-        let everywhere = address("0.0.0.0:53");
         let stub = ("127.0.0.53:53", "1");
-        assert_eq!(holders(&[stub]).of("udp", everywhere, true), None);
-        assert_eq!(holders(&[stub, ("192.168.7.9:53", "2")]).of("udp", everywhere, true), Some(Holder::Ours));
-        let taken = Some(Holder::Other(Some("systemd-resolve".into())));
-        assert_eq!(holders(&[stub]).of("udp", everywhere, false), taken);
-        assert_eq!(holders(&[("0.0.0.0:53", "1")]).of("udp", everywhere, true), taken);
+        let (loopback, lan) = (vec![wanted[0]], vec![wanted[1]]);
+        let taken = Holder::Other(Some("systemd-resolve".into()));
+        assert_eq!(held(&[stub]), [(Holder::Free, wanted.clone())]);
+        assert_eq!(
+            held(&[stub, ("192.168.7.9:53", "2")]),
+            [(Holder::Free, loopback.clone()), (Holder::Ours, lan.clone())]
+        );
+        assert_eq!(held(&[("127.0.0.1:53", "1")]), [(taken.clone(), loopback), (Holder::Free, lan)]);
+        assert_eq!(held(&[("0.0.0.0:53", "1")]), [(taken, wanted.clone())]);
     }
 
     #[test]

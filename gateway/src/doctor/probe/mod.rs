@@ -59,7 +59,7 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
         hosts: files::hosts(&zone),
         services: files::services(),
         resolved: files::resolved(),
-        ports: if hosted { host::ports(config) } else { Vec::new() },
+        ports: if hosted { host::ports(config)? } else { Vec::new() },
         disk: hosted.then(|| host::disk(config)).flatten(),
         clients: clients::of_this_user(&url),
         zone,
