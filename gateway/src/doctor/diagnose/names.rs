@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::facts::{Answer, Asked, Lookup};
 use super::cure::{cure, hosts_lines, name_of};
 use super::detour::detour;
-use super::kinds::{Form, is_behind_stub};
+use super::kinds::{Form, is_behind_stub, is_stub};
 use super::view::{Leads, Verdict, View, list};
 use super::{Finding, Level};
 
@@ -100,13 +100,22 @@ fn resolver(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Finding {
                 the gateway's DNS, or the network's line",
         )
         .fix(cure(view, asked, Form::Own)),
-        Verdict::Refuses(code) => Finding::problem(
-            "resolver-refuses",
-            format!("the resolver {name} does not answer this host ({code})"),
-        )
-        .because("it serves other networks, or only zones of its own")
-        .fix(["let it serve this network, or hand out another by DHCP"]),
+        Verdict::Refuses(code) => refuses(view, asked, code),
     }
+}
+
+/// A stub refuses what it has nobody to ask for.
+fn refuses(view: &View<'_>, asked: &Asked, code: &str) -> Finding {
+    let name = name_of(asked);
+    let finding = |what| Finding::problem("resolver-refuses", what);
+    if is_stub(asked) && !view.facts.resolvers.iter().any(is_behind_stub) {
+        return finding(format!("the resolver {name} has no servers to ask ({code})"))
+            .because("neither DHCP nor resolved.conf gives it one")
+            .fix(cure(view, asked, Form::Own));
+    }
+    finding(format!("the resolver {name} does not answer this host ({code})"))
+        .because("it serves other networks, or only zones of its own")
+        .fix(["let it serve this network, or hand out another by DHCP"])
 }
 
 /// A gateway that was handed out as the resolver, and answers for its own name only.

@@ -380,6 +380,24 @@ fn of_all_addresses_only_those_that_the_gateway_is_known_by_are_a_loss() {
 }
 
 #[test]
+fn a_stub_without_servers_is_told_from_one_whose_servers_refuse() {
+    let refusing = |server: &str| asked(server, None, Answer::Refused, Answer::Refused);
+    let look = |behind: Vec<Asked>| {
+        with(|facts| {
+            facts.system = Lookup::Failed("no such name".into());
+            facts.resolvers = [vec![refusing("127.0.0.53")], behind].concat();
+        })
+    };
+    let alone = look(Vec::new());
+    let finding = problem(&alone, "resolver-refuses");
+    assert!(finding.what.contains("no servers to ask"), "{finding:#?}");
+    assert!(finding.fix.iter().any(|line| line == "DNS=192.168.7.9"), "{finding:#?}");
+    let origin = "/run/systemd/resolve/resolv.conf".to_owned();
+    let behind = look(vec![Asked { origin, ..refusing("192.168.7.1") }]);
+    assert!(problem(&behind, "resolver-refuses").cause.contains("other networks"), "{behind:#?}");
+}
+
+#[test]
 fn ports_of_the_gateways_host_are_judged() {
     let findings = |holders: &[(u16, Holder)]| {
         with(|facts| {
