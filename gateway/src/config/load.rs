@@ -12,6 +12,9 @@ use super::problem::{Problem, Problems};
 use super::setting::Setting;
 use super::{Config, rules};
 
+/// How a sentence goes on that shows what a good value looks like.
+const ADVICE: &str = "write it like";
+
 /// A configuration, and where it was found.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -97,6 +100,8 @@ fn explain(error: &figment::Error, key: Option<&Key>) -> Problem {
         }
         kind => kind.to_string(),
     };
-    let example = key.and_then(Key::example).map(|example| format!("; write it like {example}"));
+    // Values that have rules of their own say so themselves.
+    let example = key.filter(|_| !what.contains(ADVICE)).and_then(Key::example);
+    let example = example.map(|example| format!("; {ADVICE} {example}"));
     Problem::new(place, format!("{name}: {what}{}", example.unwrap_or_default()))
 }

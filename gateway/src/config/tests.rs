@@ -154,6 +154,19 @@ fn a_wrong_type_names_the_place_the_key_and_what_is_wanted() {
 }
 
 #[test]
+fn what_a_good_value_looks_like_is_said_once() {
+    let etc = Etc::new(&[(
+        "open-registry.toml",
+        "[http]\nlisten = [\"here\"]\n[zone]\nname = \"a b\"\n[dns]\nforward = [\"router\"]\n",
+    )]);
+    let found = problems(&etc.sources());
+    assert_eq!(found.len(), 3, "{found:#?}");
+    for problem in found {
+        assert_eq!(problem.matches("write it like").count(), 1, "{problem}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let etc = Etc::new(&[
         ("open-registry.toml", "[http]\nlisten = 80\nlisen = []\n"),
