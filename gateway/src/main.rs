@@ -8,6 +8,7 @@ use clap::Parser;
 use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
+use gateway::terminal::UntilClosed;
 use gateway::{doctor, gateway::run, log, setup};
 use rustls::crypto::aws_lc_rs;
 
@@ -26,12 +27,11 @@ fn main() -> ExitCode {
 
 fn perform(command: &Command) -> anyhow::Result<ExitCode> {
     let loaded = command.load()?;
+    let (mut out, mut notes) = (UntilClosed(io::stdout()), UntilClosed(io::stderr()));
     match &command.task {
-        Some(Task::Check) => command::check(&loaded, &mut io::stdout())?,
-        Some(Task::Config) => command::config(&loaded, &mut io::stdout())?,
-        Some(Task::Setup(request)) => {
-            setup::run(request, &loaded.config, &mut io::stdout(), &mut io::stderr())?;
-        }
+        Some(Task::Check) => command::check(&loaded, &mut out)?,
+        Some(Task::Config) => command::config(&loaded, &mut out)?,
+        Some(Task::Setup(request)) => setup::run(request, &loaded.config, &mut out, &mut notes)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
         None => serve(loaded.config, command.verbose())?,
     }
@@ -42,7 +42,7 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
 fn examine(request: &doctor::Request, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let _ = aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let healthy = runtime.block_on(doctor::run(request, loaded, &mut io::stdout()))?;
+    let healthy = runtime.block_on(doctor::run(request, loaded, &mut UntilClosed(io::stdout())))?;
     runtime.shutdown_timeout(LAST_WAIT);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -59,7 +59,10 @@ fn somewhere(addresses: usize) -> Result<(), String> {
 }
 
 /// An address that a client can be told.
-fn told(address: IpAddr) -> Result<(), String> {
+///
+/// # Errors
+/// When it leads nowhere, in words for whoever wrote it.
+pub fn told(address: IpAddr) -> Result<(), String> {
     let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     require(!address.is_unspecified() && !address.is_multicast() && !scoped, || {
         format!("\"{address}\" leads nowhere; write an address of this gateway, like \"192.168.7.9\"")

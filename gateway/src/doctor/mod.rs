@@ -16,7 +16,7 @@ use clap::Args;
 use url::Url;
 
 use crate::config::Loaded;
-use crate::setup::parse_url;
+use crate::setup::{parse_address, parse_url};
 
 pub use diagnose::{Finding, Level, diagnose};
 pub use facts::Facts;
@@ -25,7 +25,7 @@ pub use facts::Facts;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Request {
     /// An address of the gateway, to compare answers with; may be given more than once
-    #[arg(long, value_name = "ip")]
+    #[arg(long, value_name = "ip", value_parser = parse_address)]
     gateway: Vec<IpAddr>,
 
     /// The registry's address as clients write it

@@ -20,7 +20,7 @@ use crate::config::Config;
 pub use addresses::{Interface, NoAddress, interfaces};
 pub use catalogue::{Audience, CATALOGUE, Entry, Needs, Unknown, find};
 pub use recipe::{Recipe, Values};
-pub use site::{Said, Site, default_url, parse_url};
+pub use site::{Said, Site, default_url, parse_address, parse_url};
 
 const GUIDE: &str = include_str!("guide.txt");
 
@@ -35,7 +35,7 @@ pub struct Request {
     list: bool,
 
     /// An address of the gateway; may be given more than once
-    #[arg(long, value_name = "ip")]
+    #[arg(long, value_name = "ip", value_parser = site::parse_address)]
     address: Vec<IpAddr>,
 
     /// The registry's address as clients are to write it

@@ -10,7 +10,7 @@ use url::Url;
 use super::addresses::{self, Interface, NoAddress};
 use super::catalogue::{Entry, Needs};
 use super::recipe::Values;
-use crate::config::Config;
+use crate::config::{Config, told};
 
 /// Where one gateway is found, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Site {
     pub values: Values,
     /// How the addresses came to be known.
     pub source: Source,
+    /// Whether a flag named the registry's address.
+    pub url_said: bool,
 }
 
 /// What flags say of it.
@@ -61,7 +63,7 @@ impl Site {
                 .context("the path of the certificate authority is not UTF-8")
         });
         let values = Values { zone: config.zone.name.to_string(), gateways, url, ca: ca.transpose()? };
-        Ok(Self { values, source })
+        Ok(Self { values, source, url_said: said.url.is_some() })
     }
 
     pub(super) fn require_address(&self) -> Result<(), NoAddress> {
@@ -102,9 +104,8 @@ impl Site {
 
     /// A warning, where clients elsewhere cannot reach what this configuration serves.
     fn unreachable(&self, config: &Config) -> Option<String> {
-        let ours = self.values.url.host_str() == Some(&self.values.zone);
         let alone = served(&config.http.listen).is_empty() && served(&config.http.tls_listen).is_empty();
-        (ours && alone).then(|| {
+        (alone && !self.url_said).then(|| {
             format!(
                 "taking {} for the gateway's address, as its systemd \
                     sockets serve it; --url says otherwise",
@@ -168,6 +169,15 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
         true => Ok(url),
         false => Err("it is not the address of a registry; write it like http://registry.example.com".into()),
     }
+}
+
+/// Reads an address of the gateway.
+///
+/// # Errors
+/// When it is none, or leads nowhere, in words for whoever wrote it.
+pub fn parse_address(text: &str) -> Result<IpAddr, String> {
+    let address = text.parse().map_err(|error| format!("{error}; write it like 192.168.7.9"))?;
+    told(address).map(|()| address)
 }
 
 /// The private ones, where there are any: the recipes are for one network, and resolvers do not take both kinds.

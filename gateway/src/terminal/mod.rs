@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+mod pipe;
 mod transfer;
 
+pub use pipe::UntilClosed;
 pub use transfer::{Transfer, run_transfer_line};
 
 static STDOUT: LazyLock<Option<Terminal>> =
