@@ -122,6 +122,12 @@ fn refuses(view: &View<'_>, asked: &Asked, code: &str) -> Finding {
 fn alone(view: &View<'_>, asked: &Asked, verdict: &Verdict) -> Option<Finding> {
     // A gateway does not say what it is; any other resolver's silence about other names is not ours to judge.
     let is_gateway = view.gateways.contains(&asked.server.ip()) && asked.software.is_none();
+    // systemd-resolved asks all of its servers, and takes the answer of one that has it.
+    let knows_others = |one: &Asked| one.other.as_ref().is_some_and(|other| !other.addresses().is_empty());
+    let mut beside = view.facts.resolvers.iter().filter(|one| is_behind_stub(one));
+    if is_behind_stub(asked) && beside.any(knows_others) {
+        return None;
+    }
     let alone = is_gateway && matches!(verdict, Verdict::Good(_)) && asked.other == Some(Answer::Refused);
     alone.then(|| {
         let what = format!("the resolver {} answers for this name, and refuses all others", name_of(asked));

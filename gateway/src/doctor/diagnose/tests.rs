@@ -380,6 +380,24 @@ fn of_all_addresses_only_those_that_the_gateway_is_known_by_are_a_loss() {
 }
 
 #[test]
+fn a_gateway_that_a_stub_asks_beside_another_need_not_forward() {
+    let behind = |server: &str, other: Answer| Asked {
+        origin: "/run/systemd/resolve/resolv.conf".into(),
+        other: Some(other),
+        ..asked(server, None, addresses(&[GATEWAY]), addresses(&[]))
+    };
+    let look = |resolvers: Vec<Asked>| {
+        worst(&with(|facts| {
+            let stub = asked("127.0.0.53", None, addresses(&[GATEWAY]), addresses(&[]));
+            facts.resolvers = [vec![stub], resolvers].concat();
+        }))
+    };
+    let gateway = behind(GATEWAY, Answer::Refused);
+    assert_eq!(look(vec![gateway.clone()]), [("problem", "forward-missing")]);
+    assert_eq!(look(vec![gateway, behind("192.168.7.1", addresses(&["93.184.216.35"]))]), []);
+}
+
+#[test]
 fn a_stub_without_servers_is_told_from_one_whose_servers_refuse() {
     let refusing = |server: &str| asked(server, None, Answer::Refused, Answer::Refused);
     let look = |behind: Vec<Asked>| {
