@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -155,11 +156,32 @@ fn an_unknown_name_or_a_wrong_address_is_an_error_that_says_what_to_do() {
     for (arguments, words) in [
         (["setup", "dnsmask"], "did you mean \"dnsmasq\"?"),
         (["setup", "--address=router"], "invalid"),
+        (["setup", "--address=0.0.0.0"], "leads nowhere"),
+        (["setup", "--address=fe80::9"], "leads nowhere"),
+        (["doctor", "--gateway=224.0.0.251"], "leads nowhere"),
         (["setup", "--url=registry"], "write it like http://registry.example.com"),
     ] {
         let output = run(&arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let commands = [
+        &["setup", "--list"][..],
+        &["setup", "hosts", "--address=192.168.7.9"],
+        &["setup"],
+        &["config"],
+        &["check"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(binary()).args(arguments).env_clear().stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("error"), "{arguments:?}: {said}");
     }
 }
 
