@@ -1,11 +1,11 @@
 //! Queries on connections, plain or with TLS (RFC 7766, RFC 7858): each has its length before it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use resolver::links::Arrival;
+use resolver::links::{Arrival, By};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -26,6 +26,8 @@ const STEP: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 /// Answers of one connection that are being looked up or wait to be written.
 const PIPELINED: usize = 32;
+/// Any port does to ask for a route.
+const DISCARD: u16 = 9;
 /// After a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,8 +84,9 @@ async fn converse(
         let local = stream.local_addr()?;
         // Answers are small and complete.
         let _ = stream.set_nodelay(true);
+        let by = By::Address(way_back(client));
         let (client, local) = (client.ip().to_canonical(), local.ip().to_canonical());
-        let arrival = Arrival { client, local, interface: None };
+        let arrival = Arrival { client, local, by };
         let talk = Talk { arrival, place, service, stop };
         match tls {
             Some(tls) => talk.run(limited(tls.accept(stream)).await?, Wire::Tls).await,
@@ -169,6 +172,22 @@ async fn rest_of_query(reader: &mut (impl AsyncRead + Unpin), first: u8) -> io::
     let mut query = vec![0; usize::from(u16::from_be_bytes([first, second]))];
     reader.read_exact(&mut query).await?;
     Ok(query)
+}
+
+/// Our address that packets to `client` leave from, as the system's routes have it; unspecified where there is no
+/// route. Nothing is sent: a datagram socket that is connected has been given its route.
+fn way_back(mut client: SocketAddr) -> IpAddr {
+    let nowhere = match client {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    client.set_port(DISCARD);
+    let route = || {
+        let socket = UdpSocket::bind((nowhere, 0))?;
+        socket.connect(client)?;
+        socket.local_addr()
+    };
+    route().map_or(nowhere, |local| local.ip().to_canonical())
 }
 
 async fn write(writer: impl AsyncWrite, mut outbox: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {

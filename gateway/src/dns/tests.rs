@@ -9,7 +9,7 @@ use proptest::collection;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use resolver::answer::Facts;
-use resolver::links::{Arrival, Link, Links};
+use resolver::links::{Arrival, By, Link, Links};
 
 use super::message::{MAX_PAYLOAD, Packet, Reply, Wire};
 use super::responder::{Reaction, Responder};
@@ -26,7 +26,7 @@ fn responder(forwards: bool) -> Responder {
 
 fn arrival() -> Arrival {
     let (client, local) = ("192.168.7.20".parse().unwrap(), "192.168.7.9".parse().unwrap());
-    Arrival { client, local, interface: Some(2) }
+    Arrival { client, local, by: By::Number(2) }
 }
 
 fn query(name: &str, record: RecordType) -> Message {
@@ -227,7 +227,7 @@ fn an_answer_is_little_longer_than_its_question() {
     let types = (0..=300).map(RecordType::from).chain([RecordType::CAA, RecordType::DS]);
     let names = ["", "direct.", "no."];
     let longest = "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap();
-    let arrival = Arrival { client: longest, local: longest, interface: Some(2) };
+    let arrival = Arrival { client: longest, local: longest, by: By::Number(2) };
     let mut worst = (0.0, String::new());
     for (prefix, record) in names.iter().flat_map(|name| types.clone().map(move |record| (name, record))) {
         let plain = query(&format!("{prefix}{ZONE}."), record);

@@ -13,7 +13,7 @@ use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
-use resolver::links::Arrival;
+use resolver::links::{Arrival, By};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -185,7 +185,7 @@ impl Envelope {
         let client = v4.or_else(|| self.client.as_sockaddr_in6().map(|client| IpAddr::V6(client.ip())))?;
         let (local, interface) = self.to?.parts();
         let (client, local) = (client.to_canonical(), local.to_canonical());
-        Some(Arrival { client, local, interface: Some(interface) })
+        Some(Arrival { client, local, by: By::Number(interface) })
     }
 }
 

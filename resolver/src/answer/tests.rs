@@ -6,7 +6,7 @@ use proptest::collection;
 use proptest::prelude::*;
 
 use super::*;
-use crate::links::Link;
+use crate::links::{By, Link};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -29,7 +29,7 @@ fn facts() -> Facts {
 }
 
 fn asked(client: &str, local: &str, interface: u32) -> Arrival {
-    Arrival { client: ip(client), local: ip(local), interface: Some(interface) }
+    Arrival { client: ip(client), local: ip(local), by: By::Number(interface) }
 }
 
 fn lan() -> Arrival {
@@ -169,13 +169,13 @@ proptest! {
     fn an_answer_has_one_family_one_class_and_two_addresses_at_most(
         client in any_ip(),
         local in any_ip(),
-        interface in prop::option::of(0_u32..5),
+        by in prop_oneof![(0_u32..5).prop_map(By::Number), any_ip().prop_map(By::Address)],
         configured in collection::vec(any_ip(), 0..6),
         v4 in any::<bool>(),
     ) {
         let facts = Facts { configured, ..facts() };
         let kind = if v4 { Kind::A } else { Kind::Aaaa };
-        let arrival = Arrival { client, local, interface };
+        let arrival = Arrival { client, local, by };
         match answer(Place::Apex, kind, &arrival, &facts) {
             Answer::Addresses(addresses, ttl) => {
                 prop_assert!((1..=MOST).contains(&addresses.len()));
