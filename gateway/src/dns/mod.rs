@@ -9,6 +9,7 @@ mod forward;
 mod message;
 mod places;
 mod responder;
+mod shares;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -231,8 +232,8 @@ impl Service {
     }
 
     /// The answer to a request that others have to be asked for.
-    async fn look_up(self: Arc<Self>, request: Request) -> Option<Vec<u8>> {
-        let reply = self.forwarder.as_ref()?.look_up(&request).await;
+    async fn look_up(self: Arc<Self>, request: Request, client: IpAddr) -> Option<Vec<u8>> {
+        let reply = self.forwarder.as_ref()?.look_up(&request, client).await;
         request.answer(reply)
     }
 }

@@ -133,7 +133,7 @@ impl Talk {
             match self.service.responder.react(&query, &self.arrival, wire) {
                 Reaction::Answer(answer) => drop(room.send(answer)),
                 Reaction::LookUp(request) => {
-                    let answering = Arc::clone(&self.service).look_up(*request);
+                    let answering = Arc::clone(&self.service).look_up(*request, self.arrival.client);
                     self.service.tasks.spawn(async move {
                         if let Some(answer) = answering.await {
                             room.send(answer);

@@ -118,7 +118,7 @@ impl Datagrams {
             Reaction::Answer(answer) => self.send(&answer, &envelope).await,
             Reaction::LookUp(request) => {
                 let (socket, service) = (Arc::clone(self), Arc::clone(service));
-                let answering = service.clone().look_up(*request);
+                let answering = service.clone().look_up(*request, arrival.client);
                 service.tasks.spawn(async move {
                     if let Some(answer) = answering.await {
                         socket.send(&answer, &envelope).await;
