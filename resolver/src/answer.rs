@@ -46,7 +46,7 @@ pub enum Kind {
 pub enum Answer {
     /// Addresses of one family and one class, the best one first, and how many seconds they hold.
     Addresses(Vec<IpAddr>, u32),
-    /// Who asked whom, each as `key=value`: `client=192.168.7.20`, `gateway=192.168.7.9`.
+    /// Who asked, as `key=value`: `client=192.168.7.20`.
     Words(Vec<String>),
     /// The zone's SOA record.
     Authority,
@@ -164,10 +164,10 @@ fn ttl(address: IpAddr) -> u32 {
     if Class::of(address) == Class::Public { TTL_PUBLIC } else { TTL_LAN }
 }
 
-/// For whoever wants to know which way a question took.
+/// For whoever wants to know by whom his question came here. One fact, for an answer must not be much longer than its
+/// question.
 fn words(arrival: &Arrival) -> Vec<String> {
-    let Arrival { client, local, .. } = arrival;
-    [alloc::format!("client={client}"), alloc::format!("gateway={local}")].into()
+    [alloc::format!("client={}", arrival.client)].into()
 }
 
 #[cfg(test)]

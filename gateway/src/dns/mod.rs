@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::links::Links;
 use resolver::zone::Zone;
@@ -147,7 +148,27 @@ impl Dns {
         if dns.datagrams.is_empty() && dns.streams.is_empty() {
             dns.open(&config.listen)?;
         }
+        dns.refuse_circles(&config.forward)?;
         Ok(dns)
+    }
+
+    /// A gateway that asks itself never comes to an end.
+    fn refuse_circles(&self, forward: &[NameServer]) -> anyhow::Result<()> {
+        let links = self.links.borrow();
+        let own: Vec<IpAddr> =
+            links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr)).collect();
+        for server in forward {
+            let listens = |address: SocketAddr| {
+                let everywhere = address.ip().is_unspecified() && own.contains(&server.0.ip());
+                address.port() == server.0.port() && (everywhere || address.ip() == server.0.ip())
+            };
+            anyhow::ensure!(
+                !self.addresses().into_iter().any(|(_, address)| listens(address)),
+                "dns.forward names {}, which is this gateway itself; name the resolver that is to be asked",
+                server.0
+            );
+        }
+        Ok(())
     }
 
     fn open(&mut self, addresses: &[SocketAddr]) -> anyhow::Result<()> {

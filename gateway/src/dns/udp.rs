@@ -25,14 +25,16 @@ use super::responder::Reaction;
 
 /// A query with all that EDNS may add. What is longer is dropped.
 const LARGEST_QUERY: usize = 4096;
-/// Queries that wait in the kernel while this program is busy with others: some five thousand.
+/// Room for queries that wait in the kernel while this program is busy; it gives as much as `net.core.rmem_max` allows.
 const QUEUE_BYTES: usize = 4 << 20;
 /// Datagrams that are answered before the socket's turn is over.
 const BURST: usize = 64;
 /// After a failed read, so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest that an answer waits for room on its way out.
-const SEND_WAIT: Duration = Duration::from_secs(1);
+/// The longest that an answer waits for room on its way out: the others wait for it.
+const SEND_WAIT: Duration = Duration::from_millis(100);
+/// At the end what has arrived is answered, but not for ever: whoever comes after us has the socket too.
+const LAST_BURSTS: usize = 256;
 
 /// One socket for queries.
 pub(super) struct Datagrams {
@@ -44,6 +46,12 @@ pub(super) struct Datagrams {
 struct Envelope {
     client: SockaddrStorage,
     to: Option<PacketInfo>,
+}
+
+/// Whether datagrams are waiting.
+enum More {
+    Perhaps,
+    No,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +67,7 @@ impl Datagrams {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // The kernel gives as much of it as it is configured to.
+        // With less of it a burst loses more.
         let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
         socket.bind(&address.into())?;
         Self::adopt(socket.into())
@@ -86,7 +94,7 @@ impl Datagrams {
         let mut buffer = vec![0; LARGEST_QUERY];
         while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
             let answered = match readable {
-                Ok(()) => self.answer_some(&mut buffer, &service).await,
+                Ok(()) => pulse.during(self.answer_some(&mut buffer, &service)).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = answered {
@@ -94,20 +102,23 @@ impl Datagrams {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        // Whoever asked before the end gets an answer, and as the socket may be somebody's after us, no more.
-        let _ = self.answer_some(&mut buffer, &service).await;
+        for _ in 0..LAST_BURSTS {
+            if !matches!(self.answer_some(&mut buffer, &service).await, Ok(More::Perhaps)) {
+                break;
+            }
+        }
     }
 
-    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], service: &Arc<Service>) -> io::Result<()> {
+    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], service: &Arc<Service>) -> io::Result<More> {
         for _ in 0..BURST {
             match self.receive(buffer) {
                 Ok((length, envelope)) => self.answer(&buffer[..length], envelope, service).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::No),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(More::Perhaps)
     }
 
     async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, service: &Arc<Service>) {

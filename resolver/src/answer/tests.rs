@@ -123,9 +123,7 @@ fn every_name_and_type_has_its_answer() {
     assert_eq!(say(Place::Apex, Kind::Ns), Answer::NameServer);
     assert_eq!(say(Place::Apex, Kind::Any), Answer::Minimal);
     assert_eq!(say(Place::Apex, Kind::Other), Answer::NoData);
-    assert!(
-        matches!(say(Place::Apex, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20", "gateway=192.168.7.9"])
-    );
+    assert!(matches!(say(Place::Apex, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20"]));
     assert_eq!(say(Place::Direct, Kind::Txt), Answer::NoData);
     assert_eq!(say(Place::Direct, Kind::Soa), Answer::NoData);
     assert_eq!(say(Place::Nowhere, Kind::A), Answer::NoName);
