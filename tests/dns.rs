@@ -41,7 +41,8 @@ fn the_zone_is_answered_by_datagram_and_by_connection() {
     assert_eq!(connection.receive().unwrap().answers.len(), 1, "a connection is good for many questions");
     let sum = |labels: &[_]| gateway.metric("open_registry_dns_queries_total", labels);
     assert_eq!(
-        sum(&[("wire", "udp"), ("outcome", "answered")]) + sum(&[("wire", "tcp"), ("outcome", "answered")]),
+        sum(&[("transport", "udp"), ("outcome", "answered")])
+            + sum(&[("transport", "tcp"), ("outcome", "answered")]),
         3.0
     );
 }

@@ -160,7 +160,7 @@ mod tests {
     use hickory_proto::rr::{Name, RData, Record, RecordType};
     use tokio::net::UdpSocket;
 
-    use super::super::message::{Packet, Wire};
+    use super::super::message::{Packet, Transport};
     use super::*;
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 7, 20));
@@ -197,7 +197,7 @@ mod tests {
     fn request() -> Box<Request> {
         let mut message = Message::query();
         message.add_query(Query::query(Name::from_ascii("example.net.").unwrap(), RecordType::A));
-        match Packet::read(&message.to_vec().unwrap(), Wire::Udp) {
+        match Packet::read(&message.to_vec().unwrap(), Transport::Udp) {
             Packet::Request(request) => request,
             other => panic!("{other:?}"),
         }

@@ -16,7 +16,7 @@ const MOST_ADDITIONALS: u16 = 4;
 
 /// How a query came, and so how long its answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Wire {
+pub(super) enum Transport {
     /// One datagram.
     Udp,
     /// A connection.
@@ -25,7 +25,7 @@ pub(super) enum Wire {
     Tls,
 }
 
-impl Wire {
+impl Transport {
     /// The word for it in the metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ pub(super) struct Request {
     metadata: Metadata,
     query: Query,
     edns: Option<Edns>,
-    wire: Wire,
+    transport: Transport,
 }
 
 /// What a packet is.
@@ -69,7 +69,7 @@ pub(super) struct Reply {
 
 impl Packet {
     /// Reads a packet.
-    pub(super) fn read(bytes: &[u8], wire: Wire) -> Self {
+    pub(super) fn read(bytes: &[u8], transport: Transport) -> Self {
         let mut decoder = BinDecoder::new(bytes);
         let Ok(header) = Header::read(&mut decoder) else {
             return Self::Noise;
@@ -91,7 +91,9 @@ impl Packet {
             Some(Some(edns)) if edns.version() > 0 => {
                 Self::Wrong(Box::new(bad_version(&header.metadata, query)))
             }
-            Some(edns) => Self::Request(Box::new(Request { metadata: header.metadata, query, edns, wire })),
+            Some(edns) => {
+                Self::Request(Box::new(Request { metadata: header.metadata, query, edns, transport }))
+            }
             None => wrong(ResponseCode::FormErr, Some(query)),
         }
     }
@@ -186,7 +188,7 @@ impl Request {
         self.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok)
     }
 
-    /// The packet that says `reply`. One that is too long for its wire says nothing but that.
+    /// The packet that says `reply`. One that is too long for its transport says nothing but that.
     pub(super) fn answer(&self, reply: Reply) -> Option<Vec<u8>> {
         let message = self.message(reply);
         let bytes = message.to_vec().ok()?;
@@ -214,10 +216,10 @@ impl Request {
     }
 
     fn limit(&self) -> usize {
-        let payload = match (self.wire, &self.edns) {
-            (Wire::Tcp | Wire::Tls, _) => u16::MAX,
-            (Wire::Udp, Some(edns)) => edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD),
-            (Wire::Udp, None) => MIN_PAYLOAD,
+        let payload = match (self.transport, &self.edns) {
+            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
+            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD),
+            (Transport::Udp, None) => MIN_PAYLOAD,
         };
         usize::from(payload)
     }

@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use resolver::answer::Facts;
 use resolver::links::{Arrival, By, Link, Links};
 
-use super::message::{MAX_PAYLOAD, Packet, Reply, Wire};
+use super::message::{MAX_PAYLOAD, Packet, Reply, Transport};
 use super::responder::{Reaction, Responder};
 use crate::metrics::Metrics;
 
@@ -49,7 +49,7 @@ fn with_edns(mut message: Message, change: impl FnOnce(&mut Edns)) -> Message {
 
 /// The answer over UDP; `None`: silence.
 fn say(bytes: &[u8]) -> Option<Message> {
-    match responder(false).react(bytes, &arrival(), Wire::Udp) {
+    match responder(false).react(bytes, &arrival(), Transport::Udp) {
         Reaction::Answer(answer) => Some(Message::from_vec(&answer).unwrap()),
         Reaction::Silence => None,
         Reaction::LookUp(_) => panic!("nothing is forwarded"),
@@ -195,7 +195,7 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
             .collect(),
         ..Reply::default()
     };
-    let request = |edns: Option<u16>, wire| {
+    let request = |edns: Option<u16>, transport| {
         let message = query("registry.example.com.", RecordType::A);
         let message = match edns {
             Some(payload) => with_edns(message, |edns| {
@@ -203,19 +203,19 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
             }),
             None => message,
         };
-        match Packet::read(&message.to_vec().unwrap(), wire) {
+        match Packet::read(&message.to_vec().unwrap(), transport) {
             Packet::Request(request) => request,
             other => panic!("{other:?}"),
         }
     };
     for edns in [None, Some(512), Some(65535)] {
-        let answer = Message::from_vec(&request(edns, Wire::Udp).answer(many()).unwrap()).unwrap();
+        let answer = Message::from_vec(&request(edns, Transport::Udp).answer(many()).unwrap()).unwrap();
         assert!(answer.metadata.truncation);
         assert_eq!((answer.queries.len(), answer.answers.len()), (1, 0));
         assert_eq!(answer.edns.is_some(), edns.is_some(), "EDNS survives");
     }
-    for wire in [Wire::Tcp, Wire::Tls] {
-        let answer = Message::from_vec(&request(None, wire).answer(many()).unwrap()).unwrap();
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let answer = Message::from_vec(&request(None, transport).answer(many()).unwrap()).unwrap();
         assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 200));
     }
 }
@@ -223,7 +223,7 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
 #[test]
 fn only_who_wants_recursion_is_looked_up_for() {
     let look_up = |message: &Message| {
-        let reaction = responder(true).react(&message.to_vec().unwrap(), &arrival(), Wire::Udp);
+        let reaction = responder(true).react(&message.to_vec().unwrap(), &arrival(), Transport::Udp);
         matches!(reaction, Reaction::LookUp(_))
     };
     let mut message = query("example.net.", RecordType::A);
@@ -259,7 +259,9 @@ fn worst_amplification(zone: &str) -> (f64, String) {
             edns.set_max_payload(4096);
         });
         for bytes in [plain, edns].map(|message| message.to_vec().unwrap()) {
-            let Reaction::Answer(answer) = responder.react(&bytes, &arrival, Wire::Udp) else { continue };
+            let Reaction::Answer(answer) = responder.react(&bytes, &arrival, Transport::Udp) else {
+                continue;
+            };
             let factor = answer.len() as f64 / bytes.len() as f64;
             if factor > worst.0 {
                 worst =
@@ -321,7 +323,7 @@ proptest! {
     #[test]
     fn no_packet_is_answered_with_anything_but_a_fitting_answer(packet in any_packet(), forwards in any::<bool>()) {
         // Without the net that would catch a panic.
-        match responder(forwards).decide(&packet, &arrival(), Wire::Udp) {
+        match responder(forwards).decide(&packet, &arrival(), Transport::Udp) {
             Reaction::Answer(answer) => {
                 prop_assert!(answer.len() <= usize::from(MAX_PAYLOAD));
                 let message = Message::from_vec(&answer).unwrap();

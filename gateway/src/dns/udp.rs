@@ -19,8 +19,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
-use super::message::Wire;
+use super::Backend;
+use super::message::Transport;
 use super::responder::Reaction;
 
 /// A query with all that EDNS may add. What is longer is dropped.
@@ -89,12 +89,12 @@ impl Datagrams {
     }
 
     /// Answers until `stop`, and then what has arrived by then.
-    pub(super) async fn serve(self: Arc<Self>, service: Arc<Service>, stop: CancellationToken) {
-        let pulse = service.pulse("dns", &self.address());
+    pub(super) async fn serve(self: Arc<Self>, backend: Arc<Backend>, stop: CancellationToken) {
+        let pulse = backend.pulse("dns", &self.address());
         let mut buffer = vec![0; LARGEST_QUERY];
         while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
             let answered = match readable {
-                Ok(()) => pulse.during(self.answer_some(&mut buffer, &service)).await,
+                Ok(()) => pulse.during(self.answer_some(&mut buffer, &backend)).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = answered {
@@ -103,16 +103,16 @@ impl Datagrams {
             }
         }
         for _ in 0..LAST_BURSTS {
-            if !matches!(self.answer_some(&mut buffer, &service).await, Ok(More::Perhaps)) {
+            if !matches!(self.answer_some(&mut buffer, &backend).await, Ok(More::Perhaps)) {
                 break;
             }
         }
     }
 
-    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], service: &Arc<Service>) -> io::Result<More> {
+    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], backend: &Arc<Backend>) -> io::Result<More> {
         for _ in 0..BURST {
             match self.receive(buffer) {
-                Ok((length, envelope)) => self.answer(&buffer[..length], envelope, service).await,
+                Ok((length, envelope)) => self.answer(&buffer[..length], envelope, backend).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::No),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
                 Err(error) => return Err(error),
@@ -121,16 +121,16 @@ impl Datagrams {
         Ok(More::Perhaps)
     }
 
-    async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, service: &Arc<Service>) {
+    async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, backend: &Arc<Backend>) {
         let Some(arrival) = envelope.arrival() else {
             return;
         };
-        match service.responder.react(packet, &arrival, Wire::Udp) {
+        match backend.responder.react(packet, &arrival, Transport::Udp) {
             Reaction::Answer(answer) => self.send(&answer, &envelope).await,
             Reaction::LookUp(request) => {
-                let (socket, service) = (Arc::clone(self), Arc::clone(service));
-                let answering = service.clone().look_up(*request, arrival.client);
-                service.tasks.spawn(async move {
+                let (socket, backend) = (Arc::clone(self), Arc::clone(backend));
+                let answering = backend.clone().look_up(*request, arrival.client);
+                backend.tasks.spawn(async move {
                     if let Some(answer) = answering.await {
                         socket.send(&answer, &envelope).await;
                     }
@@ -248,11 +248,11 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::pulse::Pulses;
 
-    /// A service that knows nothing of this machine.
-    fn service() -> Arc<Service> {
+    /// A backend that knows nothing of this machine.
+    fn backend() -> Arc<Backend> {
         let zone = "registry.example.com".parse().unwrap();
         let responder = Responder::new(zone, Facts::default(), Arc::new(Metrics::new()));
-        Arc::new(Service {
+        Arc::new(Backend {
             responder,
             forwarder: None,
             places: Places::default(),
@@ -284,7 +284,7 @@ mod tests {
             let datagrams = Arc::new(Datagrams::adopt(socket).unwrap());
             let port = datagrams.address().unwrap().port();
             let stop = CancellationToken::new();
-            let serving = tokio::spawn(datagrams.serve(service(), stop.clone()));
+            let serving = tokio::spawn(datagrams.serve(backend(), stop.clone()));
             for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
                 let address: IpAddr = address.parse().unwrap();
                 assert_eq!(ask(SocketAddr::new(address, port)).await, [address]);
