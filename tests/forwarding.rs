@@ -100,7 +100,23 @@ fn a_stranger_is_refused_whatever_address_he_writes_on_his_question() {
             stranger.dig(&[&at(address), "-b", "192.168.7.66", "+tries=1", "A", NPM]);
         }
         assert_eq!(refused(&gateway), before.1 + 6.0, "the forged questions came in");
+        // By connection nothing can be forged, but a stranger may have a private address, and a route may lead there.
+        let own = "10.99.0.5";
+        stranger.output("ip", &["address", "add", &format!("{own}/32"), "dev", "lo"]).expect_success();
+        let there = stranger.v4().to_string();
+        office.router.output("ip", &["route", "add", own, "via", &there]).expect_success();
+        for address in [IpAddr::from(outside.v4), inside.into()] {
+            assert_eq!(
+                stranger.dig(&[&at(address), "-b", own, "+tcp", "A", NPM]).status,
+                "REFUSED",
+                "{address}"
+            );
+        }
         assert_eq!(forwarded(&gateway), before.0, "and gained nothing");
+        assert_eq!(
+            office.laptop.dig(&[&at(inside.into()), "+tcp", "A", NPM]).to_string(),
+            format!("NOERROR {}", office.npm.v4())
+        );
         assert_eq!(
             stranger.dig(&[&at(outside.v4.into()), "A", ZONE]).to_string(),
             format!("NOERROR {}", outside.v4)

@@ -13,8 +13,8 @@ use nix::sys::socket::SockaddrStorage;
 use resolver::links::{Link, Links};
 use tokio::sync::watch;
 
-/// How soon a new address is noticed. Asking costs some ten microseconds; a machine's addresses change when its user
-/// walks to another room.
+/// How soon a new address is noticed. Asking is one system call; a machine's addresses change when its user walks to
+/// another room.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// An address of this machine.

@@ -51,7 +51,7 @@ struct RequestLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueryLabels {
-    wire: &'static str,
+    transport: &'static str,
     outcome: &'static str,
 }
 
@@ -192,9 +192,9 @@ impl Metrics {
         self.upstream_errors.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// A DNS query has come in by this wire, and this became of it.
-    pub(crate) fn dns_query(&self, wire: &'static str, outcome: &'static str) {
-        self.dns_queries.get_or_create(&QueryLabels { wire, outcome }).inc();
+    /// A DNS query has come in by this transport, and this became of it.
+    pub(crate) fn dns_query(&self, transport: &'static str, outcome: &'static str) {
+        self.dns_queries.get_or_create(&QueryLabels { transport, outcome }).inc();
     }
 
     /// The certificate that is served now is valid until then. Without a certificate there is no such sample.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::links::{Arrival, Class, Links};
-use crate::zone::Place;
+use crate::zone::Location;
 
 /// Addresses in one answer: one to use, and one more for when that has died.
 const MOST: usize = 2;
@@ -46,7 +46,7 @@ pub enum Kind {
 pub enum Answer {
     /// Addresses of one family and one class, the best one first, and how many seconds they hold.
     Addresses(Vec<IpAddr>, u32),
-    /// Who asked whom, each as `key=value`: `client=192.168.7.20`, `gateway=192.168.7.9`.
+    /// Who asked, as `key=value`: `client=192.168.7.20`.
     Words(Vec<String>),
     /// The zone's SOA record.
     Authority,
@@ -77,19 +77,19 @@ pub struct Facts {
     pub forwards: bool,
 }
 
-/// The answer to a question of class IN for what lies at `place` of the zone.
+/// The answer to a question of class IN for what lies at `location` of the zone.
 #[must_use]
-pub fn answer(place: Place, kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
-    match (place, kind) {
+pub fn answer(location: Location, kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
+    match (location, kind) {
         (_, Kind::Meta) => Answer::Refused,
-        (Place::Outside, _) if facts.forwards && facts.links.is_private(arrival) => Answer::Forward,
-        (Place::Outside, _) => Answer::Refused,
-        (Place::Nowhere, _) => Answer::NoName,
+        (Location::Outside, _) if facts.forwards && facts.links.is_private(arrival) => Answer::Forward,
+        (Location::Outside, _) => Answer::Refused,
+        (Location::Nowhere, _) => Answer::NoName,
         (_, Kind::Any) => Answer::Minimal,
         (_, Kind::A | Kind::Aaaa) => addresses(kind, arrival, facts),
-        (Place::Apex, Kind::Txt) => Answer::Words(words(arrival)),
-        (Place::Apex, Kind::Soa) => Answer::Authority,
-        (Place::Apex, Kind::Ns) => Answer::NameServer,
+        (Location::Apex, Kind::Txt) => Answer::Words(words(arrival)),
+        (Location::Apex, Kind::Soa) => Answer::Authority,
+        (Location::Apex, Kind::Ns) => Answer::NameServer,
         _ => Answer::NoData,
     }
 }
@@ -164,10 +164,10 @@ fn ttl(address: IpAddr) -> u32 {
     if Class::of(address) == Class::Public { TTL_PUBLIC } else { TTL_LAN }
 }
 
-/// For whoever wants to know which way a question took.
+/// For whoever wants to know by whom his question came here. One fact, for an answer must not be much longer than its
+/// question.
 fn words(arrival: &Arrival) -> Vec<String> {
-    let Arrival { client, local, .. } = arrival;
-    [alloc::format!("client={client}"), alloc::format!("gateway={local}")].into()
+    [alloc::format!("client={}", arrival.client)].into()
 }
 
 #[cfg(test)]

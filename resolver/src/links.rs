@@ -39,8 +39,18 @@ pub struct Arrival {
     pub client: IpAddr,
     /// Our address that was asked.
     pub local: IpAddr,
-    /// The interface that it came in by; `None` where that is not known, as for a connection.
-    pub interface: Option<u32>,
+    /// The interface that it came in by.
+    pub by: By,
+}
+
+/// How it is known by which interface a question came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The system said its number, as with a datagram.
+    Number(u32),
+    /// Packets to the sender leave by the one with this address. For a connection that is the same: its sender has
+    /// answered what was sent there.
+    Address(IpAddr),
 }
 
 impl Class {
@@ -90,12 +100,12 @@ impl Link {
 }
 
 impl Links {
-    /// The interface that a question came in by: by its number, else by the address that was asked.
+    /// The interface that a question came in by.
     #[must_use]
-    pub fn of(&self, arrival: &Arrival) -> Option<&Link> {
-        self.0.iter().find(|link| match arrival.interface {
-            Some(index) => link.index == index,
-            None => link.addresses().any(|address| address == arrival.local),
+    pub fn of(&self, by: By) -> Option<&Link> {
+        self.0.iter().find(|link| match by {
+            By::Number(index) => link.index == index,
+            By::Address(own) => link.addresses().any(|address| address == own),
         })
     }
 
@@ -104,7 +114,7 @@ impl Links {
     /// must be a neighbour's or a private one, as behind a router of that network.
     #[must_use]
     pub fn is_private(&self, arrival: &Arrival) -> bool {
-        self.of(arrival).is_some_and(|link| {
+        self.of(arrival.by).is_some_and(|link| {
             link.is_private()
                 && (link.is_neighbour(arrival.client) || Class::of(arrival.client) < Class::Public)
         })
@@ -113,8 +123,8 @@ impl Links {
     /// The addresses of the interface that a question came in by, those that were configured first coming first.
     pub(crate) fn beside(&self, arrival: &Arrival) -> impl Iterator<Item = IpAddr> {
         // On its way to itself a machine's packets come in by loopback, whatever address they are for.
-        let owner = self.of(&Arrival { interface: None, ..*arrival });
-        owner.or_else(|| self.of(arrival)).into_iter().flat_map(Link::addresses)
+        let owner = self.of(By::Address(arrival.local));
+        owner.or_else(|| self.of(arrival.by)).into_iter().flat_map(Link::addresses)
     }
 }
 
@@ -137,31 +147,44 @@ mod tests {
         ])
     }
 
-    fn is_private(client: &str, local: &str, interface: Option<u32>) -> bool {
-        let arrival = Arrival { client: client.parse().unwrap(), local: local.parse().unwrap(), interface };
-        links().is_private(&arrival)
+    fn is_private(client: &str, local: &str, number: u32) -> bool {
+        links().is_private(&arrival(client, local, By::Number(number)))
+    }
+
+    /// A connection, to whose other end packets leave from `way_back`.
+    fn is_private_connection(client: &str, local: &str, way_back: &str) -> bool {
+        links().is_private(&arrival(client, local, By::Address(way_back.parse().unwrap())))
+    }
+
+    fn arrival(client: &str, local: &str, by: By) -> Arrival {
+        Arrival { client: client.parse().unwrap(), local: local.parse().unwrap(), by }
     }
 
     #[test]
     fn a_neighbour_on_a_private_network_is_of_it() {
-        assert!(is_private("192.168.7.20", "192.168.7.9", Some(2)));
-        assert!(is_private("2001:db8:7::20", "2001:db8:7::9", Some(2)));
-        assert!(is_private("fe80::20", "fe80::9", Some(2)));
-        assert!(is_private("10.1.2.3", "192.168.7.9", Some(2)), "another network behind a router");
-        assert!(is_private("127.0.0.1", "127.0.0.1", Some(1)));
-        assert!(is_private("fd00::1", "fd00::9", Some(5)));
-        assert!(is_private("192.168.7.20", "192.168.7.9", None), "a connection");
+        assert!(is_private("192.168.7.20", "192.168.7.9", 2));
+        assert!(is_private("2001:db8:7::20", "2001:db8:7::9", 2));
+        assert!(is_private("fe80::20", "fe80::9", 2));
+        assert!(is_private("10.1.2.3", "192.168.7.9", 2), "another network behind a router");
+        assert!(is_private("127.0.0.1", "127.0.0.1", 1));
+        assert!(is_private("fd00::1", "fd00::9", 5));
+        assert!(is_private_connection("192.168.7.20", "192.168.7.9", "192.168.7.9"));
+        assert!(is_private_connection("127.0.0.1", "127.0.0.1", "127.0.0.1"));
     }
 
     #[test]
     fn a_forged_sender_gains_nothing() {
-        assert!(!is_private("192.168.7.20", "192.168.7.9", Some(3)), "came in from outside");
-        assert!(!is_private("192.168.7.20", "198.51.100.9", Some(3)));
-        assert!(!is_private("198.51.100.20", "198.51.100.9", Some(3)));
-        assert!(!is_private("203.0.113.5", "192.168.7.9", Some(2)), "a stranger's address on the LAN");
-        assert!(!is_private("10.0.0.5", "10.0.0.1", Some(4)), "public and private on one interface");
-        assert!(!is_private("192.168.7.20", "192.168.7.9", Some(9)), "an interface nobody knows");
-        assert!(!is_private("192.168.7.20", "192.168.99.9", None));
+        assert!(!is_private("192.168.7.20", "192.168.7.9", 3), "came in from outside");
+        assert!(!is_private("192.168.7.20", "198.51.100.9", 3));
+        assert!(!is_private("198.51.100.20", "198.51.100.9", 3));
+        assert!(!is_private("203.0.113.5", "192.168.7.9", 2), "a stranger's address on the LAN");
+        assert!(!is_private("10.0.0.5", "10.0.0.1", 4), "public and private on one interface");
+        assert!(!is_private("192.168.7.20", "192.168.7.9", 9), "an interface nobody knows");
+        assert!(
+            !is_private_connection("10.99.0.5", "192.168.7.9", "198.51.100.9"),
+            "the way back is outside"
+        );
+        assert!(!is_private_connection("192.168.7.20", "192.168.7.9", "0.0.0.0"), "no way back");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Zone(String);
 
 /// Where a name lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// The zone's own name: what clients ask for.
     Apex,
     /// `direct.<zone>`: the gateway that answers, whatever clients are steered to.
@@ -50,17 +50,17 @@ impl Zone {
     }
 
     /// Where the name with these labels lies, its first label first. Capitals do not count (RFC 4343).
-    pub fn place<'a>(&self, labels: impl DoubleEndedIterator<Item = &'a [u8]>) -> Place {
+    pub fn locate<'a>(&self, labels: impl DoubleEndedIterator<Item = &'a [u8]>) -> Location {
         let mut labels = labels.rev();
         for own in self.0.rsplit('.') {
             if !labels.next().is_some_and(|label| label.eq_ignore_ascii_case(own.as_bytes())) {
-                return Place::Outside;
+                return Location::Outside;
             }
         }
         match (labels.next(), labels.next()) {
-            (None, _) => Place::Apex,
-            (Some(label), None) if label.eq_ignore_ascii_case(DIRECT.as_bytes()) => Place::Direct,
-            _ => Place::Nowhere,
+            (None, _) => Location::Apex,
+            (Some(label), None) if label.eq_ignore_ascii_case(DIRECT.as_bytes()) => Location::Direct,
+            _ => Location::Nowhere,
         }
     }
 }
@@ -110,21 +110,21 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
 
-    fn place(name: &str) -> Place {
+    fn locate(name: &str) -> Location {
         let zone: Zone = "registry.Example.com.".parse().unwrap();
-        zone.place(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes))
+        zone.locate(name.split('.').filter(|label| !label.is_empty()).map(str::as_bytes))
     }
 
     #[test]
     fn a_name_lies_in_the_zone_label_by_label() {
-        assert_eq!(place("registry.example.com"), Place::Apex);
-        assert_eq!(place("REGISTRY.eXample.com"), Place::Apex);
-        assert_eq!(place("direct.registry.example.com"), Place::Direct);
-        assert_eq!(place("Direct.registry.example.com"), Place::Direct);
-        assert_eq!(place("www.registry.example.com"), Place::Nowhere);
-        assert_eq!(place("direct.direct.registry.example.com"), Place::Nowhere);
+        assert_eq!(locate("registry.example.com"), Location::Apex);
+        assert_eq!(locate("REGISTRY.eXample.com"), Location::Apex);
+        assert_eq!(locate("direct.registry.example.com"), Location::Direct);
+        assert_eq!(locate("Direct.registry.example.com"), Location::Direct);
+        assert_eq!(locate("www.registry.example.com"), Location::Nowhere);
+        assert_eq!(locate("direct.direct.registry.example.com"), Location::Nowhere);
         for outside in ["example.com", "xregistry.example.com", "registry.example.com.evil", "", "com"] {
-            assert_eq!(place(outside), Place::Outside, "{outside:?}");
+            assert_eq!(locate(outside), Location::Outside, "{outside:?}");
         }
     }
 

@@ -1,13 +1,14 @@
 //! A client for DNS that shows packets as they are.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,9 +55,43 @@ pub struct Connection<S = TcpStream>(S);
 impl Connection {
     /// Connects.
     pub fn open(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("a connection");
+        let anywhere =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        Self::made(Self::socket(server, anywhere), server)
+    }
+
+    /// Connects from an address of this machine.
+    pub fn from(own: IpAddr, server: SocketAddr) -> Self {
+        Self::made(Self::socket(server, own), server)
+    }
+
+    /// Connects, with next to no room for answers that are not read.
+    pub fn deaf(server: SocketAddr) -> Self {
+        let socket = Self::socket(server, Ipv4Addr::UNSPECIFIED.into());
+        socket.set_recv_buffer_size(1).expect("as little as the kernel gives");
+        Self::made(socket, server)
+    }
+
+    fn socket(server: SocketAddr, own: IpAddr) -> Socket {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(own, 0).into()).expect("an address of this machine");
+        socket
+    }
+
+    fn made(socket: Socket, server: SocketAddr) -> Self {
+        socket.connect_timeout(&server.into(), PATIENCE).expect("a connection");
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
         Self(stream)
+    }
+
+    /// Sends until the other end takes no more for so long, or has taken so many; says how many it took.
+    pub fn send_until_full(&mut self, question: &Message, most: usize, within: Duration) -> usize {
+        self.0.set_write_timeout(Some(within)).expect("a time limit");
+        let bytes = question.to_vec().expect("a message");
+        let length = u16::try_from(bytes.len()).expect("a short message");
+        let framed = [&length.to_be_bytes()[..], &bytes].concat();
+        (0..most).take_while(|_| self.0.write_all(&framed).is_ok()).count()
     }
 
     /// Speaks TLS from now on, to a server that has to be `name`; the handshake comes with the first question.

@@ -1,6 +1,6 @@
 //! What a value must be beyond being of its type.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use url::Url;
@@ -43,6 +43,11 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("dns.listen", at_most("dns.listen", config.dns.listen.len(), MOST_LISTENERS));
     check("dns.tls_listen", at_most("dns.tls_listen", config.dns.tls_listen.len(), MOST_LISTENERS));
     check("dns.forward", at_most("dns.forward", config.dns.forward.len(), MOST_NAME_SERVERS));
+    for (key, addresses) in [("dns.listen", &config.dns.listen), ("dns.tls_listen", &config.dns.tls_listen)] {
+        for address in addresses {
+            check(key, asked(*address));
+        }
+    }
     for server in &config.dns.forward {
         check("dns.forward", another(server.0, &config.dns.listen));
     }
@@ -64,8 +69,17 @@ fn somewhere(addresses: usize) -> Result<(), String> {
 /// When it leads nowhere, in words for whoever wrote it.
 pub fn told(address: IpAddr) -> Result<(), String> {
     let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    require(!address.is_unspecified() && !address.is_multicast() && !scoped, || {
+    let everybody = address == IpAddr::V4(Ipv4Addr::BROADCAST) || address.is_multicast();
+    require(!address.is_unspecified() && !everybody && !scoped, || {
         format!("\"{address}\" leads nowhere; write an address of this gateway, like \"192.168.7.9\"")
+    })
+}
+
+/// An address that a resolver can be configured with.
+fn asked(address: SocketAddr) -> Result<(), String> {
+    let fits = address.ip().is_unspecified() || told(address.ip()).is_ok();
+    require(fits, || {
+        format!("\"{address}\" is none that a client could ask; write it like \"192.168.7.9:53\"")
     })
 }
 
@@ -196,7 +210,7 @@ mod tests {
     #[test]
     fn a_zones_address_leads_to_this_gateway() {
         assert!(told("192.168.7.9".parse().unwrap()).is_ok() && told("fd00::9".parse().unwrap()).is_ok());
-        for refused in ["0.0.0.0", "::", "fe80::1", "224.0.0.251"] {
+        for refused in ["0.0.0.0", "::", "fe80::1", "224.0.0.251", "255.255.255.255"] {
             assert!(told(refused.parse().unwrap()).is_err(), "{refused}");
         }
     }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use resolver::links::{Class, Links};
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
+use super::Backend;
 use super::stream::Streams;
 use super::udp::Datagrams;
 use crate::listen::{BindError, Listeners};
@@ -68,9 +68,9 @@ impl Door {
     }
 
     /// Answers until it is closed.
-    pub(super) async fn serve(self, service: Arc<Service>) {
-        let datagrams = Arc::new(self.datagrams).serve(Arc::clone(&service), self.close.clone());
-        tokio::join!(datagrams, self.streams.serve(service, self.close));
+    pub(super) async fn serve(self, backend: Arc<Backend>) {
+        let datagrams = Arc::new(self.datagrams).serve(Arc::clone(&backend), self.close.clone());
+        tokio::join!(datagrams, self.streams.serve(backend, self.close));
     }
 }
 

@@ -16,7 +16,7 @@ const MOST_ADDITIONALS: u16 = 4;
 
 /// How a query came, and so how long its answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Wire {
+pub(super) enum Transport {
     /// One datagram.
     Udp,
     /// A connection.
@@ -25,7 +25,7 @@ pub(super) enum Wire {
     Tls,
 }
 
-impl Wire {
+impl Transport {
     /// The word for it in the metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ pub(super) struct Request {
     metadata: Metadata,
     query: Query,
     edns: Option<Edns>,
-    wire: Wire,
+    transport: Transport,
 }
 
 /// What a packet is.
@@ -69,7 +69,7 @@ pub(super) struct Reply {
 
 impl Packet {
     /// Reads a packet.
-    pub(super) fn read(bytes: &[u8], wire: Wire) -> Self {
+    pub(super) fn read(bytes: &[u8], transport: Transport) -> Self {
         let mut decoder = BinDecoder::new(bytes);
         let Ok(header) = Header::read(&mut decoder) else {
             return Self::Noise;
@@ -77,7 +77,7 @@ impl Packet {
         if header.message_type == MessageType::Response {
             return Self::Noise;
         }
-        let wrong = |code, query| Self::Wrong(Box::new(error(&header.metadata, code, query)));
+        let wrong = |code, query| Self::Wrong(Box::new(error(&header, bytes, code, query)));
         if header.op_code != OpCode::Query {
             return wrong(ResponseCode::NotImp, None);
         }
@@ -87,27 +87,52 @@ impl Packet {
         let Ok(query) = Query::read(&mut decoder) else {
             return wrong(ResponseCode::FormErr, None);
         };
-        match additionals(&mut decoder, &header) {
-            Some(edns) if edns.as_ref().is_some_and(|edns| edns.version() > 0) => {
+        match rest(&mut decoder, &header) {
+            Some(Some(edns)) if edns.version() > 0 => {
                 Self::Wrong(Box::new(bad_version(&header.metadata, query)))
             }
-            Some(edns) => Self::Request(Box::new(Request { metadata: header.metadata, query, edns, wire })),
+            Some(edns) => {
+                Self::Request(Box::new(Request { metadata: header.metadata, query, edns, transport }))
+            }
             None => wrong(ResponseCode::FormErr, Some(query)),
         }
     }
 }
 
-/// The OPT record of a query that has nothing else besides its question; `None` for any other query.
-fn additionals(decoder: &mut BinDecoder<'_>, header: &Header) -> Option<Option<Edns>> {
+/// The OPT record of a query that has nothing besides its question but, for an IXFR, the SOA that its sender has (RFC
+/// 1995); `None` for any other query.
+fn rest(decoder: &mut BinDecoder<'_>, header: &Header) -> Option<Option<Edns>> {
     let counts = &header.counts;
-    if counts.answers != 0 || counts.authorities != 0 || counts.additionals > MOST_ADDITIONALS {
+    if counts.answers != 0 || counts.authorities > 1 || counts.additionals > MOST_ADDITIONALS {
         return None;
     }
-    let read = Message::read_records(decoder, usize::from(counts.additionals), true, OpCode::Query);
-    read.ok().map(|(_, edns, _)| edns)
+    let mut read = |count, additional| {
+        Message::read_records(decoder, usize::from(count), additional, OpCode::Query).ok()
+    };
+    read(counts.authorities, false)?;
+    read(counts.additionals, true).map(|(_, edns, _)| edns)
 }
 
-fn error(request: &Metadata, code: ResponseCode, query: Option<Query>) -> Message {
+/// Whether a packet has an OPT record where its reader would find it, whatever else is wrong with it.
+fn speaks_edns(header: &Header, bytes: &[u8]) -> bool {
+    let mut decoder = BinDecoder::new(bytes);
+    let few = header.counts.queries <= 1;
+    let skipped = Header::read(&mut decoder).is_ok()
+        && few
+        && Message::read_queries(&mut decoder, usize::from(header.counts.queries)).is_ok();
+    skipped && rest(&mut decoder, header).is_some_and(|edns| edns.is_some())
+}
+
+fn error(request: &Header, bytes: &[u8], code: ResponseCode, query: Option<Query>) -> Message {
+    let mut message = refusal(&request.metadata, code, query);
+    // RFC 6891, section 7: who speaks EDNS is answered with it.
+    if speaks_edns(request, bytes) {
+        message.set_edns(own_edns());
+    }
+    message
+}
+
+fn refusal(request: &Metadata, code: ResponseCode, query: Option<Query>) -> Message {
     let mut message = Message::response(request.id, request.op_code);
     message.metadata.recursion_desired = request.recursion_desired;
     message.metadata.response_code = code;
@@ -117,7 +142,7 @@ fn error(request: &Metadata, code: ResponseCode, query: Option<Query>) -> Messag
 
 /// BADVERS is sixteen: its low bits stand in the header, the others in the OPT record (RFC 6891, section 6.1.3).
 fn bad_version(request: &Metadata, query: Query) -> Message {
-    let mut message = error(request, ResponseCode::BADVERS, Some(query));
+    let mut message = refusal(request, ResponseCode::BADVERS, Some(query));
     let mut edns = own_edns();
     edns.set_rcode_high(ResponseCode::BADVERS.high());
     message.set_edns(edns);
@@ -163,7 +188,7 @@ impl Request {
         self.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok)
     }
 
-    /// The packet that says `reply`. One that is too long for its wire says nothing but that.
+    /// The packet that says `reply`. One that is too long for its transport says nothing but that.
     pub(super) fn answer(&self, reply: Reply) -> Option<Vec<u8>> {
         let message = self.message(reply);
         let bytes = message.to_vec().ok()?;
@@ -191,10 +216,10 @@ impl Request {
     }
 
     fn limit(&self) -> usize {
-        let payload = match (self.wire, &self.edns) {
-            (Wire::Tcp | Wire::Tls, _) => u16::MAX,
-            (Wire::Udp, Some(edns)) => edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD),
-            (Wire::Udp, None) => MIN_PAYLOAD,
+        let payload = match (self.transport, &self.edns) {
+            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
+            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD),
+            (Transport::Udp, None) => MIN_PAYLOAD,
         };
         usize::from(payload)
     }

@@ -9,6 +9,7 @@ mod forward;
 mod message;
 mod places;
 mod responder;
+mod shares;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::links::Links;
 use resolver::zone::Zone;
@@ -97,7 +99,7 @@ pub struct Sockets {
 
 /// DNS that is bound and not served yet.
 pub struct Dns {
-    service: Arc<Service>,
+    backend: Arc<Backend>,
     links: watch::Receiver<Arc<Links>>,
     doors: Vec<Door>,
     everywhere: Everywhere,
@@ -107,8 +109,8 @@ pub struct Dns {
     close: CancellationToken,
 }
 
-/// What all wires share.
-struct Service {
+/// What all transports share.
+struct Backend {
     responder: Responder,
     forwarder: Option<Forwarder>,
     places: Places,
@@ -131,11 +133,11 @@ impl Dns {
             forwards: forwarder.is_some(),
         };
         let responder = Responder::new(zone, facts, metrics);
-        let service =
-            Service { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
+        let backend =
+            Backend { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
         let close = CancellationToken::new();
         let mut dns = Self {
-            service: Arc::new(service),
+            backend: Arc::new(backend),
             links,
             doors: Vec::new(),
             everywhere: Everywhere::new(Vec::new(), close.clone()),
@@ -146,7 +148,27 @@ impl Dns {
         if dns.datagrams.is_empty() && dns.streams.is_empty() {
             dns.open(&config.listen)?;
         }
+        dns.refuse_circles(&config.forward)?;
         Ok(dns)
+    }
+
+    /// A gateway that asks itself never comes to an end.
+    fn refuse_circles(&self, forward: &[NameServer]) -> anyhow::Result<()> {
+        let links = self.links.borrow();
+        let own: Vec<IpAddr> =
+            links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr)).collect();
+        for server in forward {
+            let listens = |address: SocketAddr| {
+                let everywhere = address.ip().is_unspecified() && own.contains(&server.0.ip());
+                address.port() == server.0.port() && (everywhere || address.ip() == server.0.ip())
+            };
+            anyhow::ensure!(
+                !self.addresses().into_iter().any(|(_, address)| listens(address)),
+                "dns.forward names {}, which is this gateway itself; name the resolver that is to be asked",
+                server.0
+            );
+        }
+        Ok(())
     }
 
     fn open(&mut self, addresses: &[SocketAddr]) -> anyhow::Result<()> {
@@ -182,22 +204,22 @@ impl Dns {
     /// Answers until `stop`, then gives everybody who asked before that his answer.
     pub async fn serve(mut self, stop: CancellationToken) {
         let serving = TaskTracker::new();
-        let service = || Arc::clone(&self.service);
+        let backend = || Arc::clone(&self.backend);
         for datagrams in std::mem::take(&mut self.datagrams) {
-            serving.spawn(Arc::new(datagrams).serve(service(), self.close.clone()));
+            serving.spawn(Arc::new(datagrams).serve(backend(), self.close.clone()));
         }
         for streams in std::mem::take(&mut self.streams) {
-            serving.spawn(streams.serve(service(), self.close.clone()));
+            serving.spawn(streams.serve(backend(), self.close.clone()));
         }
         for door in std::mem::take(&mut self.doors) {
-            serving.spawn(door.serve(service()));
+            serving.spawn(door.serve(backend()));
         }
         stop.run_until_cancelled(self.follow_links(&serving)).await;
         self.close.cancel();
         serving.close();
         serving.wait().await;
-        self.service.tasks.close();
-        if tokio::time::timeout(DRAIN, self.service.tasks.wait()).await.is_err() {
+        self.backend.tasks.close();
+        if tokio::time::timeout(DRAIN, self.backend.tasks.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "DNS answers were still under way; cut off");
         }
     }
@@ -210,18 +232,18 @@ impl Dns {
                 return std::future::pending().await;
             }
             let links = Arc::clone(&self.links.borrow_and_update());
-            self.service.responder.learn(&links);
+            self.backend.responder.learn(&links);
             for door in self.everywhere.follow(&links) {
                 if let Ok(address) = door.address() {
                     tracing::info!(%address, "an address has come; listening there");
                 }
-                serving.spawn(door.serve(Arc::clone(&self.service)));
+                serving.spawn(door.serve(Arc::clone(&self.backend)));
             }
         }
     }
 }
 
-impl Service {
+impl Backend {
     /// A pulse for the loop of this kind at this address.
     fn pulse(&self, kind: &str, address: &io::Result<SocketAddr>) -> Pulse {
         match address {
@@ -231,8 +253,8 @@ impl Service {
     }
 
     /// The answer to a request that others have to be asked for.
-    async fn look_up(self: Arc<Self>, request: Request) -> Option<Vec<u8>> {
-        let reply = self.forwarder.as_ref()?.look_up(&request).await;
+    async fn look_up(self: Arc<Self>, request: Request, client: IpAddr) -> Option<Vec<u8>> {
+        let reply = self.forwarder.as_ref()?.look_up(&request, client).await;
         request.answer(reply)
     }
 }

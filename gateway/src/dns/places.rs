@@ -95,8 +95,8 @@ impl Drop for Place {
     }
 }
 
-/// An IPv4 address, or the /64 of an IPv6 address.
-fn network(client: IpAddr) -> IpAddr {
+/// One client: an IPv4 address, or the /64 of an IPv6 address.
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

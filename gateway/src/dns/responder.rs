@@ -14,7 +14,7 @@ use resolver::answer::{Answer, Facts, Kind, TTL_NEGATIVE, answer};
 use resolver::links::{Arrival, Links};
 use resolver::zone::Zone;
 
-use super::message::{Packet, Reply, Request, Wire};
+use super::message::{Packet, Reply, Request, Transport};
 use crate::metrics::Metrics;
 
 /// Seconds that the zone's own records hold: what they say changes with the configuration.
@@ -38,7 +38,7 @@ pub(super) enum Reaction {
     Silence,
 }
 
-/// Answers queries. All wires share one.
+/// Answers queries. All transports share one.
 pub(super) struct Responder {
     zone: Zone,
     /// In the order of their use: who is authoritative, and since when.
@@ -71,33 +71,33 @@ impl Responder {
     }
 
     /// What to do about a packet that arrived so.
-    pub(super) fn react(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
+    pub(super) fn react(&self, packet: &[u8], arrival: &Arrival, transport: Transport) -> Reaction {
         // Whatever a stranger's bytes make of the codec, the others are still answered.
-        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, wire)));
+        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport)));
         reaction.unwrap_or_else(|_| {
-            self.metrics.dns_query(wire.name(), "fault");
+            self.metrics.dns_query(transport.name(), "fault");
             Reaction::Silence
         })
     }
 
-    pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, wire: Wire) -> Reaction {
-        match Packet::read(packet, wire) {
-            Packet::Request(request) => self.respond(request, arrival, wire),
+    pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, transport: Transport) -> Reaction {
+        match Packet::read(packet, transport) {
+            Packet::Request(request) => self.respond(request, arrival, transport),
             Packet::Wrong(message) => {
-                self.metrics.dns_query(wire.name(), "malformed");
+                self.metrics.dns_query(transport.name(), "malformed");
                 message.to_vec().map_or(Reaction::Silence, Reaction::Answer)
             }
             Packet::Noise => {
-                self.metrics.dns_query(wire.name(), "noise");
+                self.metrics.dns_query(transport.name(), "noise");
                 Reaction::Silence
             }
         }
     }
 
-    fn respond(&self, request: Box<Request>, arrival: &Arrival, wire: Wire) -> Reaction {
+    fn respond(&self, request: Box<Request>, arrival: &Arrival, transport: Transport) -> Reaction {
         let facts = self.facts.load();
         let answer = self.answer(&request, arrival, &facts);
-        self.metrics.dns_query(wire.name(), outcome(&answer));
+        self.metrics.dns_query(transport.name(), outcome(&answer));
         if answer == Answer::Forward {
             return Reaction::LookUp(request);
         }
@@ -110,8 +110,8 @@ impl Responder {
             return Answer::Refused;
         }
         let query = request.query();
-        let place = self.zone.place(query.name().iter());
-        match answer(place, kind(query.query_type()), arrival, facts) {
+        let location = self.zone.locate(query.name().iter());
+        match answer(location, kind(query.query_type()), arrival, facts) {
             Answer::Forward if !request.wants_recursion() => Answer::Refused,
             answer => answer,
         }

@@ -1,11 +1,11 @@
 //! Queries on connections, plain or with TLS (RFC 7766, RFC 7858): each has its length before it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use resolver::links::Arrival;
+use resolver::links::{Arrival, By};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
-use super::message::Wire;
+use super::Backend;
+use super::message::Transport;
 use super::places::Place;
 use super::responder::Reaction;
 
@@ -26,6 +26,8 @@ const STEP: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(1);
 /// Answers of one connection that are being looked up or wait to be written.
 const PIPELINED: usize = 32;
+/// Any port does to ask for a route.
+const DISCARD: u16 = 9;
 /// After a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,15 +52,15 @@ impl Streams {
     }
 
     /// Takes connections until `stop`.
-    pub(super) async fn serve(self, service: Arc<Service>, stop: CancellationToken) {
-        let pulse = service.pulse(self.kind(), &self.address());
+    pub(super) async fn serve(self, backend: Arc<Backend>, stop: CancellationToken) {
+        let pulse = backend.pulse(self.kind(), &self.address());
         while let Some(accepted) = stop.run_until_cancelled(pulse.during(self.listener.accept())).await {
             match accepted {
                 Ok((stream, client)) => {
-                    let place = service.places.enter(client.ip());
+                    let place = backend.places.enter(client.ip());
                     let talk =
-                        converse(stream, client, self.tls.clone(), place, Arc::clone(&service), stop.clone());
-                    service.tasks.spawn(talk);
+                        converse(stream, client, self.tls.clone(), place, Arc::clone(&backend), stop.clone());
+                    backend.tasks.spawn(talk);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a DNS connection");
@@ -74,7 +76,7 @@ async fn converse(
     client: SocketAddr,
     tls: Option<TlsAcceptor>,
     place: Place,
-    service: Arc<Service>,
+    backend: Arc<Backend>,
     stop: CancellationToken,
 ) {
     let leave = place.leave().clone();
@@ -82,12 +84,13 @@ async fn converse(
         let local = stream.local_addr()?;
         // Answers are small and complete.
         let _ = stream.set_nodelay(true);
+        let by = By::Address(way_back(client));
         let (client, local) = (client.ip().to_canonical(), local.ip().to_canonical());
-        let arrival = Arrival { client, local, interface: None };
-        let talk = Talk { arrival, place, service, stop };
+        let arrival = Arrival { client, local, by };
+        let talk = Talk { arrival, place, backend, stop };
         match tls {
-            Some(tls) => talk.run(limited(tls.accept(stream)).await?, Wire::Tls).await,
-            None => talk.run(stream, Wire::Tcp).await,
+            Some(tls) => talk.run(limited(tls.accept(stream)).await?, Transport::Tls).await,
+            None => talk.run(stream, Transport::Tcp).await,
         }
     };
     if let Some(Err(error)) = leave.run_until_cancelled(talk).await {
@@ -99,22 +102,22 @@ async fn converse(
 struct Talk {
     arrival: Arrival,
     place: Place,
-    service: Arc<Service>,
+    backend: Arc<Backend>,
     stop: CancellationToken,
 }
 
 impl Talk {
-    async fn run(self, stream: impl AsyncRead + AsyncWrite, wire: Wire) -> io::Result<()> {
+    async fn run(self, stream: impl AsyncRead + AsyncWrite, transport: Transport) -> io::Result<()> {
         let (reader, writer) = tokio::io::split(stream);
         let (answers, outbox) = mpsc::channel(PIPELINED);
         // Reading ends first; what is still being looked up holds the outbox open until it is written.
-        tokio::try_join!(self.read(reader, wire, answers), write(writer, outbox)).map(drop)
+        tokio::try_join!(self.read(reader, transport, answers), write(writer, outbox)).map(drop)
     }
 
     async fn read(
         &self,
         reader: impl AsyncRead,
-        wire: Wire,
+        transport: Transport,
         answers: mpsc::Sender<Vec<u8>>,
     ) -> io::Result<()> {
         let mut reader = std::pin::pin!(reader);
@@ -127,11 +130,11 @@ impl Talk {
                 return Ok(());
             };
             let query = limited(rest_of_query(&mut reader, first)).await?;
-            match self.service.responder.react(&query, &self.arrival, wire) {
+            match self.backend.responder.react(&query, &self.arrival, transport) {
                 Reaction::Answer(answer) => drop(room.send(answer)),
                 Reaction::LookUp(request) => {
-                    let answering = Arc::clone(&self.service).look_up(*request);
-                    self.service.tasks.spawn(async move {
+                    let answering = Arc::clone(&self.backend).look_up(*request, self.arrival.client);
+                    self.backend.tasks.spawn(async move {
                         if let Some(answer) = answering.await {
                             room.send(answer);
                         }
@@ -169,6 +172,22 @@ async fn rest_of_query(reader: &mut (impl AsyncRead + Unpin), first: u8) -> io::
     let mut query = vec![0; usize::from(u16::from_be_bytes([first, second]))];
     reader.read_exact(&mut query).await?;
     Ok(query)
+}
+
+/// Our address that packets to `client` leave from, as the system's routes have it; unspecified where there is no
+/// route. Nothing is sent: a datagram socket that is connected has been given its route.
+fn way_back(mut client: SocketAddr) -> IpAddr {
+    let nowhere = match client {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    client.set_port(DISCARD);
+    let route = || {
+        let socket = UdpSocket::bind((nowhere, 0))?;
+        socket.connect(client)?;
+        socket.local_addr()
+    };
+    route().map_or(nowhere, |local| local.ip().to_canonical())
 }
 
 async fn write(writer: impl AsyncWrite, mut outbox: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {

@@ -13,26 +13,28 @@ use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
-use resolver::links::Arrival;
+use resolver::links::{Arrival, By};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
-use super::message::Wire;
+use super::Backend;
+use super::message::Transport;
 use super::responder::Reaction;
 
 /// A query with all that EDNS may add. What is longer is dropped.
 const LARGEST_QUERY: usize = 4096;
-/// Queries that wait in the kernel while this program is busy with others: some five thousand.
+/// Room for queries that wait in the kernel while this program is busy; it gives as much as `net.core.rmem_max` allows.
 const QUEUE_BYTES: usize = 4 << 20;
 /// Datagrams that are answered before the socket's turn is over.
 const BURST: usize = 64;
 /// After a failed read, so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest that an answer waits for room on its way out.
-const SEND_WAIT: Duration = Duration::from_secs(1);
+/// The longest that an answer waits for room on its way out: the others wait for it.
+const SEND_WAIT: Duration = Duration::from_millis(100);
+/// At the end what has arrived is answered, but not for ever: whoever comes after us has the socket too.
+const LAST_BURSTS: usize = 256;
 
 /// One socket for queries.
 pub(super) struct Datagrams {
@@ -44,6 +46,12 @@ pub(super) struct Datagrams {
 struct Envelope {
     client: SockaddrStorage,
     to: Option<PacketInfo>,
+}
+
+/// Whether datagrams are waiting.
+enum More {
+    Perhaps,
+    No,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +67,7 @@ impl Datagrams {
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        // The kernel gives as much of it as it is configured to.
+        // With less of it a burst loses more.
         let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
         socket.bind(&address.into())?;
         Self::adopt(socket.into())
@@ -81,12 +89,12 @@ impl Datagrams {
     }
 
     /// Answers until `stop`, and then what has arrived by then.
-    pub(super) async fn serve(self: Arc<Self>, service: Arc<Service>, stop: CancellationToken) {
-        let pulse = service.pulse("dns", &self.address());
+    pub(super) async fn serve(self: Arc<Self>, backend: Arc<Backend>, stop: CancellationToken) {
+        let pulse = backend.pulse("dns", &self.address());
         let mut buffer = vec![0; LARGEST_QUERY];
         while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
             let answered = match readable {
-                Ok(()) => self.answer_some(&mut buffer, &service).await,
+                Ok(()) => pulse.during(self.answer_some(&mut buffer, &backend)).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = answered {
@@ -94,32 +102,35 @@ impl Datagrams {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        // Whoever asked before the end gets an answer, and as the socket may be somebody's after us, no more.
-        let _ = self.answer_some(&mut buffer, &service).await;
+        for _ in 0..LAST_BURSTS {
+            if !matches!(self.answer_some(&mut buffer, &backend).await, Ok(More::Perhaps)) {
+                break;
+            }
+        }
     }
 
-    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], service: &Arc<Service>) -> io::Result<()> {
+    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], backend: &Arc<Backend>) -> io::Result<More> {
         for _ in 0..BURST {
             match self.receive(buffer) {
-                Ok((length, envelope)) => self.answer(&buffer[..length], envelope, service).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Ok((length, envelope)) => self.answer(&buffer[..length], envelope, backend).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::No),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(More::Perhaps)
     }
 
-    async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, service: &Arc<Service>) {
+    async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, backend: &Arc<Backend>) {
         let Some(arrival) = envelope.arrival() else {
             return;
         };
-        match service.responder.react(packet, &arrival, Wire::Udp) {
+        match backend.responder.react(packet, &arrival, Transport::Udp) {
             Reaction::Answer(answer) => self.send(&answer, &envelope).await,
             Reaction::LookUp(request) => {
-                let (socket, service) = (Arc::clone(self), Arc::clone(service));
-                let answering = service.clone().look_up(*request);
-                service.tasks.spawn(async move {
+                let (socket, backend) = (Arc::clone(self), Arc::clone(backend));
+                let answering = backend.clone().look_up(*request, arrival.client);
+                backend.tasks.spawn(async move {
                     if let Some(answer) = answering.await {
                         socket.send(&answer, &envelope).await;
                     }
@@ -185,7 +196,7 @@ impl Envelope {
         let client = v4.or_else(|| self.client.as_sockaddr_in6().map(|client| IpAddr::V6(client.ip())))?;
         let (local, interface) = self.to?.parts();
         let (client, local) = (client.to_canonical(), local.to_canonical());
-        Some(Arrival { client, local, interface: Some(interface) })
+        Some(Arrival { client, local, by: By::Number(interface) })
     }
 }
 
@@ -237,11 +248,11 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::pulse::Pulses;
 
-    /// A service that knows nothing of this machine.
-    fn service() -> Arc<Service> {
+    /// A backend that knows nothing of this machine.
+    fn backend() -> Arc<Backend> {
         let zone = "registry.example.com".parse().unwrap();
         let responder = Responder::new(zone, Facts::default(), Arc::new(Metrics::new()));
-        Arc::new(Service {
+        Arc::new(Backend {
             responder,
             forwarder: None,
             places: Places::default(),
@@ -273,7 +284,7 @@ mod tests {
             let datagrams = Arc::new(Datagrams::adopt(socket).unwrap());
             let port = datagrams.address().unwrap().port();
             let stop = CancellationToken::new();
-            let serving = tokio::spawn(datagrams.serve(service(), stop.clone()));
+            let serving = tokio::spawn(datagrams.serve(backend(), stop.clone()));
             for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
                 let address: IpAddr = address.parse().unwrap();
                 assert_eq!(ask(SocketAddr::new(address, port)).await, [address]);

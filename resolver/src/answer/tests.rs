@@ -6,7 +6,7 @@ use proptest::collection;
 use proptest::prelude::*;
 
 use super::*;
-use crate::links::Link;
+use crate::links::{By, Link};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -29,7 +29,7 @@ fn facts() -> Facts {
 }
 
 fn asked(client: &str, local: &str, interface: u32) -> Arrival {
-    Arrival { client: ip(client), local: ip(local), interface: Some(interface) }
+    Arrival { client: ip(client), local: ip(local), by: By::Number(interface) }
 }
 
 fn lan() -> Arrival {
@@ -37,7 +37,7 @@ fn lan() -> Arrival {
 }
 
 fn addresses_of(kind: Kind, arrival: &Arrival, facts: &Facts) -> Vec<String> {
-    match answer(Place::Apex, kind, arrival, facts) {
+    match answer(Location::Apex, kind, arrival, facts) {
         Answer::Addresses(addresses, _) => addresses.iter().map(ToString::to_string).collect(),
         other => {
             assert_eq!(other, Answer::NoData);
@@ -108,7 +108,7 @@ fn configured_addresses_win_two_of_the_class_that_the_client_can_use() {
 
 #[test]
 fn what_is_near_holds_shorter_than_what_is_far() {
-    let ttl = |arrival: &Arrival| match answer(Place::Direct, Kind::A, arrival, &facts()) {
+    let ttl = |arrival: &Arrival| match answer(Location::Direct, Kind::A, arrival, &facts()) {
         Answer::Addresses(_, ttl) => ttl,
         other => panic!("{other:?}"),
     };
@@ -118,27 +118,27 @@ fn what_is_near_holds_shorter_than_what_is_far() {
 
 #[test]
 fn every_name_and_type_has_its_answer() {
-    let say = |place, kind| answer(place, kind, &lan(), &facts());
-    assert_eq!(say(Place::Apex, Kind::Soa), Answer::Authority);
-    assert_eq!(say(Place::Apex, Kind::Ns), Answer::NameServer);
-    assert_eq!(say(Place::Apex, Kind::Any), Answer::Minimal);
-    assert_eq!(say(Place::Apex, Kind::Other), Answer::NoData);
+    let say = |location, kind| answer(location, kind, &lan(), &facts());
+    assert_eq!(say(Location::Apex, Kind::Soa), Answer::Authority);
+    assert_eq!(say(Location::Apex, Kind::Ns), Answer::NameServer);
+    assert_eq!(say(Location::Apex, Kind::Any), Answer::Minimal);
+    assert_eq!(say(Location::Apex, Kind::Other), Answer::NoData);
     assert!(
-        matches!(say(Place::Apex, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20", "gateway=192.168.7.9"])
+        matches!(say(Location::Apex, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20"])
     );
-    assert_eq!(say(Place::Direct, Kind::Txt), Answer::NoData);
-    assert_eq!(say(Place::Direct, Kind::Soa), Answer::NoData);
-    assert_eq!(say(Place::Nowhere, Kind::A), Answer::NoName);
-    assert_eq!(say(Place::Nowhere, Kind::Any), Answer::NoName);
-    for place in [Place::Apex, Place::Outside] {
-        assert_eq!(say(place, Kind::Meta), Answer::Refused);
+    assert_eq!(say(Location::Direct, Kind::Txt), Answer::NoData);
+    assert_eq!(say(Location::Direct, Kind::Soa), Answer::NoData);
+    assert_eq!(say(Location::Nowhere, Kind::A), Answer::NoName);
+    assert_eq!(say(Location::Nowhere, Kind::Any), Answer::NoName);
+    for location in [Location::Apex, Location::Outside] {
+        assert_eq!(say(location, Kind::Meta), Answer::Refused);
     }
 }
 
 #[test]
 fn other_names_are_looked_up_for_private_clients_alone_and_only_when_that_is_wanted() {
     let forwards = Facts { forwards: true, ..facts() };
-    let say = |facts: &Facts, arrival: &Arrival| answer(Place::Outside, Kind::A, arrival, facts);
+    let say = |facts: &Facts, arrival: &Arrival| answer(Location::Outside, Kind::A, arrival, facts);
     assert_eq!(say(&facts(), &lan()), Answer::Refused);
     assert_eq!(say(&forwards, &lan()), Answer::Forward);
     assert_eq!(say(&forwards, &asked("203.0.113.5", "198.51.100.9", 3)), Answer::Refused);
@@ -169,14 +169,14 @@ proptest! {
     fn an_answer_has_one_family_one_class_and_two_addresses_at_most(
         client in any_ip(),
         local in any_ip(),
-        interface in prop::option::of(0_u32..5),
+        by in prop_oneof![(0_u32..5).prop_map(By::Number), any_ip().prop_map(By::Address)],
         configured in collection::vec(any_ip(), 0..6),
         v4 in any::<bool>(),
     ) {
         let facts = Facts { configured, ..facts() };
         let kind = if v4 { Kind::A } else { Kind::Aaaa };
-        let arrival = Arrival { client, local, interface };
-        match answer(Place::Apex, kind, &arrival, &facts) {
+        let arrival = Arrival { client, local, by };
+        match answer(Location::Apex, kind, &arrival, &facts) {
             Answer::Addresses(addresses, ttl) => {
                 prop_assert!((1..=MOST).contains(&addresses.len()));
                 prop_assert!((5..=60).contains(&ttl));
