@@ -241,6 +241,10 @@ fn a_certificate_comes_from_the_credential_store_and_a_renewed_one_by_a_reload()
         machine.write(key, &leaf.key);
     };
     let store = ["/etc/credstore/open-registry.tls.cert", "/etc/credstore/open-registry.tls.key"];
+    machine.write(store[0], &first.cert);
+    machine.systemctl(&["start", HTTP, "open-registry-https.socket", SERVICE]);
+    assert!(machine.place().run(|| ping(SOON)), "half of a pair took http down");
+    machine.systemctl(&["stop", HTTP, "open-registry-https.socket", SERVICE]);
     put(&first, store[0], store[1]);
     machine.run(&["chmod", "600", store[0], store[1]]);
     machine.systemctl(&["start", HTTP, "open-registry-https.socket", "open-registry-dot.socket", SERVICE]);
