@@ -173,9 +173,32 @@ fn a_socket_that_cannot_be_served_is_refused_with_its_cause() {
     assert!(said.contains(r#"handed over as "http" cannot be used"#), "{said}");
     let said = refusal(builder().handed("http:http", listener().0));
     assert!(said.contains("1 sockets were handed over with 2 names"), "{said}");
-    for name in ["https", "dot"] {
-        let said = refusal(builder().handed(name, listener().0));
-        assert!(said.contains(&format!("{name} is to be served without a certificate; set cert")), "{said}");
+}
+
+#[test]
+fn half_a_pair_of_credentials_costs_what_needs_it_and_nothing_else() {
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().unwrap());
+    std::fs::write(folder.path().join("tls.cert"), ca.leaf(NAMES).cert).unwrap();
+    let ((https, a), (dot, b)) = (listener(), listener());
+    let gateway = Gateway::builder()
+        .offline()
+        .dns(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .env("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())
+        .handed("https", https)
+        .handed("dot", dot)
+        .start();
+    assert_eq!(http::get(&format!("{}/-/ping", gateway.url())).status, 200);
+    for address in [a, b] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "who came for TLS is left waiting");
+    }
+    for words in [
+        "not the credential tls.key; the units of systemd/ take it from /etc/credstore/open-registry.tls.key",
+        "https is to be served without a certificate; set cert",
+        "dot is to be served without a certificate; set cert",
+    ] {
+        assert!(gateway.wait_for_log(|line| line.contains(words), SOON), "{words}: {:#?}", gateway.log());
     }
 }
 

@@ -33,11 +33,12 @@ fn example(name: &str) -> String {
     fs::read_to_string(units().join("examples").join(name)).unwrap()
 }
 
-/// Runs systemd/install with its destination here.
-fn install(destination: &Path, arguments: &[&str]) {
+/// Runs systemd/install with its destination here, and gives what it printed.
+fn install(destination: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(units().join("install"));
     let output = command.args(arguments).env("DESTDIR", destination).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A container with the program and its units, one address, and no way out; `None` says what is left out.
@@ -149,6 +150,25 @@ fn uninstalling_stops_what_runs_and_leaves_no_link() {
 }
 
 #[test]
+fn the_lines_that_install_prints_start_the_service_as_they_stand() {
+    let Some(machine) = machine("the lines that install prints") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let said = install(folder.path(), &[binary().to_str().unwrap()]);
+    let lines: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    // The second time over a service that runs.
+    for _ in 0..2 {
+        machine.run(&["bash", "-euc", &lines.join("\n")]);
+        assert_eq!(machine.property(SERVICE, "ActiveState"), "active");
+        assert_eq!(machine.place().run(resolved).as_deref(), Some("192.168.7.9"));
+        assert!(machine.place().run(|| ping(SOON)));
+    }
+    for unit in [HTTP, DNS, SERVICE] {
+        assert_eq!(machine.systemctl(&["is-enabled", unit]).trim(), "enabled");
+    }
+}
+
+#[test]
 fn the_first_query_and_the_first_request_start_the_gateway() {
     let Some(machine) = machine("activation by sockets, and the hardening at work") else { return };
     let active = |machine: &Container| machine.property(SERVICE, "ActiveState");
@@ -221,6 +241,10 @@ fn a_certificate_comes_from_the_credential_store_and_a_renewed_one_by_a_reload()
         machine.write(key, &leaf.key);
     };
     let store = ["/etc/credstore/open-registry.tls.cert", "/etc/credstore/open-registry.tls.key"];
+    machine.write(store[0], &first.cert);
+    machine.systemctl(&["start", HTTP, "open-registry-https.socket", SERVICE]);
+    assert!(machine.place().run(|| ping(SOON)), "half of a pair took http down");
+    machine.systemctl(&["stop", HTTP, "open-registry-https.socket", SERVICE]);
     put(&first, store[0], store[1]);
     machine.run(&["chmod", "600", store[0], store[1]]);
     machine.systemctl(&["start", HTTP, "open-registry-https.socket", "open-registry-dot.socket", SERVICE]);
@@ -333,6 +357,10 @@ fn a_gateway_that_binds_its_ports_itself_lives_beside_the_hosts_own_resolver() {
     machine.systemctl(&["start", "systemd-resolved"]);
     let config = "offline = true\n[http]\nlisten = [\"0.0.0.0:80\"]\n[dns]\nlisten = [\"0.0.0.0:53\"]\n";
     machine.write("/etc/open-registry/open-registry.toml", config);
+    assert!(!machine.try_run(&["systemctl", "start", SERVICE]).status.success());
+    let journal = machine.run(&["journalctl", "--no-pager", "--unit", SERVICE]);
+    assert!(journal.contains("(open-registry-http.socket), or grant CAP_NET_BIND_SERVICE"), "{journal}");
+    machine.systemctl(&["stop", SERVICE]);
     machine.write("/etc/systemd/system/open-registry.service.d/own-ports.conf", &example("own-ports.conf"));
     machine.systemctl(&["daemon-reload"]);
     machine.systemctl(&["start", SERVICE]);

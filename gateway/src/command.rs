@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::config::{Loaded, Problems, Setting, Sources, load};
+use crate::config::{Config, Loaded, Problems, Setting, Sources, load};
 use crate::tls::{Tls, TlsError};
 use crate::{doctor, setup};
 
@@ -92,7 +92,10 @@ impl Flags {
 /// # Errors
 /// When the certificate cannot be used, or the words not be written.
 pub fn check(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
-    let certificate = match Tls::check(&loaded.config.tls) {
+    let Config { http, dns, tls, .. } = &loaded.config;
+    let over_tls = [("https", !http.tls_listen.is_empty()), ("dot", !dns.tls_listen.is_empty())];
+    let over_tls: Vec<_> = over_tls.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect();
+    let certificate = match Tls::check(tls, &over_tls) {
         // Only the service itself sees its credentials.
         Err(TlsError::NoCredentials { name, .. }) => Some(format!("the credential {name} was not looked at")),
         checked => checked?,

@@ -55,6 +55,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
+    tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
     tokio::spawn(service::feed_watchdog(pulses));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.watch());

@@ -12,7 +12,7 @@ use crate::interfaces;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
-use crate::service::Handed;
+use crate::service::{Closed, Handed};
 use crate::terminal::say;
 use crate::tls::{self, Tls, TlsError};
 
@@ -27,31 +27,45 @@ pub(super) struct Listening {
     pub(super) operators: Vec<Door>,
     /// For names.
     pub(super) dns: Dns,
+    /// For nobody.
+    pub(super) closed: Closed,
     /// Where each of them is, and what it is called.
     addresses: Vec<(&'static str, SocketAddr)>,
 }
 
 impl Listening {
-    /// Takes what was handed over, and binds what is configured for the roles that were handed nothing.
+    /// Takes what was handed over, and binds what is configured for the roles that were handed nothing. Without a
+    /// certificate, what was handed over for TLS is closed.
     ///
     /// # Errors
-    /// When an address cannot be bound, or a certificate is missing.
-    pub(super) fn open(
-        config: &Config,
-        handed: Handed,
+    /// When an address cannot be bound, or a certificate is missing for one that is configured.
+    pub(super) fn open<'a>(
+        config: &'a Config,
+        mut handed: Handed,
         tls: Option<&Tls>,
         metrics: &Arc<Metrics>,
         pulses: &Pulses,
     ) -> anyhow::Result<Self> {
         let (http, operator) = (&config.http, &config.operator);
+        let closed = if tls.is_some() { Closed::default() } else { Closed::without_certificate(&mut handed) };
+        let unless_closed =
+            |role, addresses: &'a [SocketAddr]| if closed.holds(role) { &[] } else { addresses };
         let plain = Listeners::adopt_or_bind(handed.http, "http.listen or --listen", &http.listen)?;
-        let secure = Listeners::adopt_or_bind(handed.https, "http.tls_listen", &http.tls_listen)?;
+        let secure = Listeners::adopt_or_bind(
+            handed.https,
+            "http.tls_listen",
+            unless_closed("https", &http.tls_listen),
+        )?;
         let operators =
             Listeners::adopt_or_bind(handed.operator, "operator.listen", operator.listen.as_slice())?;
         let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
         let around = surroundings(config, &[&plain, &secure], metrics, pulses)?;
         let mut dns = Dns::bind(&dns_config(config), around, sockets)?;
-        let over_tls = Listeners::adopt_or_bind(handed.dot, "dns.tls_listen", &config.dns.tls_listen)?;
+        let over_tls = Listeners::adopt_or_bind(
+            handed.dot,
+            "dns.tls_listen",
+            unless_closed("dot", &config.dns.tls_listen),
+        )?;
         if !over_tls.is_empty() {
             dns.add_tls(over_tls, Tls::required(tls, "dot")?.server(tls::DNS)?);
         }
@@ -64,7 +78,7 @@ impl Listening {
                 .concat();
         let mut clients = Door::plain(plain, "http", pulses);
         clients.extend(https(secure, tls, pulses)?);
-        Ok(Self { clients, operators: Door::plain(operators, "operator", pulses), dns, addresses })
+        Ok(Self { clients, operators: Door::plain(operators, "operator", pulses), dns, closed, addresses })
     }
 
     /// Says where, in the log and on the terminal.
@@ -109,10 +123,22 @@ fn dns_config(config: &Config) -> dns::Config {
 
 /// DNS gives addresses and no ports: a client that follows it comes to port 80, or 443.
 fn warn_of_names_that_lead_nowhere(config: &Config, dns: &Dns, clients: &[&Listeners]) {
-    let mut listening = clients.iter().flat_map(|listeners| listeners.addresses());
-    if !dns.addresses().is_empty() && !listening.any(|address| matches!(address.port(), 80 | 443)) {
+    let ports: Vec<u16> =
+        clients.iter().flat_map(|listeners| listeners.addresses()).map(|address| address.port()).collect();
+    if !dns.addresses().is_empty()
+        && let Some(missing) = missing_port(&ports)
+    {
         let zone = &config.zone.name;
-        tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port");
+        tracing::warn!("http://{zone} means port 80, and http.listen has no address with that port{missing}");
+    }
+}
+
+/// Nothing, when all is well; else what is left to clients without port 80.
+fn missing_port(ports: &[u16]) -> Option<&'static str> {
+    match (ports.contains(&80), ports.contains(&443)) {
+        (true, _) => None,
+        (false, true) => Some(": only clients that say https come in"),
+        (false, false) => Some(""),
     }
 }
 
@@ -141,5 +167,20 @@ fn url(scheme: &str, address: SocketAddr) -> String {
     match address.ip() {
         ip if ip.is_loopback() => format!("{scheme}://localhost:{}", address.port()),
         _ => format!("{scheme}://{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_leads_to_https_alone_is_complained_of() {
+        assert_eq!(missing_port(&[6736, 80, 443]), None);
+        assert_eq!(missing_port(&[80]), None);
+        assert!(
+            missing_port(&[6736, 443]).is_some_and(|words| words.contains("only clients that say https"))
+        );
+        assert_eq!(missing_port(&[6736]), Some(""));
     }
 }

@@ -1,5 +1,6 @@
 //! What whoever started the gateway is told of it (sd_notify(3)); nobody, when it was started by hand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -49,14 +50,29 @@ async fn feed(pulses: &Pulses, period: Duration, alive: impl Fn()) {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+    let told = sd_notify::notify(state);
+    if DEAF.is_news(told.is_err())
+        && let Err(error) = told
+    {
         tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Whether the last word did not reach the manager: what stays so is said once, not at each beat.
+static DEAF: Deaf = Deaf(AtomicBool::new(false));
+
+struct Deaf(AtomicBool);
+
+impl Deaf {
+    /// Whether a failure is the first in a row.
+    fn is_news(&self, failed: bool) -> bool {
+        !self.0.swap(failed, Ordering::Relaxed) && failed
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::time::{sleep, timeout};
 
@@ -87,5 +103,12 @@ mod tests {
             .await
             .is_ok()
         );
+    }
+
+    #[test]
+    fn a_manager_that_has_gone_is_complained_of_once() {
+        let deaf = Deaf(AtomicBool::new(false));
+        let news = [false, true, true, true, false, true].map(|failed| deaf.is_news(failed));
+        assert_eq!(news, [false, true, false, false, false, true]);
     }
 }

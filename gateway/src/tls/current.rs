@@ -14,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::Config;
 use super::pair::Pair;
-use super::problem::{Cause, TlsError};
-use super::source::Source;
+use super::problem::{CREDENTIAL_STORE, Cause, TlsError};
+use super::source::{DEFAULT_CERT, Source};
 use crate::metrics::Metrics;
 
 /// How often the files are looked at: whoever renews a certificate need not tell.
@@ -57,16 +57,31 @@ impl ResolvesServerCert for Current {
 }
 
 impl Tls {
-    /// Reads and checks the certificate; `None` when there is none to be read. One that is out of date is served all
-    /// the same, with a complaint: clients over plain http and DNS must not go without for it, and a small box may
-    /// begin with a wrong clock.
+    /// Reads and checks the certificate; `None` when there is none to be read, or nobody has configured it and it
+    /// cannot be served. One that is out of date is served all the same. Both with a complaint: clients over plain
+    /// http and DNS must not go without for it, and a small box may begin with a wrong clock.
     ///
     /// # Errors
-    /// [`TlsError`] names the file and what is wrong with it.
+    /// [`TlsError`] names the file and what is wrong with it, when it is configured.
     pub fn load(config: &Config, metrics: Arc<Metrics>) -> Result<Option<Self>, TlsError> {
-        let Some(source) = Source::find(config, credentials().as_deref())? else {
+        Self::load_from(Source::find(config, credentials().as_deref())?, metrics)
+    }
+
+    pub(super) fn load_from(source: Option<Source>, metrics: Arc<Metrics>) -> Result<Option<Self>, TlsError> {
+        let Some(source) = source else {
             return Ok(None);
         };
+        let configured = source.configured;
+        match Self::read(source, metrics) {
+            Err(error) if !configured => {
+                tracing::error!(%error, "the credentials cannot be used; going on without a certificate");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+
+    fn read(source: Source, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         let texts = source.read()?;
         let pair = Pair::parse(&texts, &source)?;
         if let Err(error) = pair.validity.check(SystemTime::now()) {
@@ -76,7 +91,7 @@ impl Tls {
         tracing::info!("{}", pair.describe());
         metrics.certificate_expires(pair.validity.until);
         let current = Arc::new(Current(ArcSwap::from_pointee(pair)));
-        Ok(Some(Self { inner: Arc::new(Inner { source, current, seen, metrics }) }))
+        Ok(Self { inner: Arc::new(Inner { source, current, seen, metrics }) })
     }
 
     /// TLS 1.2 and 1.3 with whatever certificate is current at each handshake, for clients that speak one of
@@ -94,13 +109,17 @@ impl Tls {
         Ok(Arc::new(server))
     }
 
-    /// Reads and checks the certificate as [`Tls::load`] does, and describes it.
+    /// Reads and checks the certificate, and describes it; `listeners` are those that need one.
     ///
     /// # Errors
-    /// [`TlsError`] names the file and what is wrong with it.
-    pub fn check(config: &Config) -> Result<Option<String>, TlsError> {
+    /// [`TlsError`] names the file and what is wrong with it, or a listener that goes without.
+    pub fn check(config: &Config, listeners: &[&'static str]) -> Result<Option<String>, TlsError> {
         let Some(source) = Source::find(config, credentials().as_deref())? else {
-            return Ok(None);
+            return match listeners.first() {
+                None => Ok(None),
+                Some(_) if is_in_store() => Ok(Some("the service's credentials were not looked at".into())),
+                Some(listener) => Err(TlsError::Missing { listener }),
+            };
         };
         let pair = Pair::parse(&source.read()?, &source)?;
         pair.validity.check(SystemTime::now()).map_err(|cause| cause.of(&source.cert))?;
@@ -187,4 +206,9 @@ impl Tls {
 fn credentials() -> Option<PathBuf> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
     Some(Path::new(&folder).to_owned())
+}
+
+/// Whether the service will probably be handed its credentials, which only it sees. What may not be looked at may be.
+fn is_in_store() -> bool {
+    Path::new(&format!("{CREDENTIAL_STORE}{DEFAULT_CERT}")).try_exists().unwrap_or(true)
 }

@@ -6,6 +6,9 @@ use std::time::SystemTime;
 
 use humantime::format_rfc3339_seconds;
 
+/// What the credentials' files are called outside of the service, as `systemd/open-registry.service` has it.
+pub(super) const CREDENTIAL_STORE: &str = "/etc/credstore/open-registry.";
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -28,6 +31,17 @@ pub enum TlsError {
     Missing {
         /// `https` or `dot`.
         listener: &'static str,
+    },
+    /// One of two credentials was found.
+    #[error(
+        "there is the credential {there} and not the credential {missing}; the units of systemd/ take it from \
+         {CREDENTIAL_STORE}{missing}"
+    )]
+    Half {
+        /// Which one was found.
+        there: &'static str,
+        /// Which one was not.
+        missing: &'static str,
     },
     /// Something is wrong with a file.
     #[error("{}: {cause}", file.display())]

@@ -12,7 +12,7 @@ use super::problem::{Cause, TlsError};
 /// A chain of certificates is a few KiB; the file is read as a whole.
 const LARGEST: u64 = 1 << 20;
 /// The credentials that are taken without being configured.
-const DEFAULT_CERT: &str = "tls.cert";
+pub(super) const DEFAULT_CERT: &str = "tls.cert";
 const DEFAULT_KEY: &str = "tls.key";
 
 /// Two files.
@@ -20,6 +20,8 @@ const DEFAULT_KEY: &str = "tls.key";
 pub(super) struct Source {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
+    /// Somebody has named them; else they were only found.
+    pub(super) configured: bool,
 }
 
 /// What the two files hold.
@@ -33,16 +35,30 @@ impl Source {
     pub(super) fn find(config: &Config, credentials: Option<&Path>) -> Result<Option<Self>, TlsError> {
         if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
             let (cert, key) = (locate("cert", cert, credentials)?, locate("key", key, credentials)?);
-            return Ok(Some(Self { cert, key }));
+            return Ok(Some(Self { cert, key, configured: true }));
         }
-        let default = credentials
-            .map(|folder| Self { cert: folder.join(DEFAULT_CERT), key: folder.join(DEFAULT_KEY) })
-            .filter(|source| source.cert.exists() || source.key.exists());
-        Ok(default)
+        let named = |folder: &Path| {
+            let (cert, key) = (folder.join(DEFAULT_CERT), folder.join(DEFAULT_KEY));
+            Self { cert, key, configured: false }
+        };
+        Ok(credentials.map(named).filter(|source| source.cert.exists() || source.key.exists()))
+    }
+
+    /// What is missing of two credentials that were found.
+    fn half(&self) -> Option<TlsError> {
+        let half = |there, missing| Some(TlsError::Half { there, missing });
+        match (self.cert.exists(), self.key.exists()) {
+            (true, false) if !self.configured => half(DEFAULT_CERT, DEFAULT_KEY),
+            (false, true) if !self.configured => half(DEFAULT_KEY, DEFAULT_CERT),
+            _ => None,
+        }
     }
 
     /// Reads both.
     pub(super) fn read(&self) -> Result<Texts, TlsError> {
+        if let Some(half) = self.half() {
+            return Err(half);
+        }
         let read = |file: &Path| read(file).map_err(|cause| cause.of(file));
         Ok(Texts { cert: read(&self.cert)?, key: read(&self.key)? })
     }

@@ -61,7 +61,7 @@ impl Folder {
 }
 
 fn describe(texts: &Texts) -> String {
-    let source = Source { cert: "cert".into(), key: "key".into() };
+    let source = Source { cert: "cert".into(), key: "key".into(), configured: true };
     Pair::parse(texts, &source).unwrap().describe()
 }
 
@@ -105,7 +105,7 @@ fn what_cannot_be_served_is_refused_with_its_file_and_its_cause() {
 #[test]
 fn a_certificate_that_is_out_of_date_says_since_when_and_asks_for_the_clock() {
     let texts = pair("a.example", 30);
-    let source = Source { cert: "cert".into(), key: "key".into() };
+    let source = Source { cert: "cert".into(), key: "key".into(), configured: true };
     let validity = Pair::parse(&texts, &source).unwrap().validity;
     let now = SystemTime::now();
     assert!(validity.check(now).is_ok());
@@ -129,6 +129,30 @@ fn a_plain_name_is_a_credential_and_the_usual_ones_need_not_be_named() {
     assert_eq!(find(&unnamed, here).unwrap().unwrap().key, folder.0.path().join("tls.key"));
     assert_eq!(find(&unnamed, Some(std::path::Path::new("/nonexistent"))).unwrap(), None);
     assert_eq!(find(&unnamed, None).unwrap(), None);
+}
+
+#[test]
+fn credentials_that_are_no_pair_are_complained_of_and_done_without() {
+    let folder = Folder::new(&pair("a.example", 30));
+    let load = |config: &Config| {
+        let source = Source::find(config, Some(folder.0.path())).unwrap();
+        Tls::load_from(source, Arc::new(Metrics::new()))
+    };
+    let named = Config { cert: Some("tls.cert".to_owned()), key: Some("tls.key".to_owned()) };
+    let found = Config::default();
+    assert!(load(&found).unwrap().is_some() && load(&named).unwrap().is_some());
+
+    fs::write(folder.0.path().join("tls.key"), "").unwrap();
+    assert!(load(&found).unwrap().is_none());
+    assert!(load(&named).err().unwrap().to_string().contains("tls.key: holds no private key"));
+
+    fs::remove_file(folder.0.path().join("tls.key")).unwrap();
+    assert!(load(&found).unwrap().is_none());
+    let half =
+        Source::find(&found, Some(folder.0.path())).unwrap().unwrap().read().err().unwrap().to_string();
+    assert!(half.contains("credential tls.cert and not the credential tls.key"), "{half}");
+    assert!(half.ends_with("/etc/credstore/open-registry.tls.key"), "{half}");
+    assert!(load(&named).err().unwrap().to_string().contains("tls.key: cannot be read"));
 }
 
 #[test]
