@@ -109,6 +109,13 @@ impl Links {
         })
     }
 
+    /// All addresses of one family that can be listened on: a link-local one of IPv6 would need its link beside it, and
+    /// no resolver is configured with such a one.
+    pub fn own(&self, v4: bool) -> impl Iterator<Item = IpAddr> {
+        let all = self.0.iter().flat_map(Link::addresses);
+        all.filter(move |ip| ip.is_ipv4() == v4 && (v4 || Class::of(*ip) != Class::LinkLocal))
+    }
+
     /// Whether the sender is certainly of a private network that this machine is attached to. It must have come in
     /// by an interface of such a network, so that a forged sender's address gains nobody anything, and its address
     /// must be a neighbour's or a private one, as behind a router of that network.
@@ -131,6 +138,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use alloc::vec;
 
     fn links() -> Links {
@@ -185,6 +193,13 @@ mod tests {
             "the way back is outside"
         );
         assert!(!is_private_connection("192.168.7.20", "192.168.7.9", "0.0.0.0"), "no way back");
+    }
+
+    #[test]
+    fn own_addresses_are_those_that_can_be_listened_on() {
+        let own = |v4| links().own(v4).map(|ip| ip.to_string()).collect::<Vec<_>>();
+        assert_eq!(own(true), ["127.0.0.1", "192.168.7.9", "198.51.100.9", "198.51.100.77", "10.0.0.1"]);
+        assert_eq!(own(false), ["::1", "2001:db8:7::9", "fd00::9"]);
     }
 
     #[test]

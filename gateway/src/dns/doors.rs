@@ -8,8 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use resolver::links::{Class, Links};
+use resolver::links::Links;
 use tokio_util::sync::CancellationToken;
 
 use super::Backend;
@@ -87,8 +86,11 @@ impl Everywhere {
 
     /// Closes the doors whose addresses have gone, and opens one at each address that has none.
     pub(super) fn follow(&mut self, links: &Links) -> Vec<Door> {
-        let wanted: BTreeSet<SocketAddr> =
-            self.wildcards.iter().flat_map(|wildcard| expand(*wildcard, links)).collect();
+        let wanted: BTreeSet<SocketAddr> = self
+            .wildcards
+            .iter()
+            .flat_map(|wildcard| links.own(wildcard.is_ipv4()).map(|ip| SocketAddr::new(ip, wildcard.port())))
+            .collect();
         self.refused.retain(|address| wanted.contains(address));
         self.open.retain(|address, close| {
             let kept = wanted.contains(address);
@@ -118,13 +120,4 @@ impl Everywhere {
             }
         }
     }
-}
-
-/// The machine's own addresses of the wildcard's family. A link-local address of IPv6 cannot be bound without its
-/// link, and no resolver is configured with one.
-fn expand(wildcard: SocketAddr, links: &Links) -> impl Iterator<Item = SocketAddr> {
-    let addresses = links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr));
-    let of_family = addresses.filter(move |address| address.is_ipv4() == wildcard.is_ipv4());
-    let usable = of_family.filter(|ip| ip.is_ipv4() || Class::of(*ip) != Class::LinkLocal);
-    usable.map(move |ip| SocketAddr::new(ip, wildcard.port()))
 }

@@ -21,7 +21,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::links::Links;
 use resolver::zone::Zone;
@@ -155,11 +154,10 @@ impl Dns {
     /// A gateway that asks itself never comes to an end.
     fn refuse_circles(&self, forward: &[NameServer]) -> anyhow::Result<()> {
         let links = self.links.borrow();
-        let own: Vec<IpAddr> =
-            links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr)).collect();
         for server in forward {
+            let is_own = links.own(server.0.is_ipv4()).any(|ip| ip == server.0.ip());
             let listens = |address: SocketAddr| {
-                let everywhere = address.ip().is_unspecified() && own.contains(&server.0.ip());
+                let everywhere = address.ip().is_unspecified() && is_own;
                 address.port() == server.0.port() && (everywhere || address.ip() == server.0.ip())
             };
             anyhow::ensure!(

@@ -9,10 +9,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, eaccess};
-use resolver::links::{Class, Links};
+use resolver::links::Links;
 
 use super::super::facts::{Disk, Holder, Port};
 use crate::config::{Config, data_dir};
@@ -57,12 +56,9 @@ pub(super) fn ports(config: &Config) -> io::Result<Vec<Port>> {
     Ok(ports.collect())
 }
 
-/// The addresses of this machine that the gateway's DNS binds for all of one family: those of links alone it cannot.
+/// The addresses that the gateway's DNS binds for all of one family.
 fn expand(wildcard: SocketAddr, links: &Links) -> Vec<SocketAddr> {
-    let own = links.0.iter().flat_map(|link| link.networks.iter().map(IpNet::addr));
-    let of_family = own.filter(|ip| ip.is_ipv4() == wildcard.is_ipv4());
-    let usable = of_family.filter(|ip| ip.is_ipv4() || Class::of(*ip) != Class::LinkLocal);
-    usable.map(|ip| SocketAddr::new(ip, wildcard.port())).collect()
+    links.own(wildcard.is_ipv4()).map(|ip| SocketAddr::new(ip, wildcard.port())).collect()
 }
 
 /// The same addresses, together where one has them, in the order in which they were met.
