@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Backend;
 use super::message::Transport;
-use super::places::Place;
+use super::places::{PLACES, Place};
 use super::responder::Reaction;
 
 /// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds).
@@ -28,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const PIPELINED: usize = 32;
 /// Any port does to ask for a route.
 const DISCARD: u16 = 9;
+/// At the end the kernel's queue of connections is emptied: so long without one means that it is.
+const LAST_WAIT: Duration = Duration::from_millis(10);
 /// After a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,23 +53,30 @@ impl Streams {
         if self.tls.is_some() { "dot" } else { "dns-tcp" }
     }
 
-    /// Takes connections until `stop`.
+    /// Takes connections until `stop`, and then those that the kernel has taken by then.
     pub(super) async fn serve(self, backend: Arc<Backend>, stop: CancellationToken) {
         let pulse = backend.pulse(self.kind(), &self.address());
         while let Some(accepted) = stop.run_until_cancelled(pulse.during(self.listener.accept())).await {
             match accepted {
-                Ok((stream, client)) => {
-                    let place = backend.places.enter(client.ip());
-                    let talk =
-                        converse(stream, client, self.tls.clone(), place, Arc::clone(&backend), stop.clone());
-                    backend.tasks.spawn(talk);
-                }
+                Ok((stream, client)) => self.take(stream, client, &backend, &stop),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a DNS connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+        for _ in 0..PLACES {
+            let Ok(Ok((stream, client))) = timeout(LAST_WAIT, self.listener.accept()).await else {
+                break;
+            };
+            self.take(stream, client, &backend, &stop);
+        }
+    }
+
+    fn take(&self, stream: TcpStream, client: SocketAddr, backend: &Arc<Backend>, stop: &CancellationToken) {
+        let place = backend.places.enter(client.ip());
+        let talk = converse(stream, client, self.tls.clone(), place, Arc::clone(backend), stop.clone());
+        backend.tasks.spawn(talk);
     }
 }
 
