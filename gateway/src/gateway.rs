@@ -49,7 +49,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
-    let server = Server::new(service, metrics.connections(), metrics.handshake_failures());
+    let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
+        .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
