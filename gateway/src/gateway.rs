@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Policy, Server, Service};
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
@@ -30,6 +31,7 @@ use crate::upstream::{Upstream, UpstreamError};
 /// # Errors
 /// When a part cannot start: the data directory, an address to listen on, the trust store, the certificate.
 pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
+    open_files::raise();
     let stop = stop_on_signals()?;
     let reloads = Reloads::listen()?;
     let metrics = Arc::new(Metrics::new());
