@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 22] = [
+const IMPORTS: [(&str, &[&str]); 23] = [
     ("command", &["config", "doctor", "setup", "tls"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
@@ -20,6 +20,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("log", &["terminal"]),
     ("main", &[]),
     ("metrics", &["store"]),
+    ("open_files", &["http"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
     ("pulse", &[]),

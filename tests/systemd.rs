@@ -194,6 +194,19 @@ fn the_first_query_and_the_first_request_start_the_gateway() {
 }
 
 #[test]
+fn the_default_configuration_starts_where_there_is_no_ipv6() {
+    let Some(machine) = machine("a start without IPv6") else { return };
+    // What a process sees of a kernel without IPv6.
+    let without = "[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_INET AF_UNIX AF_NETLINK\n";
+    machine.write("/etc/systemd/system/open-registry.service.d/no-ipv6.conf", without);
+    machine.systemctl(&["daemon-reload"]);
+    machine.systemctl(&["start", SERVICE]);
+    assert!(machine.place().run(|| http::get("http://127.0.0.1:6736/-/ping").status == 200));
+    let journal = machine.run(&["journalctl", "--no-pager", "--unit", SERVICE]);
+    assert!(journal.contains("this machine has no IPv6; not listening there"), "{journal}");
+}
+
+#[test]
 fn a_hardened_gateway_finds_checks_and_keeps_what_upstream_has() {
     let Some(machine) = machine("upstream by name and over TLS, behind the hardening") else { return };
     let ca = Ca::new();

@@ -218,6 +218,14 @@ fn a_certificate_that_cannot_be_served_keeps_the_gateway_from_starting_and_fails
         Gateway::builder().offline().config_toml("[http]\ntls_listen = [\"127.0.0.1:0\"]\n").command();
     let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
     assert!(said.contains("https is to be served without a certificate"), "{said}");
+    for key in ["http", "dns"] {
+        let config = format!("[{key}]\ntls_listen = [\"127.0.0.1:0\"]\n");
+        let check = Gateway::builder().offline().config_toml(&config).flag("check");
+        let (mut command, _surroundings) = check.command();
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("is to be served without a cert"), "{said}");
+    }
     let (mut command, _surroundings) = Gateway::builder().offline().tls(good).command();
     let said = String::from_utf8_lossy(&command.arg("check").output().unwrap().stdout).into_owned();
     assert!(said.contains("tls: certificate for 127.0.0.1, localhost until "), "{said}");

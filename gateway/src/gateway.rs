@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Policy, Server, Service};
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
@@ -30,6 +31,7 @@ use crate::upstream::{Upstream, UpstreamError};
 /// # Errors
 /// When a part cannot start: the data directory, an address to listen on, the trust store, the certificate.
 pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
+    open_files::raise();
     let stop = stop_on_signals()?;
     let reloads = Reloads::listen()?;
     let metrics = Arc::new(Metrics::new());
@@ -49,7 +51,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
-    let server = Server::new(service, metrics.connections(), metrics.handshake_failures());
+    let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
+        .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));

@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+pub mod open_files;
 pub mod operator;
 pub mod private;
 pub mod pulse;

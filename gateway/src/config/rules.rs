@@ -28,6 +28,9 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
         broken.extend(outcome.err().map(|words| Broken { key, words }));
     };
     check("http.listen", somewhere(http.listen.len()));
+    for (key, outcome) in once(&listeners(config)) {
+        check(key, outcome);
+    }
     check("http.canonical_tarballs", http.canonical_tarballs.as_ref().map_or(Ok(()), base));
     check("http.verify_first_max", verify_first_max(http.verify_first_max.bytes()));
     check("tls.cert", both(config.tls.cert.as_deref(), config.tls.key.as_deref(), "key"));
@@ -55,6 +58,39 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
         check("private.scopes", self::scope(scope));
     }
     broken
+}
+
+/// What is listened on by TCP, besides `dns.listen`, which takes "all addresses" in a way of its own.
+fn listeners(config: &Config) -> Vec<(&'static str, SocketAddr)> {
+    let named =
+        |key, addresses: &[SocketAddr]| -> Vec<_> { addresses.iter().map(|one| (key, *one)).collect() };
+    [
+        named("http.listen", &config.http.listen),
+        named("http.tls_listen", &config.http.tls_listen),
+        named("dns.tls_listen", &config.dns.tls_listen),
+        named("operator.listen", config.operator.listen.as_slice()),
+    ]
+    .concat()
+}
+
+/// Every address that is in the way of one before it.
+fn once(listeners: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, Result<(), String>)> {
+    let refusal = |(index, (key, address)): (usize, &(&'static str, SocketAddr))| {
+        let (before, other) = listeners[..index].iter().find(|(_, other)| overlap(*address, *other))?;
+        let words =
+            format!("\"{address}\" cannot be listened on beside \"{other}\" of {before}; leave one out");
+        Some((*key, Err(words)))
+    };
+    listeners.iter().enumerate().filter_map(refusal).collect()
+}
+
+/// Whether one socket has what the other wants; port 0 is another one each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip() == b.ip() || a.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && (covers(one, other) || covers(other, one))
 }
 
 fn somewhere(addresses: usize) -> Result<(), String> {
@@ -213,6 +249,20 @@ mod tests {
         for refused in ["0.0.0.0", "::", "fe80::1", "224.0.0.251", "255.255.255.255"] {
             assert!(told(refused.parse().unwrap()).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn an_address_is_listened_on_once() {
+        let refused = |listeners: &[(&'static str, &str)]| {
+            let parsed: Vec<_> = listeners.iter().map(|(key, text)| (*key, text.parse().unwrap())).collect();
+            once(&parsed).into_iter().map(|(key, outcome)| (key, outcome.unwrap_err())).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(&[("a", "0.0.0.0:80"), ("a", "[::]:80"), ("b", "0.0.0.0:443")]), []);
+        assert_eq!(refused(&[("a", "127.0.0.1:0"), ("a", "127.0.0.1:0")]), []);
+        let twice = refused(&[("a", "192.168.7.9:80"), ("a", "192.168.7.9:80")]);
+        assert!(twice.len() == 1 && twice[0].1.contains("beside \"192.168.7.9:80\" of a"), "{twice:?}");
+        assert_eq!(refused(&[("a", "0.0.0.0:6737"), ("b", "127.0.0.1:6737")])[0].0, "b");
+        assert_eq!(refused(&[("a", "[::1]:80"), ("b", "[::]:80")])[0].0, "b");
     }
 
     #[test]

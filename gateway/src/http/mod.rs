@@ -1,13 +1,15 @@
 //! HTTP for clients: a request becomes a [`route::Route`], the route is answered from `fetch` or passed on to
 //! upstream, and the answer is counted.
 //!
-//! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one; [`service`] is the way of one request; [`caller`] is what a request shows
+//! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`] and [`passthrough`] answer one kind of
 //! route each; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod answer;
 mod body;
 mod caller;
+mod clients;
+mod complaint;
 mod connection;
 mod door;
 mod evidence;
@@ -31,7 +33,7 @@ use crate::units::Size;
 pub use body::{Body, full};
 pub use connection::{Handle, Wire};
 pub use door::Door;
-pub use server::Server;
+pub use server::{CONNECTIONS, Server};
 pub use service::{Policy, Service};
 
 /// `[http]`: where clients are served, and how.

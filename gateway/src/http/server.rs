@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
+use ipnet::IpNet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
@@ -14,11 +15,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clients::Clients;
+use super::complaint::Complaint;
 use super::connection::{self, HEAD_WAIT, Handle, Wire};
 use super::door::Door;
 
 /// Connections at once; more wait in the kernel's queue. A client opens up to 120, a school has 50 clients.
-const CONNECTIONS: usize = 8192;
+pub const CONNECTIONS: usize = 8192;
+/// Connections of one client, of which whole offices are behind one address: it leaves room for three more like it.
+const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 4;
 /// A request's head in bytes and in headers.
 const HEAD_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 128;
@@ -37,6 +42,9 @@ pub struct Server<H> {
     connections: Gauge,
     handshake_failures: Counter,
     places: Arc<Semaphore>,
+    clients: Clients,
+    not_accepted: Complaint,
+    too_many: Complaint,
     builder: auto::Builder<TokioExecutor>,
 }
 
@@ -58,7 +66,16 @@ impl<H: Handle> Server<H> {
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { handler, connections, handshake_failures, places, builder }
+        let clients = Clients::new(CONNECTIONS_OF_ONE, Vec::new());
+        let [not_accepted, too_many] = [Complaint::default(), Complaint::default()];
+        Self { handler, connections, handshake_failures, places, clients, not_accepted, too_many, builder }
+    }
+
+    /// Takes any number of connections from these, for many clients are behind each.
+    #[must_use]
+    pub fn excepting(mut self, proxies: Vec<IpNet>) -> Self {
+        self.clients = Clients::new(CONNECTIONS_OF_ONE, proxies);
+        self
     }
 
     /// Serves until `stop`, then lets answers that are under way come to their end.
@@ -88,19 +105,33 @@ impl<H: Handle> Server<H> {
             };
             match pulse.during(listener.accept()).await {
                 Ok((stream, peer)) => {
+                    let Some(visit) = self.clients.enter(peer.ip()) else {
+                        // Closed, with nothing said: whoever has so many has not come to read.
+                        self.complain_of_too_many(peer);
+                        continue;
+                    };
                     let (server, tls, stop) = (Arc::clone(&self), tls.clone(), stop.clone());
                     tracker.spawn(async move {
                         server.connections.inc();
                         server.connection(stream, peer, tls, &stop).await;
                         server.connections.dec();
-                        drop(place);
+                        drop((visit, place));
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(times) = self.not_accepted.is_due() {
+                        tracing::warn!(%error, times, "cannot accept a connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+    }
+
+    fn complain_of_too_many(&self, peer: SocketAddr) {
+        if let Some(times) = self.too_many.is_due() {
+            let client = plain(peer).ip();
+            tracing::warn!(%client, times, most = CONNECTIONS_OF_ONE, "one client has too many connections; closed");
         }
     }
 
@@ -186,5 +217,37 @@ mod tests {
                 heard.as_ref().map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |n| *n == 0);
             assert!(closed, "the connection stayed open: {heard:?}");
         }
+    }
+
+    /// A connection from an address of our choice that has said nothing yet.
+    fn connect(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        socket.into()
+    }
+
+    #[tokio::test]
+    async fn one_client_has_not_all_places() {
+        let listeners = Listeners::bind("http.listen", &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+        let address = listeners.addresses()[0];
+        let doors = Door::plain(listeners, "http", &Pulses::new());
+        let mut server = Server::new(Mute, Gauge::default(), Counter::default());
+        server.clients = Clients::new(2, Vec::new());
+        tokio::spawn(server.serve(doors, CancellationToken::new()));
+        let ask = |mut stream: std::net::TcpStream| {
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            // One that is closed already may not be written to.
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            let heard = stream.read(&mut [0; 512]).unwrap_or(0);
+            (heard > 0).then_some(stream)
+        };
+        let heard = tokio::task::spawn_blocking(move || {
+            let ask = |from| ask(connect(from, address));
+            // Whoever is answered stays.
+            let greedy: Vec<_> = (0..4).map(|_| ask([127, 0, 0, 2])).collect();
+            (greedy.iter().map(Option::is_some).collect::<Vec<_>>(), ask([127, 0, 0, 3]).is_some())
+        });
+        assert_eq!(heard.await.unwrap(), (vec![true, true, false, false], true));
     }
 }
