@@ -82,6 +82,19 @@ impl Class {
     }
 }
 
+/// What counts as one client: an IPv4 address, or the /64 of an IPv6 address, for one machine has as many of those as
+/// it likes.
+#[must_use]
+pub fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 impl Link {
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.networks.iter().map(IpNet::addr)
@@ -193,6 +206,15 @@ mod tests {
             "the way back is outside"
         );
         assert!(!is_private_connection("192.168.7.20", "192.168.7.9", "0.0.0.0"), "no way back");
+    }
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_client() {
+        let of = |text: &str| one_client(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.168.7.1"), of("192.168.7.1"));
+        assert_ne!(of("192.168.7.1"), of("192.168.7.2"));
     }
 
     #[test]

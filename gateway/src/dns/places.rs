@@ -1,9 +1,10 @@
 //! Places for connections: when they are all taken, whoever has most of them gives up the one it needs least.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use resolver::links::one_client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,7 @@ impl Places {
         }
         let number = taken.next;
         taken.next += 1;
-        let occupant = Occupant { client: network(client), active: Instant::now(), leave: leave.clone() };
+        let occupant = Occupant { client: one_client(client), active: Instant::now(), leave: leave.clone() };
         taken.occupants.insert(number, occupant);
         Place { number, places: self.clone(), leave }
     }
@@ -95,17 +96,6 @@ impl Drop for Place {
     }
 }
 
-/// One client: an IPv4 address, or the /64 of an IPv6 address.
-pub(super) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -144,13 +134,5 @@ mod tests {
             drop(places.enter(client(1)));
         }
         assert!(!first.leave().is_cancelled());
-    }
-
-    #[test]
-    fn all_addresses_of_one_ipv6_network_are_one_client() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:192.168.7.1"), client(1));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::places::network;
+use resolver::links::one_client;
 
 /// A number of places. A client gets one more while it has fewer than are free: alone it may have half of them,
 /// and another then half of the rest, so that nobody finds them all taken by one (Choudhury and Hahne's dynamic
@@ -36,7 +36,7 @@ impl Shares {
 
     /// A place for this client, if its share allows one more.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Share<'_>> {
-        let client = network(client);
+        let client = one_client(client);
         let mut taken = self.lock();
         let free = self.most - taken.all;
         let own = taken.of.get(&client).copied().unwrap_or_default();

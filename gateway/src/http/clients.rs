@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
+use resolver::links::one_client;
 
 /// The connections that each client has; no more entries than there are connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ impl Clients {
     pub(super) fn enter(&self, address: IpAddr) -> Option<Visit> {
         let address = address.to_canonical();
         let excepted = self.inner.excepted.iter().any(|network| network.contains(&address));
-        let client = client(address);
+        let client = one_client(address);
         let mut counts = self.inner.counts();
         let count = counts.entry(client).or_default();
         if *count >= self.inner.most && !excepted {
@@ -64,17 +65,6 @@ impl Drop for Visit {
                 count.remove();
             }
         }
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 address: its owner has all addresses in it.
-fn client(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
