@@ -50,8 +50,11 @@ fn computer(left_out: &str) -> Option<(Container, Gateway)> {
 }
 
 fn recipe() -> String {
-    let output =
-        Command::new(binary()).args(["setup", "systemd-resolved", "--address", OWN]).output().unwrap();
+    let output = Command::new(binary())
+        .env_clear()
+        .args(["setup", "systemd-resolved", "--address", OWN])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
