@@ -142,8 +142,8 @@ fn uninstalling_leaves_configuration_and_nothing_else() {
 fn uninstalling_stops_what_runs_and_leaves_no_link() {
     let Some(machine) = machine("removing a service that runs") else { return };
     machine.systemctl(&["enable", "--now", HTTP, DNS, SERVICE]);
-    machine.write("/root/install", &fs::read_to_string(units().join("install")).unwrap());
-    machine.run(&["bash", "/root/install", "--uninstall"]);
+    machine.write("/opt/install", &fs::read_to_string(units().join("install")).unwrap());
+    machine.run(&["bash", "/opt/install", "--uninstall"]);
     assert_eq!(machine.run(&["find", "/etc/systemd", "/usr/local", "-name", "open-registry*"]), "");
     assert_eq!(machine.systemctl(&["list-units", "--no-legend", "open-registry*"]), "");
     assert!(machine.place().run(|| TcpStream::connect(at(80)).is_err()), "somebody still listens");

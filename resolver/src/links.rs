@@ -149,22 +149,26 @@ impl Links {
 }
 
 #[cfg(test)]
+impl Link {
+    /// `192.168.7.9/24`: an address, and its network's prefix.
+    pub(crate) fn written(index: u32, networks: &[&str]) -> Self {
+        Self { index, networks: networks.iter().map(|network| network.parse().unwrap()).collect() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::ToString;
     use alloc::vec;
 
     fn links() -> Links {
-        let link = |index, networks: &[&str]| Link {
-            index,
-            networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-        };
         Links(vec![
-            link(1, &["127.0.0.1/8", "::1/128"]),
-            link(2, &["192.168.7.9/24", "2001:db8:7::9/64", "fe80::9/64"]),
-            link(3, &["198.51.100.9/24"]),
-            link(4, &["198.51.100.77/24", "10.0.0.1/8"]),
-            link(5, &["fd00::9/64", "fe80::5/64"]),
+            Link::written(1, &["127.0.0.1/8", "::1/128"]),
+            Link::written(2, &["192.168.7.9/24", "2001:db8:7::9/64", "fe80::9/64"]),
+            Link::written(3, &["198.51.100.9/24"]),
+            Link::written(4, &["198.51.100.77/24", "10.0.0.1/8"]),
+            Link::written(5, &["fd00::9/64", "fe80::5/64"]),
         ])
     }
 

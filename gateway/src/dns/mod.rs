@@ -2,11 +2,13 @@
 //! was asked.
 //!
 //! [`doors`] says where is listened; [`udp`] and [`stream`] carry packets in and out, connections within
-//! [`places`]; [`message`] is what a packet says; [`responder`] answers it at once, or has [`forward`] ask others.
+//! [`places`]; [`message`] is what a packet says; [`responder`] answers it at once, or has [`forward`] ask others (each
+//! a [`name_server`]), for clients that have their [`shares`] of that.
 
 mod doors;
 mod forward;
 mod message;
+mod name_server;
 mod places;
 mod responder;
 mod shares;
@@ -17,7 +19,6 @@ mod udp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use self::doors::{Door, Everywhere};
 use self::forward::Forwarder;
 use self::message::Request;
+pub use self::name_server::{NameServer, NotANameServer};
 use self::places::Places;
 use self::responder::Responder;
 use self::stream::Streams;
@@ -42,8 +44,6 @@ use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::pulse::{Pulse, Pulses};
 
-/// The port of DNS (RFC 1035, section 4.2).
-const PORT: u16 = 53;
 /// How long the answers that are being looked up at the end are waited for: a little longer than one takes.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How soon an address is tried again at which nobody could listen.
@@ -60,16 +60,6 @@ pub struct Config {
     /// Resolvers that are asked for other names, for clients of private networks.
     pub forward: Vec<NameServer>,
 }
-
-/// A name server's address, written with or without its port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NameServer(pub SocketAddr);
-
-/// A text that is not the address of a name server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address; write it like \"192.168.7.1\" or \"[fd00::1]:5353\"")]
-pub struct NotANameServer(String);
 
 /// What the zone's DNS knows of the rest of this gateway.
 pub struct Surroundings {
@@ -225,12 +215,15 @@ impl Dns {
     /// Learns of interfaces that come and go, and listens where it is to listen everywhere.
     async fn follow_links(&mut self, serving: &TaskTracker) {
         loop {
-            if let Ok(Err(_)) = tokio::time::timeout(AGAIN, self.links.changed()).await {
-                // Nobody looks at the interfaces any more: it is the program's end.
-                return std::future::pending().await;
-            }
+            let changed = tokio::time::timeout(AGAIN, self.links.changed()).await;
             let links = Arc::clone(&self.links.borrow_and_update());
-            self.backend.responder.learn(&links);
+            match changed {
+                Ok(Ok(())) => self.backend.responder.learn(&links),
+                // Nobody looks at the interfaces any more: it is the program's end.
+                Ok(Err(_)) => return std::future::pending().await,
+                // As they were; but an address that was taken may be free.
+                Err(_) => {}
+            }
             for door in self.everywhere.follow(&links) {
                 if let Ok(address) = door.address() {
                     tracing::info!(%address, "an address has come; listening there");
@@ -254,45 +247,5 @@ impl Backend {
     async fn look_up(self: Arc<Self>, request: Request, client: IpAddr) -> Option<Vec<u8>> {
         let reply = self.forwarder.as_ref()?.look_up(&request, client).await;
         request.answer(reply)
-    }
-}
-
-impl FromStr for NameServer {
-    type Err = NotANameServer;
-
-    fn from_str(text: &str) -> Result<Self, NotANameServer> {
-        let with_port = || text.parse::<SocketAddr>().ok();
-        let alone = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT));
-        with_port().or_else(alone).map(Self).ok_or_else(|| NotANameServer(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for NameServer {
-    type Error = NotANameServer;
-
-    fn try_from(text: String) -> Result<Self, NotANameServer> {
-        text.parse()
-    }
-}
-
-impl From<NameServer> for String {
-    fn from(server: NameServer) -> Self {
-        server.0.to_string()
-    }
-}
-
-#[cfg(test)]
-mod name_server_tests {
-    use super::*;
-
-    #[test]
-    fn a_name_server_needs_no_port() {
-        let server = |text: &str| text.parse::<NameServer>().map(|server| server.0.to_string());
-        assert_eq!(server("192.168.7.1").unwrap(), "192.168.7.1:53");
-        assert_eq!(server("fd00::1").unwrap(), "[fd00::1]:53");
-        assert_eq!(server("[fd00::1]:5353").unwrap(), "[fd00::1]:5353");
-        for refused in ["", "router", "192.168.7.1:", "192.168.7.1:99999", "[fd00::1]"] {
-            assert!(server(refused).is_err(), "{refused:?}");
-        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum Reaction {
 /// Answers queries. All transports share one.
 pub(super) struct Responder {
     zone: Zone,
-    /// In the order of their use: who is authoritative, and since when.
+    /// The SOA record: the answer for it, and what stands beside every "there is none".
     authority: Record,
     name_server: Record,
     facts: ArcSwap<Facts>,

@@ -13,14 +13,13 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn links() -> Links {
-    let link = |index, networks: &[&str]| Link {
-        index,
-        networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
-    };
     Links(vec![
-        link(1, &["127.0.0.1/8", "::1/128"]),
-        link(2, &["192.168.7.9/24", "192.168.7.10/24", "fe80::9/64", "2001:db8:7::9/64", "fd00:7::9/64"]),
-        link(3, &["198.51.100.9/24", "2001:db8:100::9/64"]),
+        Link::written(1, &["127.0.0.1/8", "::1/128"]),
+        Link::written(
+            2,
+            &["192.168.7.9/24", "192.168.7.10/24", "fe80::9/64", "2001:db8:7::9/64", "fd00:7::9/64"],
+        ),
+        Link::written(3, &["198.51.100.9/24", "2001:db8:100::9/64"]),
     ])
 }
 
