@@ -107,8 +107,8 @@ impl Site {
         let alone = served(&config.http.listen).is_empty() && served(&config.http.tls_listen).is_empty();
         (alone && !self.url_said).then(|| {
             format!(
-                "taking {} for the gateway's address, as its systemd \
-                    sockets serve it; --url says otherwise",
+                "this is for a service whose systemd sockets serve {}; for a gateway that was \
+                    started by hand on this computer: --url http://localhost:6736",
                 self.values.url
             )
         })
