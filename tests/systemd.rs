@@ -237,6 +237,11 @@ fn a_gateway_that_stands_still_is_started_again_by_the_watchdog() {
     machine.systemctl(&["start", HTTP, DNS, SERVICE]);
     let process = machine.property(SERVICE, "MainPID");
     machine.run(&["bash", "-c", &format!("kill -STOP {process}")]);
+    // The signal is sent; until every thread has taken it, one of them may still take a connection, which ends with it.
+    let threads = format!("cat /proc/{process}/task/*/stat | sed 's/.*) //' | cut -c1");
+    let stands =
+        |machine: &Container| machine.run(&["bash", "-c", &threads]).lines().all(|state| state == "T");
+    assert!(machine.wait_until(stands, SOON), "it does not stand still");
     // Who asks meanwhile waits in the socket, which is systemd's.
     assert!(machine.place().run(|| ping(SOON)), "a request was lost");
     assert_ne!(machine.property(SERVICE, "MainPID"), process);
