@@ -34,8 +34,8 @@ const IMPORTS: [(&str, &[&str]); 23] = [
 ];
 
 /// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
-const RESOLVER: [&str; 8] =
-    ["base64", "ipnet", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+const RESOLVER: [&str; 9] =
+    ["base64", "ipnet", "memchr", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {
