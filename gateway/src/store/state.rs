@@ -52,6 +52,9 @@ pub struct PackumentRecord {
     pub length: u64,
     /// When upstream last confirmed them: milliseconds since 1970.
     pub checked_ms: u64,
+    /// When upstream last sent all of it: milliseconds since 1970. A confirmation leaves it as it is.
+    #[serde(default)]
+    pub fetched_ms: u64,
     /// When the package last changed: seconds since 1970, for `Last-Modified`.
     pub modified_s: u64,
     /// Upstream's validators, for the next conditional request.
@@ -80,11 +83,30 @@ pub struct StateError(Arc<str>);
 
 /// One change to the state.
 pub(super) enum Change {
-    Packument { name: PackageName, record: Option<PackumentRecord> },
-    Tarball { name: PackageName, file: FileName, integrity: Integrity },
-    Blob { integrity: Integrity, length: u64 },
-    NoBlob { integrity: Integrity },
-    Evidence { path: String, evidence: Evidence },
+    Packument {
+        name: PackageName,
+        record: Option<PackumentRecord>,
+    },
+    /// What is held counts as confirmed long ago.
+    Doubt {
+        name: PackageName,
+    },
+    Tarball {
+        name: PackageName,
+        file: FileName,
+        integrity: Integrity,
+    },
+    Blob {
+        integrity: Integrity,
+        length: u64,
+    },
+    NoBlob {
+        integrity: Integrity,
+    },
+    Evidence {
+        path: String,
+        evidence: Evidence,
+    },
 }
 
 /// A change that waits for the writer, and where to say whether it made a difference.
@@ -251,6 +273,7 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
         Change::Packument { name, record: None } => {
             return Ok(write.open_table(PACKUMENTS)?.remove(name.as_str())?.is_some());
         }
+        Change::Doubt { name } => return doubt(write, name),
         Change::Tarball { name, file, integrity } => {
             write.open_table(TARBALLS)?.insert(tarball_key(name, file).as_str(), integrity.as_bytes())?;
         }
@@ -265,6 +288,19 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
             write.open_table(EVIDENCE)?.insert(path.as_str(), row.as_slice())?;
         }
     }
+    Ok(true)
+}
+
+/// Read and written within one transaction, so that it never brings back a record that was replaced meanwhile.
+fn doubt(write: &WriteTransaction, name: &PackageName) -> Result<bool, redb::Error> {
+    let mut packuments = write.open_table(PACKUMENTS)?;
+    let held = packuments.get(name.as_str())?.and_then(|row| serde_json::from_slice(row.value()).ok());
+    let Some(held) = held else {
+        return Ok(false);
+    };
+    let doubted = PackumentRecord { checked_ms: 0, ..held };
+    let row = serde_json::to_vec(&doubted).map_err(|error| redb::Error::Io(error.into()))?;
+    packuments.insert(name.as_str(), row.as_slice())?;
     Ok(true)
 }
 
