@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::listening::Listening;
+use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Policy, Server, Service};
@@ -44,7 +45,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     };
     let fetch = Fetch::new(store, upstream.clone(), settings, Arc::clone(&metrics));
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
-    let operator = Operator::new(fetch, Arc::clone(&metrics));
+    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
+    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
+    let operator = Operator::new(fetch, feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
@@ -52,6 +55,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));

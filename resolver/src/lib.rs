@@ -10,7 +10,7 @@
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
-//!   must not be kept);
+//!   must not be kept), [`changes`] (what upstream says has changed);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
 
 #![no_std]
@@ -21,6 +21,7 @@ extern crate std;
 
 pub mod answer;
 pub mod attempts;
+pub mod changes;
 pub mod client;
 pub mod confirmation;
 pub mod connectivity;

@@ -38,6 +38,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("upstream.url", base(&config.upstream.url));
     check("upstream.fresh", at_most_a_year(config.upstream.fresh.duration()));
     check("upstream.stale", at_most_a_year(config.upstream.stale.duration()));
+    check("upstream.changes", config.upstream.changes.as_ref().map_or(Ok(()), base));
     for host in &config.upstream.tarball_hosts {
         check("upstream.tarball_hosts", tarball_host(host));
     }

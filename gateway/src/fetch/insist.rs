@@ -1,13 +1,19 @@
 //! Upstream's word for what the held document does not know, and news of what has changed. Nobody can make us ask more
 //! often than every few seconds by asking for what there is not.
 
+use std::sync::atomic::Ordering;
+
 use futures_util::future::join_all;
 use resolver::package::PackageName;
 use resolver::plan::{INSIST_PAUSE, Plan, Wish};
 
 use super::failure::Failure;
 use super::packuments::Document;
-use super::{FIRST_BYTE, Fetch, Provenance, age};
+use super::{FIRST_BYTE, Fetch, Provenance, now_ms};
+use crate::store::StoreError;
+
+/// Changes that are taken in at once, in one transaction: a fraction of a millisecond.
+const AT_ONCE: usize = 64;
 
 impl Fetch {
     /// The document that has a version, or the version that a dist-tag names; and which version that is.
@@ -52,7 +58,8 @@ impl Fetch {
             let record = asked.unwrap_or_else(|_| slow()).map_err(|failure| failure.about(what))?;
             return Ok(self.document(name, record, Provenance::Upstream, None));
         }
-        let held = self.held(name).filter(|document| age(document.record.checked_ms) < INSIST_PAUSE);
+        let packuments = &self.inner.packuments;
+        let held = self.held(name).filter(|document| packuments.age(&document.record) < INSIST_PAUSE);
         held.ok_or_else(|| Failure::unavailable(what, "upstream failed a moment ago"))
     }
 
@@ -68,14 +75,35 @@ impl Fetch {
     /// # Errors
     /// [`Failure`] when the state cannot be committed.
     pub async fn changed(&self, names: &[PackageName]) -> Result<usize, Failure> {
-        let doubted = names.iter().map(|name| {
-            self.inner.packuments.lately.changed(name);
-            self.inner.store.doubt_packument(name)
-        });
         let mut held = 0;
-        for doubted in join_all(doubted).await {
-            held += usize::from(doubted?);
+        for some in names.chunks(AT_ONCE) {
+            for doubted in join_all(some.iter().map(|name| self.doubt(name))).await {
+                held += usize::from(doubted?);
+            }
+            // Most are not held, and to find that out waits for nothing.
+            tokio::task::yield_now().await;
         }
         Ok(held)
+    }
+
+    async fn doubt(&self, name: &PackageName) -> Result<bool, StoreError> {
+        let packuments = &self.inner.packuments;
+        // An answer that is on its way may be from before: it is doubted when it has come.
+        packuments.lately.changed(name, packuments.flights.is_under_way(name));
+        self.inner.store.doubt_packument(name).await
+    }
+
+    /// Everything that is held may have changed: it is confirmed before it is served once more. Gives the moment, in
+    /// milliseconds since 1970.
+    pub fn doubt_all(&self) -> u64 {
+        let now = now_ms();
+        self.doubt_all_before(now);
+        now
+    }
+
+    /// Everything that was confirmed before this moment (milliseconds since 1970) may have changed: it is confirmed
+    /// before it is served once more.
+    pub fn doubt_all_before(&self, moment_ms: u64) {
+        self.inner.packuments.doubted_ms.store(moment_ms.min(now_ms()), Ordering::Relaxed);
     }
 }

@@ -76,10 +76,12 @@ impl Lately {
         self.absent.get(name).is_some_and(|at| plan::is_absent(at.elapsed(), wish))
     }
 
-    /// Somebody has said that the package has changed.
-    pub(super) fn changed(&self, name: &PackageName) {
+    /// Somebody has said that the package has changed, perhaps while upstream is being asked for it.
+    pub(super) fn changed(&self, name: &PackageName, is_asked_for: bool) {
         self.absent.remove(name);
-        self.changed.insert(name.clone(), Instant::now());
+        if is_asked_for {
+            self.changed.insert(name.clone(), Instant::now());
+        }
     }
 
     /// Whether somebody has said so since then.
@@ -130,7 +132,7 @@ mod tests {
     async fn an_absence_ends_by_itself_by_news_and_by_the_package_itself() {
         let lately = Lately::default();
         let is_absent = || lately.is_absent(&left(), Wish::Usual);
-        let ends: [&dyn Fn(); 2] = [&|| lately.changed(&left()), &|| lately.given(&left())];
+        let ends: [&dyn Fn(); 2] = [&|| lately.changed(&left(), false), &|| lately.given(&left())];
         for end in ends {
             lately.missing(&left());
             assert!(is_absent());

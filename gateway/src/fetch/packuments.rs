@@ -2,6 +2,7 @@
 //! the same when upstream does not answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -36,6 +37,8 @@ pub(super) const LONGEST: u64 = 256 * 1024 * 1024;
 pub(super) struct Packuments {
     pub(super) windows: Windows,
     pub(super) lately: Lately,
+    /// What was confirmed before this moment counts as confirmed long ago: milliseconds since 1970.
+    pub(super) doubted_ms: AtomicU64,
     budget: Budget,
     pub(super) flights: Flights<PackageName, Arc<PackumentRecord>>,
     behind: Behind,
@@ -75,11 +78,24 @@ impl Packuments {
         Self {
             windows,
             lately: Lately::default(),
+            doubted_ms: AtomicU64::new(0),
             budget,
             flights: Flights::default(),
             behind: Behind::default(),
             metrics,
         }
+    }
+}
+
+impl Packuments {
+    /// Since upstream has confirmed what is held, as far as that counts.
+    pub(super) fn age(&self, held: &PackumentRecord) -> Duration {
+        let doubted = self.doubted_ms.load(Ordering::Relaxed);
+        // In the future it was noted by a clock that went wrong, and must not make all that is held stale for ever.
+        if doubted > now_ms() {
+            self.doubted_ms.fetch_min(now_ms(), Ordering::Relaxed);
+        }
+        if held.checked_ms < doubted { Duration::MAX } else { age(held.checked_ms) }
     }
 }
 
@@ -110,7 +126,7 @@ impl Fetch {
             None => self.inner.upstream.link_for_missing().await,
         };
         let facts =
-            held.as_ref().map(|held| Held { age: age(held.checked_ms), rest: packuments.lately.rest(name) });
+            held.as_ref().map(|held| Held { age: packuments.age(held), rest: packuments.lately.rest(name) });
         let may_insist =
             wish == Wish::Confirmed && held.is_some() && link == Link::Up && self.may_insist(name);
         let wish = if may_insist { Wish::Confirmed } else { Wish::Usual };
@@ -165,7 +181,7 @@ impl Fetch {
         source: Provenance,
         obstacle: Option<String>,
     ) -> Document {
-        let (fresh_for, usable_for) = self.inner.packuments.windows.left(age(record.checked_ms));
+        let (fresh_for, usable_for) = self.inner.packuments.windows.left(self.inner.packuments.age(&record));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
         Document { name: name.clone(), record, fresh_for, usable_for, source, stale }
     }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use content::{Blob, BlobReader};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
-pub use state::{Evidence, PackumentRecord, StateError};
+pub use state::{Cursor, Evidence, PackumentRecord, StateError};
 
 use content::{Contents, Found};
 use state::{Change, State};
@@ -263,6 +263,20 @@ impl Store {
     /// [`StoreError`] when it cannot be committed.
     pub async fn keep_evidence(&self, path: &str, evidence: Evidence) -> Result<(), StoreError> {
         self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(|_| ())
+    }
+
+    /// Where the change feed was left.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.inner.state.cursor()
+    }
+
+    /// Keeps where the change feed was left.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn keep_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
+        self.commit(Change::Cursor(cursor)).await.map(|_| ())
     }
 
     async fn forget_blob(&self, integrity: &Integrity) {

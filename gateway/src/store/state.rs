@@ -8,6 +8,7 @@
 //! tarballs    name NUL file             -> SHA-512 (64 bytes)
 //! blobs       SHA-512 (64 bytes)        -> length (u64)
 //! evidence    path at upstream          -> JSON Evidence
+//! meta        "cursor"                  -> JSON Cursor
 //! ```
 //!
 //! One thread writes. It takes all changes that are waiting and commits them as one transaction, so that a
@@ -32,6 +33,10 @@ const PACKUMENTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("
 const TARBALLS: TableDefinition<'static, &str, &[u8; 64]> = TableDefinition::new("tarballs");
 const BLOBS: TableDefinition<'static, &[u8; 64], u64> = TableDefinition::new("blobs");
 const EVIDENCE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("evidence");
+
+/// What there is one of.
+const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+const CURSOR: &str = "cursor";
 
 /// Changes that may wait for the writer; whoever brings another one waits for a place.
 const QUEUE: usize = 1024;
@@ -63,6 +68,17 @@ pub struct PackumentRecord {
     pub last_modified: Option<String>,
 }
 
+/// Where the change feed was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The feed's address: a sequence of one means nothing to another.
+    pub feed: String,
+    /// The sequence up to which changes were taken in.
+    pub since: u64,
+    /// What was confirmed before this moment may have changed without a word: milliseconds since 1970.
+    pub doubted_ms: u64,
+}
+
 /// A small signed document (registry keys, attestations), or that there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -83,30 +99,13 @@ pub struct StateError(Arc<str>);
 
 /// One change to the state.
 pub(super) enum Change {
-    Packument {
-        name: PackageName,
-        record: Option<PackumentRecord>,
-    },
-    /// What is held counts as confirmed long ago.
-    Doubt {
-        name: PackageName,
-    },
-    Tarball {
-        name: PackageName,
-        file: FileName,
-        integrity: Integrity,
-    },
-    Blob {
-        integrity: Integrity,
-        length: u64,
-    },
-    NoBlob {
-        integrity: Integrity,
-    },
-    Evidence {
-        path: String,
-        evidence: Evidence,
-    },
+    Packument { name: PackageName, record: Option<PackumentRecord> },
+    Doubt { name: PackageName },
+    Tarball { name: PackageName, file: FileName, integrity: Integrity },
+    Blob { integrity: Integrity, length: u64 },
+    NoBlob { integrity: Integrity },
+    Evidence { path: String, evidence: Evidence },
+    Cursor(Cursor),
 }
 
 /// A change that waits for the writer, and where to say whether it made a difference.
@@ -175,6 +174,13 @@ impl State {
         })
     }
 
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        self.read(|read| {
+            let row = read.open_table(META)?.get(CURSOR)?;
+            Ok(row.and_then(|row| serde_json::from_slice(row.value()).ok()))
+        })
+    }
+
     /// Adds up what is held.
     pub(super) fn totals(&self) -> Result<Totals, redb::Error> {
         let read = self.database.begin_read()?;
@@ -223,6 +229,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     write.open_table(TARBALLS)?;
     write.open_table(BLOBS)?;
     write.open_table(EVIDENCE)?;
+    write.open_table(META)?;
     write.commit()?;
     Ok(())
 }
@@ -287,11 +294,15 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
             let row = serde_json::to_vec(evidence).map_err(|error| redb::Error::Io(error.into()))?;
             write.open_table(EVIDENCE)?.insert(path.as_str(), row.as_slice())?;
         }
+        Change::Cursor(cursor) => {
+            let row = serde_json::to_vec(cursor).map_err(|error| redb::Error::Io(error.into()))?;
+            write.open_table(META)?.insert(CURSOR, row.as_slice())?;
+        }
     }
     Ok(true)
 }
 
-/// Read and written within one transaction, so that it never brings back a record that was replaced meanwhile.
+/// What is held counts as confirmed long ago. Read and written within one transaction, so that it never brings back a record that was replaced meanwhile.
 fn doubt(write: &WriteTransaction, name: &PackageName) -> Result<bool, redb::Error> {
     let mut packuments = write.open_table(PACKUMENTS)?;
     let held = packuments.get(name.as_str())?.and_then(|row| serde_json::from_slice(row.value()).ok());

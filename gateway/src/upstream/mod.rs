@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
+use http::header::{ACCEPT, CONTENT_ENCODING, HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -51,6 +51,9 @@ pub struct Config {
     pub fresh: Period,
     /// How long after that it is served while upstream is asked behind the client's back.
     pub stale: Period,
+    /// The address of its replication API, whose change feed says early what has changed; `None`: there is none.
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
+    pub changes: Option<Url>,
     /// `host` or `host:port` besides upstream's own from which tarballs may be fetched.
     pub tarball_hosts: Vec<String>,
 }
@@ -162,6 +165,38 @@ impl Upstream {
         attempt: u32,
     ) -> Result<Answer, UpstreamError> {
         self.get_by(&self.inner.client_apart, address, headers, attempt).await
+    }
+
+    /// The text of what stands beside upstream: its change feed. `None`: it is gone (410). No redirect is followed, and
+    /// the latch learns nothing. One asks at a time, so it needs no place.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], also when the text is longer than `longest` bytes.
+    pub async fn aside(&self, address: &str, longest: usize) -> Result<Option<String>, UpstreamError> {
+        let mut request = Request::new(client::empty());
+        *request.uri_mut() =
+            address.parse::<Uri>().map_err(|_| UpstreamError::Wrong("an odd address".into()))?;
+        *request.headers_mut() = self::headers(&[(ACCEPT, "application/json"), (USER_AGENT, PRODUCT)]);
+        let sent = self.send(&self.inner.client, request, HEADERS_WAIT, None, false).await;
+        let mut answer = sent.map_err(|error| self.counted(error))?;
+        match (answer.head.status, failure::of_status(&answer.head)) {
+            (StatusCode::OK, _) if answer.header(CONTENT_ENCODING).is_none() => {}
+            (StatusCode::GONE, _) => return Ok(None),
+            (_, Some(error)) => return Err(self.counted(error)),
+            (status, None) => {
+                let words = format!("it answered {} in a way that was not asked for", status.as_u16());
+                return Err(self.counted(UpstreamError::Wrong(words)));
+            }
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            if text.len() + chunk.len() > longest {
+                return Err(UpstreamError::Wrong(format!("it sent more than {longest} bytes")));
+            }
+            self.inner.metrics.received(chunk.len() as u64);
+            text.extend_from_slice(&chunk);
+        }
+        String::from_utf8(text).map(Some).map_err(|_| UpstreamError::Wrong("it sent no UTF-8".into()))
     }
 
     async fn get_by(
