@@ -16,6 +16,7 @@
 mod content;
 mod draft;
 mod format;
+mod marks;
 mod state;
 
 use std::io;
@@ -34,6 +35,7 @@ pub use format::OpenError;
 pub use state::{Evidence, PackumentRecord, StateError};
 
 use content::{Contents, Found};
+use marks::Marks;
 use state::{Change, State};
 
 /// `[store]`: where everything is kept.
@@ -54,6 +56,7 @@ pub struct Store {
 struct Inner {
     contents: Contents,
     state: State,
+    marks: Marks,
     totals: Totals,
 }
 
@@ -75,12 +78,26 @@ pub struct Totals {
 /// A failure of the disk or of the state on it. Never the client's fault, and never shown to it in words.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no room for anything new; what is held is served all the same.
+    #[error("there is no room left for it")]
+    Full,
     /// A file could not be read or written.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The state could not be read or committed.
     #[error("{0}")]
     State(#[from] StateError),
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Full
+            }
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Store {
@@ -92,7 +109,8 @@ impl Store {
         format::prepare(dir)?;
         let state = State::open(&dir.join("state.redb"))?;
         let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, totals }) })
+        let marks = Marks::load(dir);
+        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, marks, totals }) })
     }
 
     /// How much is held.
@@ -166,6 +184,11 @@ impl Store {
         self.inner.state.packument(name)
     }
 
+    /// A packument was used without a look into the store, so that eviction knows.
+    pub fn touch_packument(&self, name: &PackageName) {
+        self.inner.marks.set(name.as_str().as_bytes());
+    }
+
     /// Keeps a packument whose bytes were verified to be of this revision; the one before it goes.
     ///
     /// # Errors
@@ -192,6 +215,19 @@ impl Store {
             None => _ = totals.packuments.fetch_add(1, Ordering::Relaxed),
         }
         Ok(())
+    }
+
+    /// Files of this revision (its variants) have grown by so many bytes, or shrunk; nothing, if it is no longer held.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn account_packument(
+        &self,
+        name: &PackageName,
+        revision: &Revision,
+        delta: i64,
+    ) -> Result<(), StoreError> {
+        self.commit(Change::Account { name: name.clone(), revision: *revision, delta }).await.map(|_| ())
     }
 
     /// Upstream has confirmed the packument that is held.
