@@ -4,7 +4,7 @@
 //! <dir>/format                      "open-registry data 1": the layout below; a newer one is refused
 //! <dir>/state.redb                  names: what is held under which digest (see `state`)
 //! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
-//! <dir>/documents/sha256/ab/cdef…   packuments as upstream sent them (decoded), named by their SHA-256
+//! <dir>/documents/sha256/ab/cdef…/  packuments, a folder for each SHA-256 of what upstream sent (see `documents`)
 //! <dir>/drafts/<n>                  bytes being written that are not verified yet; emptied at every start
 //! ```
 //!
@@ -14,9 +14,12 @@
 //! made of it is removed and fetched again, never served.
 
 mod content;
+mod documents;
 mod draft;
 mod format;
+mod frames;
 mod marks;
+mod packuments;
 mod state;
 
 use std::io;
@@ -30,11 +33,15 @@ use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 
 pub use content::{Blob, BlobReader};
+pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
+pub use frames::{Frames, FramesText, FramesWriter, Source};
+pub use packuments::VariantKey;
 pub use state::{Evidence, PackumentRecord, StateError};
 
 use content::{Contents, Found};
+use documents::Documents;
 use marks::Marks;
 use state::{Change, State};
 
@@ -55,6 +62,7 @@ pub struct Store {
 
 struct Inner {
     contents: Contents,
+    documents: Arc<Documents>,
     state: State,
     marks: Marks,
     totals: Totals,
@@ -110,7 +118,15 @@ impl Store {
         let state = State::open(&dir.join("state.redb"))?;
         let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
         let marks = Marks::load(dir);
-        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, marks, totals }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                contents: Contents::new(dir),
+                documents: Arc::new(Documents::new(dir)),
+                state,
+                marks,
+                totals,
+            }),
+        })
     }
 
     /// How much is held.
@@ -176,104 +192,6 @@ impl Store {
         self.commit(Change::Tarball { name: name.clone(), file: file.clone(), integrity: *is })
             .await
             .map(|_| ())
-    }
-
-    /// What is known of a package's packument.
-    #[must_use]
-    pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
-        self.inner.state.packument(name)
-    }
-
-    /// A packument was used without a look into the store, so that eviction knows.
-    pub fn touch_packument(&self, name: &PackageName) {
-        self.inner.marks.set(name.as_str().as_bytes());
-    }
-
-    /// Keeps a packument whose bytes were verified to be of this revision; the one before it goes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the disk refuses; the one before stays then.
-    pub async fn keep_packument(
-        &self,
-        name: &PackageName,
-        draft: Draft,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        let before = self.packument(name);
-        self.inner.contents.keep_document(draft, &record.revision).await?;
-        let (revision, length) = (record.revision, record.length);
-        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await?;
-        let totals = self.totals();
-        totals.packument_bytes.fetch_add(length, Ordering::Relaxed);
-        match before {
-            Some(before) => {
-                totals.packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-                if before.revision != revision {
-                    self.inner.contents.remove_document(&before.revision).await;
-                }
-            }
-            None => _ = totals.packuments.fetch_add(1, Ordering::Relaxed),
-        }
-        Ok(())
-    }
-
-    /// Files of this revision (its variants) have grown by so many bytes, or shrunk; nothing, if it is no longer held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn account_packument(
-        &self,
-        name: &PackageName,
-        revision: &Revision,
-        delta: i64,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Account { name: name.clone(), revision: *revision, delta }).await.map(|_| ())
-    }
-
-    /// Upstream has confirmed the packument that is held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn confirm_packument(
-        &self,
-        name: &PackageName,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await.map(|_| ())
-    }
-
-    /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
-        let Some(before) = self.packument(name) else {
-            return Ok(());
-        };
-        self.commit(Change::Packument { name: name.clone(), record: None }).await?;
-        self.totals().packuments.fetch_sub(1, Ordering::Relaxed);
-        self.totals().packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-        self.inner.contents.remove_document(&before.revision).await;
-        Ok(())
-    }
-
-    /// Whether there are bytes for a revision; whether they are intact shows when they are read.
-    #[must_use]
-    pub fn has_document(&self, revision: &Revision) -> bool {
-        self.inner.contents.has_document(revision)
-    }
-
-    /// The bytes of a revision, if they are held and intact. Blocks.
-    #[must_use]
-    pub fn read_document(&self, revision: &Revision) -> Option<String> {
-        match self.inner.contents.read_document(revision) {
-            Found::Intact(document) => Some(document),
-            Found::Missing => None,
-            Found::Corrupt => {
-                self.count_corrupt(&revision.hex());
-                None
-            }
-        }
     }
 
     /// A small signed document, by its path at upstream.
