@@ -8,6 +8,7 @@ use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
+use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
     let settings = Settings {
-        fresh: config.upstream.fresh.duration(),
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
         verify_first_max: config.http.verify_first_max.bytes(),
     };
     let fetch = Fetch::new(store, upstream.clone(), settings, Arc::clone(&metrics));

@@ -117,10 +117,8 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let mut coder = Coder::new(encoding, store.draft()).unwrap();
         text().chunks(1000).for_each(|chunk| coder.write(chunk).unwrap());
-        let Coding::Coded(draft, seal) = coder.finish().unwrap() else { panic!("not coded") };
-        let length = usize::try_from(draft.length()).unwrap();
-        let bytes: Vec<u8> =
-            (0..length).step_by(1000).flat_map(|at| draft.read(at as u64, 1000).unwrap()).collect();
+        let Coding::Coded(mut draft, seal) = coder.finish().unwrap() else { panic!("not coded") };
+        let bytes = draft.source().unwrap().part(0..draft.length()).unwrap().to_vec();
         assert_eq!(seal, <[u8; 32]>::from(Sha256::digest(&bytes)));
         bytes
     }

@@ -4,6 +4,7 @@
 //! is large and still coming, [`Tarball::Arriving`]. `http` never sees a plan, a peer or upstream.
 
 mod arriving;
+mod behind;
 mod budget;
 mod coder;
 mod decode;
@@ -12,6 +13,8 @@ mod evidence;
 mod failure;
 mod flights;
 mod ingest;
+mod insist;
+mod lately;
 mod packuments;
 mod progress;
 mod ready;
@@ -26,6 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use resolver::evidence::EvidenceName;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
+use resolver::plan::Windows;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -67,8 +71,8 @@ struct Inner {
 /// What `Fetch` needs to know of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How long a packument is served unasked.
-    pub fresh: Duration,
+    /// How long a packument is served unasked, and after that while it is confirmed behind the client's back.
+    pub windows: Windows,
     /// A tarball up to this size is verified before its first byte goes out.
     pub verify_first_max: u64,
 }
@@ -107,7 +111,7 @@ impl Fetch {
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
         let inner = Inner {
-            packuments: Packuments::new(settings.fresh, Arc::clone(&metrics)),
+            packuments: Packuments::new(settings.windows, Arc::clone(&metrics)),
             renderings: Renderings::new(),
             workers: Workers::new(),
             budget: Budget::new(),
@@ -138,8 +142,43 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and so
-/// counts as long ago.
-fn age(checked_ms: u64) -> Duration {
-    now_ms().checked_sub(checked_ms).map_or(Duration::MAX, Duration::from_millis)
+/// How long ago a moment was.
+fn age(moment_ms: u64) -> Duration {
+    age_at(now_ms(), moment_ms)
+}
+
+/// How long before `now_ms` a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and
+/// so counts as long ago.
+fn age_at(now_ms: u64, moment_ms: u64) -> Duration {
+    now_ms.checked_sub(moment_ms).map_or(Duration::MAX, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WINDOWS: Windows = Windows { fresh: Duration::from_secs(300), stale: Duration::from_secs(3600) };
+
+    #[test]
+    fn what_a_clock_that_went_wrong_has_noted_is_neither_fresh_nor_usable() {
+        let (now, year) = (1_800_000_000_000, 365 * 86_400 * 1000);
+        for (noted, seen) in [(now + 20 * year, now), (now, now - 1), (now, 0), (0, now), (u64::MAX, now)] {
+            assert_eq!(WINDOWS.left(age_at(seen, noted)), (Duration::ZERO, Duration::ZERO), "{noted} {seen}");
+        }
+    }
+
+    proptest! {
+        /// However the clock jumps, and whenever the document was confirmed by it.
+        #[test]
+        fn no_jump_of_the_clock_makes_anything_fresh_for_longer_than_its_window(
+            confirmed in 0u64..u64::MAX,
+            jumped_to in 0u64..u64::MAX - 10_000_000,
+        ) {
+            let later = |ms: u64| WINDOWS.left(age_at(jumped_to + ms, confirmed)).0;
+            // From here on the clock goes as it should: a window later at most, it is asked for.
+            let asked = (0..=300_001).step_by(100_000).chain([300_001]).map(later).any(|left| left.is_zero());
+            prop_assert!(asked);
+        }
+    }
 }

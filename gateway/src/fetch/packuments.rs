@@ -1,19 +1,23 @@
-//! Packuments: served while fresh, confirmed by upstream when not, and served all the same when upstream
-//! does not answer.
+//! Packuments: served while fresh, confirmed by upstream when not (at first behind the client's back), and served all
+//! the same when upstream does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use resolver::attempts::{Attempts, Next, Setback};
+use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
-use resolver::plan::{self, Plan};
+use resolver::plan::{self, Held, Plan, Windows, Wish};
+use tokio::time::Instant;
 
+use super::behind::Behind;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
 use super::ingest::{TakeError, Taken};
+use super::lately::Lately;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
 use crate::store::{Frames, PackumentRecord, Store, StoreError};
@@ -24,8 +28,10 @@ pub(super) const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Packuments under way, and what they need.
 pub(super) struct Packuments {
-    fresh: Duration,
-    flights: Flights<PackageName, Readable>,
+    pub(super) windows: Windows,
+    pub(super) lately: Lately,
+    pub(super) flights: Flights<PackageName, Readable>,
+    behind: Behind,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -47,6 +53,8 @@ pub struct Document {
     pub record: Arc<PackumentRecord>,
     /// How long it may be served without asking again; nothing when it is stale.
     pub fresh_for: Duration,
+    /// How long after that it may be served while it is confirmed behind the client's back.
+    pub usable_for: Duration,
     /// Whether it was here, or upstream was asked for it just now.
     pub source: Provenance,
     /// Why it is served although it is stale.
@@ -68,25 +76,61 @@ impl From<PackumentRecord> for Readable {
     }
 }
 
+/// How upstream is asked.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    /// Counts from 0.
+    attempt: u32,
+    /// Whether a confirmation of what is held is enough.
+    conditional: bool,
+    /// On a connection of its own.
+    apart: bool,
+}
+
 impl Packuments {
-    pub(super) fn new(fresh: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { fresh, flights: Flights::default(), metrics }
+    pub(super) fn new(windows: Windows, metrics: Arc<Metrics>) -> Self {
+        Self {
+            windows,
+            lately: Lately::default(),
+            flights: Flights::default(),
+            behind: Behind::default(),
+            metrics,
+        }
+    }
+}
+
+impl Document {
+    /// Whether it is neither fresh nor confirmed, and upstream is asked behind the client's back.
+    #[must_use]
+    pub fn is_confirmed_behind(&self) -> bool {
+        self.source == Provenance::Store
+            && self.stale.is_none()
+            && self.fresh_for.is_zero()
+            && !self.usable_for.is_zero()
     }
 }
 
 impl Fetch {
-    /// The packument of `name`, as fresh as it can be had.
+    /// The packument of `name`, as fresh as it is wished for.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
-    pub async fn packument(&self, name: &PackageName) -> Result<Document, Failure> {
+    pub async fn packument(&self, name: &PackageName, wish: Wish) -> Result<Document, Failure> {
+        let packuments = &self.inner.packuments;
         let held = self.inner.store.packument(name);
+        if held.is_none() && packuments.lately.is_absent(name, wish) {
+            return Err(Failure::NotFound(name.to_string()));
+        }
         let link = match held {
             Some(_) => self.inner.upstream.latch().link(),
             None => self.inner.upstream.link_for_missing().await,
         };
-        let fresh = self.inner.packuments.fresh;
-        let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
+        let facts =
+            held.as_ref().map(|held| Held { age: age(held.checked_ms), rest: packuments.lately.rest(name) });
+        let may_insist =
+            wish == Wish::Confirmed && held.is_some() && link == Link::Up && self.may_insist(name);
+        let wish = if may_insist { Wish::Confirmed } else { Wish::Usual };
+        let plan = Plan::for_document(facts.as_ref(), wish, &packuments.windows, &link);
         self.walk(name, held, plan).await
     }
 
@@ -103,7 +147,7 @@ impl Fetch {
         plan: Plan,
     ) -> Result<Document, Failure> {
         if plan.revalidate_behind {
-            drop(self.revalidate(name));
+            self.revalidate_behind(name);
         }
         let mut obstacle = plan.obstacle;
         for source in plan.sources {
@@ -130,7 +174,7 @@ impl Fetch {
         Err(Failure::unavailable(name.as_str(), obstacle.unwrap_or_else(|| "upstream gave nothing".into())))
     }
 
-    fn document(
+    pub(super) fn document(
         &self,
         name: &PackageName,
         held: Readable,
@@ -138,9 +182,22 @@ impl Fetch {
         obstacle: Option<String>,
     ) -> Document {
         let Readable { record, loose } = held;
-        let fresh_for = self.inner.packuments.fresh.saturating_sub(age(record.checked_ms));
+        let (fresh_for, usable_for) = self.inner.packuments.windows.left(age(record.checked_ms));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
-        Document { name: name.clone(), record, fresh_for, source, stale, loose }
+        Document { name: name.clone(), record, fresh_for, usable_for, source, stale, loose }
+    }
+
+    /// Asks upstream when there is a place, if nobody has meanwhile, and it can be asked.
+    fn revalidate_behind(&self, name: &PackageName) {
+        let (fetch, of) = (self.clone(), name.clone());
+        self.inner.packuments.behind.start(name, move || async move {
+            let is_wanted = fetch.held(&of).is_some_and(|document| document.fresh_for.is_zero());
+            let can_ask = matches!(fetch.inner.upstream.latch().link(), Link::Up | Link::Doubtful);
+            if is_wanted && can_ask {
+                // Whoever asks next learns what came of it.
+                let _ = fetch.revalidate(&of).await;
+            }
+        });
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
@@ -165,47 +222,83 @@ impl Fetch {
     }
 
     async fn ask_upstream(&self, name: &PackageName) -> Result<Readable, Failure> {
-        let mut attempts = Attempts::default();
+        let lately = &self.inner.packuments.lately;
+        let (began, mut attempts) = (Instant::now(), Attempts::default());
+        let mut question = Question { attempt: 0, conditional: true, apart: false };
         loop {
-            let error = match self.attempt(name, attempts.barren()).await {
-                Ok(held) => return Ok(held),
+            let error = match self.attempt(name, question).await {
+                Ok(readable) => {
+                    lately.given(name);
+                    if lately.has_changed_since(name, began) {
+                        self.inner.store.doubt_packument(name).await?;
+                    }
+                    return Ok(readable);
+                }
                 Err(TakeError::Store(failure)) => return Err(failure),
                 Err(TakeError::Upstream(error)) => error,
             };
             if error == UpstreamError::Missing {
-                self.inner.store.remove_packument(name).await?;
+                if !question.apart && self.inner.store.packument(name).is_some() {
+                    // One that is held is not given up for a single word, which may be one server's of many.
+                    question = Question { conditional: false, apart: true, ..question };
+                    continue;
+                }
+                self.remove(name).await?;
             }
             let next = attempts.after(Setback::Broken { progress: false, pause: error.pause() });
             let (Next::Resume(pause), true) = (next, self.may_pass(name, &error)) else {
+                if error != UpstreamError::Missing {
+                    lately.failed(name, error.pause());
+                }
                 tracing::debug!(%name, %error, "upstream did not give the packument");
                 return Err(Failure::of(name.as_str(), &error));
             };
             tokio::time::sleep(pause).await;
+            // A confirmation of bytes that cannot be read would never end.
+            question = Question { attempt: attempts.barren(), conditional: false, ..question };
         }
     }
 
-    /// Whether it is worth asking again: not while upstream is down, unless nothing is held that could be
-    /// served meanwhile, and upstream has said when to come back.
-    fn may_pass(&self, name: &PackageName, error: &UpstreamError) -> bool {
-        let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
-        let worth_waiting = error.pause().is_some() && self.inner.store.packument(name).is_none();
-        error.is_passing() && (!down || worth_waiting)
+    /// Upstream has no such package. Its tarballs stay.
+    async fn remove(&self, name: &PackageName) -> Result<(), Failure> {
+        self.inner.packuments.lately.missing(name);
+        if self.inner.store.packument(name).is_some() {
+            tracing::info!(%name, "upstream has said twice that it does not have this package; removed");
+            self.inner.store.remove_packument(name).await?;
+        }
+        Ok(())
     }
 
-    async fn attempt(&self, name: &PackageName, attempt: u32) -> Result<Readable, TakeError> {
-        // Only the first attempt is conditional: a confirmation of bytes that cannot be read would never end.
-        let held = self.inner.store.packument(name).filter(|held| attempt == 0 && self.is_readable(held));
+    /// Whether it is worth asking again: not while upstream is down or wants to be left alone, unless nothing is held
+    /// that could be served meanwhile, and upstream has said when to come back.
+    fn may_pass(&self, name: &PackageName, error: &UpstreamError) -> bool {
+        let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
+        let held = self.inner.store.packument(name).is_some();
+        error.is_passing() && if error.pause().is_some() { !held } else { !down }
+    }
+
+    async fn attempt(&self, name: &PackageName, question: Question) -> Result<Readable, TakeError> {
+        let held =
+            self.inner.store.packument(name).filter(|held| question.conditional && self.is_confirmable(held));
         let address = format!("{}/{}", self.inner.upstream.base(), name.packument_path());
         let mut wanted = vec![(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")];
         if let Some(held) = &held {
             wanted.extend(held.etag.as_deref().map(|etag| (IF_NONE_MATCH, etag)));
             wanted.extend(held.last_modified.as_deref().map(|at| (IF_MODIFIED_SINCE, at)));
         }
-        let answer = self.inner.upstream.get(&address, headers(&wanted), attempt).await?;
+        let (wanted, upstream) = (headers(&wanted), &self.inner.upstream);
+        let answer = if question.apart {
+            upstream.get_apart(&address, wanted, question.attempt).await?
+        } else {
+            upstream.get(&address, wanted, question.attempt).await?
+        };
         match (answer.head.status, held) {
-            (StatusCode::NOT_MODIFIED, Some(held)) => {
+            (StatusCode::NOT_MODIFIED, Some(held)) if confirms(&answer, &held) => {
                 let confirmed = PackumentRecord { checked_ms: now_ms(), ..held };
                 self.confirm(name, confirmed).await
+            }
+            (StatusCode::NOT_MODIFIED, Some(_)) => {
+                Err(UpstreamError::Wrong("it confirmed another document than is held".into()).into())
             }
             (StatusCode::OK, _) => self.take(name, answer).await,
             (status, _) => {
@@ -214,9 +307,10 @@ impl Fetch {
         }
     }
 
-    /// Whether the bytes are there; whether they are intact shows when they are read.
-    fn is_readable(&self, held: &PackumentRecord) -> bool {
-        self.inner.store.has_document(&held.revision)
+    /// Whether a confirmation would do: of bytes that are here (whether they are intact shows when they are read), and
+    /// that were not only confirmed for too long.
+    fn is_confirmable(&self, held: &PackumentRecord) -> bool {
+        plan::is_confirmable(age(held.fetched_ms)) && self.inner.store.has_document(&held.revision)
     }
 
     async fn take(&self, name: &PackageName, answer: Answer) -> Result<Readable, TakeError> {
@@ -235,4 +329,13 @@ impl Fetch {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a 304 speaks of the document that is held.
+fn confirms(answer: &Answer, held: &PackumentRecord) -> bool {
+    let asked = Validators { etag: held.etag.as_deref(), last_modified: held.last_modified.as_deref() };
+    asked.are_confirmed_by(Validators {
+        etag: answer.header(ETAG),
+        last_modified: answer.header(LAST_MODIFIED),
+    })
 }

@@ -15,7 +15,7 @@ use resolver::variant::{Encoding, Form, Variant};
 use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body;
 use super::caller::Caller;
-use super::headers::{names_tag, text, value};
+use super::headers::{names_tag, text, value, wish};
 use super::service::Service;
 use crate::fetch::{Document, Failure, Provenance, Ready};
 
@@ -30,7 +30,7 @@ impl Service {
         head: &Parts,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
-        let document = self.fetch().packument(name).await?;
+        let document = self.fetch().packument(name, wish(&head.headers)).await?;
         let form = Form::accepted(text(&head.headers, ACCEPT.as_str()));
         self.document(document, form, head, caller).await
     }
@@ -43,12 +43,8 @@ impl Service {
         head: &Parts,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
-        let document = self.fetch().packument(name).await?;
-        let outline = self.fetch().outline(&document).await?;
-        let Some(release) = outline.release(wanted) else {
-            return Err(Failure::NotFound(format!("version {wanted} of {name}")));
-        };
-        self.document(document, Form::Manifest(release.version.clone()), head, caller).await
+        let (document, version) = self.fetch().manifest(name, wanted, wish(&head.headers)).await?;
+        self.document(document, Form::Manifest(version), head, caller).await
     }
 
     async fn document(
@@ -101,9 +97,21 @@ fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
     headers.insert(ETAG, value(&variant.etag(&document.record.revision)));
     headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified)));
     headers.insert(VARY, value(VARIES));
-    headers.insert(CACHE_CONTROL, value(&format!("public, max-age={}", document.fresh_for.as_secs())));
-    let stale = document.stale.as_ref().map(|cause| format!("stale: {cause}"));
-    headers.insert(CACHE_STATUS, cache_status(document.source == Provenance::Store, stale.as_deref()));
+    headers.insert(CACHE_CONTROL, value(&cache_control(document)));
+    let detail = match &document.stale {
+        Some(cause) => Some(format!("stale: {cause}")),
+        None => document.is_confirmed_behind().then(|| "stale-while-revalidate".to_owned()),
+    };
+    headers.insert(CACHE_STATUS, cache_status(document.source == Provenance::Store, detail.as_deref()));
+}
+
+/// Caches between here and the client may do as we do (RFC 5861), and no longer than we would.
+fn cache_control(document: &Document) -> String {
+    let fresh = format!("public, max-age={}", document.fresh_for.as_secs());
+    match document.usable_for.as_secs() {
+        0 => fresh,
+        usable => format!("{fresh}, stale-while-revalidate={usable}"),
+    }
 }
 
 /// RFC 9110, section 13.2.2: the date counts only where there is no entity tag.

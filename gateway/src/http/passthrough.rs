@@ -77,6 +77,10 @@ impl Service {
             Ok(answer) => answer,
             Err(error) => return failed(&error),
         };
+        if let (false, true, Some(name)) = (reads, answer.head.status.is_success(), route.package()) {
+            // What was published through here is seen through here. A state that cannot be committed says so itself.
+            let _ = self.fetch().changed(std::slice::from_ref(name)).await;
+        }
         match (route, urls) {
             (Route::Packument(name), Some(urls)) if answer.head.status == StatusCode::OK => {
                 let name = name.clone();

@@ -112,7 +112,7 @@ impl Documents {
             }
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(%error, %revision, "cannot read a document from the store");
+                    tracing::warn!(%error, revision = revision.hex(), "cannot read a document from the store");
                 }
                 Found::Missing
             }

@@ -332,7 +332,10 @@ mod tests {
     use crate::store::Store;
 
     fn text(length: usize) -> Vec<u8> {
-        (0..).flat_map(|n: u32| format!("\"{n}.0.0\":{{\"name\":\"left\"}},").into_bytes()).take(length).collect()
+        (0..)
+            .flat_map(|n: u32| format!("\"{n}.0.0\":{{\"name\":\"left\"}},").into_bytes())
+            .take(length)
+            .collect()
     }
 
     /// A document of this length, as it stands on disk, with two sections.
@@ -363,7 +366,10 @@ mod tests {
         for length in [0, 1, FRAME - 1, FRAME, FRAME + 1, 3 * FRAME + 7] {
             let (frames, text) = (read(&written(length)).unwrap(), text(length));
             assert_eq!(frames.length(), length as u64);
-            assert_eq!((frames.section(0).unwrap(), frames.section(1).unwrap()), (b"outline".to_vec(), vec![]));
+            assert_eq!(
+                (frames.section(0).unwrap(), frames.section(1).unwrap()),
+                (b"outline".to_vec(), vec![])
+            );
             assert!(frames.section(2).is_err());
             for span in [0..length, length / 2..length, length / 3..length / 2, length..length] {
                 assert!(copied(&frames, span.clone()).unwrap() == text[span]);

@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
-use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 
 pub use content::{Blob, BlobReader};

@@ -96,6 +96,17 @@ impl Store {
         self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await.map(|_| ())
     }
 
+    /// What is held counts as confirmed long ago, for it has changed; says whether anything is held.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn doubt_packument(&self, name: &PackageName) -> Result<bool, StoreError> {
+        if self.packument(name).is_none() {
+            return Ok(false);
+        }
+        self.commit(Change::Doubt { name: name.clone() }).await
+    }
+
     /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
     ///
     /// # Errors

@@ -94,6 +94,10 @@ pub(super) enum Change {
         revision: Revision,
         delta: i64,
     },
+    /// What is held counts as confirmed long ago.
+    Doubt {
+        name: PackageName,
+    },
     Tarball {
         name: PackageName,
         file: FileName,
@@ -277,6 +281,7 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
             return Ok(write.open_table(PACKUMENTS)?.remove(name.as_str())?.is_some());
         }
         Change::Account { name, revision, delta } => return account(write, name, revision, *delta),
+        Change::Doubt { name } => return doubt(write, name),
         Change::Tarball { name, file, integrity } => {
             write.open_table(TARBALLS)?.insert(tarball_key(name, file).as_str(), integrity.as_bytes())?;
         }
@@ -316,6 +321,19 @@ fn read_record(row: &[u8]) -> Option<PackumentRecord> {
 
 fn row_of(value: &impl Serialize) -> Result<Vec<u8>, redb::Error> {
     serde_json::to_vec(value).map_err(|error| redb::Error::Io(error.into()))
+}
+
+/// Read and written within one transaction, so that it never brings back a record that was replaced meanwhile.
+fn doubt(write: &WriteTransaction, name: &PackageName) -> Result<bool, redb::Error> {
+    let mut packuments = write.open_table(PACKUMENTS)?;
+    let held = packuments.get(name.as_str())?.and_then(|row| serde_json::from_slice(row.value()).ok());
+    let Some(held) = held else {
+        return Ok(false);
+    };
+    let doubted = PackumentRecord { checked_ms: 0, ..held };
+    let row = serde_json::to_vec(&doubted).map_err(|error| redb::Error::Io(error.into()))?;
+    packuments.insert(name.as_str(), row.as_slice())?;
+    Ok(true)
 }
 
 /// Neither a name nor a file contains NUL.

@@ -49,6 +49,8 @@ pub struct Config {
     pub url: Url,
     /// How long a packument is served without asking whether it has changed.
     pub fresh: Period,
+    /// How long after that it is served while upstream is asked behind the client's back.
+    pub stale: Period,
     /// `host` or `host:port` besides upstream's own from which tarballs may be fetched.
     pub tarball_hosts: Vec<String>,
 }
@@ -66,6 +68,8 @@ struct Inner {
     instance: String,
     origins: Origins,
     client: client::Client,
+    /// Makes a connection for each request.
+    client_apart: client::Client,
     places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
     latch: Latch,
@@ -81,7 +85,7 @@ impl Upstream {
         let base = config.url.as_str().trim_end_matches('/').to_owned();
         let origins = Origins::new(&base, &config.tarball_hosts)
             .ok_or_else(|| anyhow::anyhow!("upstream.url {base} is not an http or https address"))?;
-        let client = client::client()?;
+        let (client, client_apart) = client::clients()?;
         let inner = Inner {
             safe: base.starts_with("https://") || is_loopback(&config.url),
             base,
@@ -89,6 +93,7 @@ impl Upstream {
             instance: format!("open-registry-{:016x}", RandomState::new().hash_one(std::process::id())),
             origins,
             client,
+            client_apart,
             places: Arc::new(Semaphore::new(AT_ONCE)),
             upload_places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
             latch: Latch::new(offline),
@@ -143,9 +148,32 @@ impl Upstream {
         headers: HeaderMap,
         attempt: u32,
     ) -> Result<Answer, UpstreamError> {
+        self.get_by(&self.inner.client, address, headers, attempt).await
+    }
+
+    /// As [`Upstream::get`], on a connection of its own: where upstream is many servers, likely another one answers.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], which the latch has learned from already.
+    pub async fn get_apart(
+        &self,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
+        self.get_by(&self.inner.client_apart, address, headers, attempt).await
+    }
+
+    async fn get_by(
+        &self,
+        client: &client::Client,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
         let mut address = address.to_owned();
         for _ in 0..=HOPS {
-            let answer = self.get_once(&address, headers.clone(), attempt).await?;
+            let answer = self.get_once(client, &address, headers.clone(), attempt).await?;
             if !answer.head.status.is_redirection() || answer.head.status == StatusCode::NOT_MODIFIED {
                 return Ok(answer);
             }
@@ -169,7 +197,8 @@ impl Upstream {
         let place = tokio::time::timeout(wait, Arc::clone(places).acquire_owned()).await;
         let place = place.map_err(|_| self.counted(UpstreamError::Queued))?;
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.send(request, wait, place.ok(), true).await.map_err(|error| match error {
+        let sent = self.send(&self.inner.client, request, wait, place.ok(), true).await;
+        sent.map_err(|error| match error {
             UpstreamError::Silent(_) | UpstreamError::Broken(_) if uploads => self.counted(error),
             error => self.failed(error),
         })
@@ -177,6 +206,7 @@ impl Upstream {
 
     async fn get_once(
         &self,
+        client: &client::Client,
         address: &str,
         headers: HeaderMap,
         attempt: u32,
@@ -190,7 +220,7 @@ impl Upstream {
         let wait = HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4));
         let is_own = address.strip_prefix(&self.inner.base).is_some_and(|path| path.starts_with('/'));
         let place = Arc::clone(&self.inner.places).acquire_owned().await;
-        let sent = self.send(request, wait, place.ok(), is_own).await;
+        let sent = self.send(client, request, wait, place.ok(), is_own).await;
         let answer = sent.map_err(|error| self.learned(error, is_own, attempt))?;
         match failure::of_status(&answer.head) {
             None => Ok(answer),
@@ -213,6 +243,7 @@ impl Upstream {
     /// The latch has yet to learn from an error.
     async fn send(
         &self,
+        client: &client::Client,
         mut request: Request<client::Body>,
         wait: Duration,
         place: Option<OwnedSemaphorePermit>,
@@ -225,7 +256,7 @@ impl Upstream {
             return Err(UpstreamError::Offline);
         }
         let timer = self.inner.metrics.upstream_started();
-        let sent = tokio::time::timeout(wait, self.inner.client.request(request)).await;
+        let sent = tokio::time::timeout(wait, client.request(request)).await;
         let response: Response<Incoming> = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(failure::of_transport(&error)),
