@@ -6,17 +6,22 @@
 mod arriving;
 mod behind;
 mod budget;
+mod coder;
 mod decode;
 mod download;
 mod evidence;
 mod failure;
 mod flights;
+mod ingest;
 mod insist;
 mod lately;
 mod packuments;
 mod progress;
+mod ready;
 mod renderings;
+mod rewrite;
 mod tarballs;
+mod workers;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,6 +38,7 @@ use crate::upstream::Upstream;
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
+pub use ready::{Ready, ReadyReader};
 pub use renderings::Rendering;
 pub use tarballs::Tarball;
 
@@ -40,6 +46,7 @@ use budget::Budget;
 use download::Downloads;
 use packuments::Packuments;
 use renderings::Renderings;
+use workers::Workers;
 
 /// A client is told within this time that what he asked for is still not there: yarn 1 gives up at 30 s.
 const FIRST_BYTE: Duration = Duration::from_secs(25);
@@ -55,6 +62,8 @@ struct Inner {
     upstream: Upstream,
     packuments: Packuments,
     renderings: Renderings,
+    workers: Workers,
+    budget: Budget,
     downloads: Downloads,
     evidence: flights::Flights<EvidenceName, crate::store::Evidence>,
 }
@@ -101,10 +110,11 @@ impl Fetch {
     /// Wires the parts.
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let budget = Budget::new();
         let inner = Inner {
-            packuments: Packuments::new(settings.windows, budget.clone(), Arc::clone(&metrics)),
-            renderings: Renderings::new(budget),
+            packuments: Packuments::new(settings.windows, Arc::clone(&metrics)),
+            renderings: Renderings::new(),
+            workers: Workers::new(),
+            budget: Budget::new(),
             downloads: Downloads::new(store.clone(), upstream.clone(), settings.verify_first_max, metrics),
             evidence: flights::Flights::default(),
             store,

@@ -6,28 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use resolver::attempts::{Attempts, Next, Setback};
 use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
-use resolver::packument::Outline;
 use resolver::plan::{self, Held, Plan, Windows, Wish};
-use resolver::variant::Revision;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::behind::Behind;
-use super::budget::Budget;
-use super::decode::Decoder;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
+use super::ingest::{TakeError, Taken};
 use super::lately::Lately;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
-use crate::store::{Draft, PackumentRecord};
+use crate::store::{Frames, PackumentRecord, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError, headers};
 
 /// The longest document that is taken, decoded: the largest packuments have 40 MB.
@@ -39,10 +33,18 @@ pub(super) struct Packuments {
     pub(super) lately: Lately,
     /// What was confirmed before this moment counts as confirmed long ago: milliseconds since 1970.
     pub(super) doubted_ms: AtomicU64,
-    budget: Budget,
-    pub(super) flights: Flights<PackageName, Arc<PackumentRecord>>,
+    pub(super) flights: Flights<PackageName, Readable>,
     behind: Behind,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// A packument that can be read.
+#[derive(Debug, Clone)]
+pub(super) struct Readable {
+    /// Which bytes.
+    pub(super) record: Arc<PackumentRecord>,
+    /// The bytes, when there was no room for them.
+    pub(super) loose: Option<Frames>,
 }
 
 /// A packument that may be served.
@@ -60,6 +62,21 @@ pub struct Document {
     pub source: Provenance,
     /// Why it is served although it is stale.
     pub stale: Option<String>,
+    /// The bytes, when there was no room for them in the store.
+    pub(super) loose: Option<Frames>,
+}
+
+impl Document {
+    /// The bytes, wherever they are. Blocks.
+    pub(super) fn frames(&self, store: &Store) -> Option<Frames> {
+        self.loose.clone().or_else(|| store.document(&self.record.revision))
+    }
+}
+
+impl From<PackumentRecord> for Readable {
+    fn from(record: PackumentRecord) -> Self {
+        Self { record: Arc::new(record), loose: None }
+    }
 }
 
 /// How upstream is asked.
@@ -74,12 +91,11 @@ struct Question {
 }
 
 impl Packuments {
-    pub(super) fn new(windows: Windows, budget: Budget, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(windows: Windows, metrics: Arc<Metrics>) -> Self {
         Self {
             windows,
             lately: Lately::default(),
             doubted_ms: AtomicU64::new(0),
-            budget,
             flights: Flights::default(),
             behind: Behind::default(),
             metrics,
@@ -137,7 +153,7 @@ impl Fetch {
     /// The packument that is held, however old; nobody is asked.
     pub(super) fn held(&self, name: &PackageName) -> Option<Document> {
         let record = self.inner.store.packument(name)?;
-        Some(self.document(name, Arc::new(record), Provenance::Store, None))
+        Some(self.document(name, record.into(), Provenance::Store, None))
     }
 
     async fn walk(
@@ -153,13 +169,13 @@ impl Fetch {
         for source in plan.sources {
             match (source, &held) {
                 (plan::Source::Store, Some(record)) => {
-                    return Ok(self.document(name, Arc::new(record.clone()), Provenance::Store, obstacle));
+                    return Ok(self.document(name, record.clone().into(), Provenance::Store, obstacle));
                 }
                 (plan::Source::Store, None) => {}
                 (plan::Source::Upstream { patience }, _) => {
                     let flight = if held.is_some() { self.revalidate(name) } else { self.obtain(name) };
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(record)) => return Ok(self.document(name, record, Provenance::Upstream, None)),
+                        Ok(Ok(held)) => return Ok(self.document(name, held, Provenance::Upstream, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
                         Ok(Err(failure)) => obstacle = Some(failure.cause()),
@@ -177,13 +193,14 @@ impl Fetch {
     pub(super) fn document(
         &self,
         name: &PackageName,
-        record: Arc<PackumentRecord>,
+        held: Readable,
         source: Provenance,
         obstacle: Option<String>,
     ) -> Document {
+        let Readable { record, loose } = held;
         let (fresh_for, usable_for) = self.inner.packuments.windows.left(self.inner.packuments.age(&record));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
-        Document { name: name.clone(), record, fresh_for, usable_for, source, stale }
+        Document { name: name.clone(), record, fresh_for, usable_for, source, stale, loose }
     }
 
     /// Asks upstream when there is a place, if nobody has meanwhile, and it can be asked.
@@ -200,7 +217,7 @@ impl Fetch {
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
-    pub(super) fn revalidate(&self, name: &PackageName) -> Flight<Arc<PackumentRecord>> {
+    pub(super) fn revalidate(&self, name: &PackageName) -> Flight<Readable> {
         self.inner.packuments.flights.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
             async move { fetch.ask_upstream(&name).await }
@@ -208,33 +225,33 @@ impl Fetch {
     }
 
     /// For what was not held: asks upstream, unless another flight has landed since somebody looked.
-    fn obtain(&self, name: &PackageName) -> Flight<Arc<PackumentRecord>> {
+    fn obtain(&self, name: &PackageName) -> Flight<Readable> {
         self.inner.packuments.flights.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
             async move {
                 match fetch.inner.store.packument(&name) {
-                    Some(record) => Ok(Arc::new(record)),
+                    Some(record) => Ok(record.into()),
                     None => fetch.ask_upstream(&name).await,
                 }
             }
         })
     }
 
-    async fn ask_upstream(&self, name: &PackageName) -> Result<Arc<PackumentRecord>, Failure> {
+    async fn ask_upstream(&self, name: &PackageName) -> Result<Readable, Failure> {
         let lately = &self.inner.packuments.lately;
         let (began, mut attempts) = (Instant::now(), Attempts::default());
         let mut question = Question { attempt: 0, conditional: true, apart: false };
         loop {
             let error = match self.attempt(name, question).await {
-                Ok(record) => {
+                Ok(readable) => {
                     lately.given(name);
                     if lately.has_changed_since(name, began) {
                         self.inner.store.doubt_packument(name).await?;
                     }
-                    return Ok(Arc::new(record));
+                    return Ok(readable);
                 }
-                Err(AttemptError::Store(failure)) => return Err(failure),
-                Err(AttemptError::Upstream(error)) => error,
+                Err(TakeError::Store(failure)) => return Err(failure),
+                Err(TakeError::Upstream(error)) => error,
             };
             if error == UpstreamError::Missing {
                 if !question.apart && self.inner.store.packument(name).is_some() {
@@ -276,7 +293,7 @@ impl Fetch {
         error.is_passing() && if error.pause().is_some() { !held } else { !down }
     }
 
-    async fn attempt(&self, name: &PackageName, question: Question) -> Result<PackumentRecord, AttemptError> {
+    async fn attempt(&self, name: &PackageName, question: Question) -> Result<Readable, TakeError> {
         let held =
             self.inner.store.packument(name).filter(|held| question.conditional && self.is_confirmable(held));
         let address = format!("{}/{}", self.inner.upstream.base(), name.packument_path());
@@ -294,8 +311,7 @@ impl Fetch {
         match (answer.head.status, held) {
             (StatusCode::NOT_MODIFIED, Some(held)) if confirms(&answer, &held) => {
                 let confirmed = PackumentRecord { checked_ms: now_ms(), ..held };
-                self.inner.store.confirm_packument(name, confirmed.clone()).await?;
-                Ok(confirmed)
+                self.confirm(name, confirmed).await
             }
             (StatusCode::NOT_MODIFIED, Some(_)) => {
                 Err(UpstreamError::Wrong("it confirmed another document than is held".into()).into())
@@ -313,87 +329,22 @@ impl Fetch {
         plan::is_confirmable(age(held.fetched_ms)) && self.inner.store.has_document(&held.revision)
     }
 
-    /// Takes a body: to disk first, then, within the memory budget, read and checked.
-    async fn take(&self, name: &PackageName, mut answer: Answer) -> Result<PackumentRecord, AttemptError> {
-        let mut draft = self.inner.store.draft();
-        let mut hash = Sha256::new();
-        self.receive(&mut answer, &mut draft, &mut hash).await?;
-        draft.flush().await?;
-        let revision = Revision::from_digest(hash.finalize().into());
-        let length = draft.length();
-        let room = self.inner.packuments.budget.room_for(length).await;
-        let outline = read_outline(name.clone(), &draft, length).await?;
-        drop(room);
-        let last_modified = answer.header(LAST_MODIFIED).map(str::to_owned);
-        let before = self.inner.store.packument(name).filter(|before| before.revision == revision);
-        let record = PackumentRecord {
-            revision,
-            length,
-            checked_ms: now_ms(),
-            fetched_ms: now_ms(),
-            // The same bytes are not newer because they came again.
-            modified_s: before.map_or_else(
-                || modified_s(outline.modified(), last_modified.as_deref()),
-                |before| before.modified_s,
-            ),
-            etag: answer.header(ETAG).map(str::to_owned),
-            last_modified,
+    async fn take(&self, name: &PackageName, answer: Answer) -> Result<Readable, TakeError> {
+        let Taken { record, new } = self.take_packument(name, answer).await?;
+        let Some(new) = new else {
+            return self.confirm(name, record).await;
         };
-        self.inner.renderings.remember(revision, Arc::new(outline));
-        self.inner.store.keep_packument(name, draft, record.clone()).await?;
-        Ok(record)
+        self.inner.renderings.remember(record.revision, Arc::new(new.outline));
+        Ok(self.inner.store.keep_packument(name, new.draft, record).await?.into())
     }
 
-    async fn receive(
-        &self,
-        answer: &mut Answer,
-        draft: &mut Draft,
-        hash: &mut Sha256,
-    ) -> Result<(), AttemptError> {
-        let mut decoder = Decoder::for_coding(answer.header(CONTENT_ENCODING))
-            .ok_or_else(|| UpstreamError::Wrong("it sent a coding that was not asked for".into()))?;
-        while let Some(chunk) = answer.chunk().await? {
-            self.inner.packuments.metrics.received(chunk.len() as u64);
-            let decoded = decoder.decode(chunk, LONGEST - draft.length()).map_err(|e| garbled(&e))?;
-            hash.update(&decoded);
-            draft.write(&decoded).await?;
+    /// Upstream still has what is held. That there is no room to write this down changes nothing of it.
+    async fn confirm(&self, name: &PackageName, confirmed: PackumentRecord) -> Result<Readable, TakeError> {
+        match self.inner.store.confirm_packument(name, confirmed.clone()).await {
+            Ok(()) | Err(StoreError::Full) => Ok(confirmed.into()),
+            Err(error) => Err(error.into()),
         }
-        let rest = decoder.finish().map_err(|e| garbled(&e))?;
-        hash.update(&rest);
-        draft.write(&rest).await?;
-        Ok(())
     }
-}
-
-/// Whose fault an attempt's failure was.
-enum AttemptError {
-    Upstream(UpstreamError),
-    Store(Failure),
-}
-
-impl From<UpstreamError> for AttemptError {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
-}
-
-impl<E: Into<crate::store::StoreError>> From<E> for AttemptError {
-    fn from(error: E) -> Self {
-        Self::Store(error.into().into())
-    }
-}
-
-async fn read_outline(name: PackageName, draft: &Draft, length: u64) -> Result<Outline, AttemptError> {
-    let bytes = match draft.reader() {
-        Some(reader) => reader.read(0, usize::try_from(length).unwrap_or(usize::MAX)).await?,
-        None => bytes::Bytes::new(),
-    };
-    let read = tokio::task::spawn_blocking(move || {
-        let document = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        Outline::read(&name, document).map_err(|error| error.to_string())
-    });
-    let read = read.await.unwrap_or_else(|_| Err("it cannot be read".into()));
-    Ok(read.map_err(|cause| UpstreamError::Wrong(format!("it sent something else: {cause}")))?)
 }
 
 /// Whether a 304 speaks of the document that is held.
@@ -403,18 +354,4 @@ fn confirms(answer: &Answer, held: &PackumentRecord) -> bool {
         etag: answer.header(ETAG),
         last_modified: answer.header(LAST_MODIFIED),
     })
-}
-
-fn garbled(error: &std::io::Error) -> UpstreamError {
-    UpstreamError::Wrong(format!("it sent a body that cannot be decoded: {error}"))
-}
-
-/// When the package last changed, in seconds since 1970.
-fn modified_s(modified: Option<&str>, last_modified: Option<&str>) -> u64 {
-    let utc =
-        |text: &str| text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |utc| format!("{utc}Z"));
-    let of_document = modified.and_then(|text| humantime::parse_rfc3339(&utc(text)).ok());
-    let at = of_document.or_else(|| last_modified.and_then(|text| httpdate::parse_http_date(text).ok()));
-    let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    since.map_or_else(|| now_ms() / 1000, |since| since.as_secs())
 }

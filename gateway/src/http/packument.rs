@@ -17,7 +17,7 @@ use super::body;
 use super::caller::Caller;
 use super::headers::{names_tag, text, value, wish};
 use super::service::Service;
-use crate::fetch::{Document, Failure, Provenance};
+use crate::fetch::{Document, Failure, Provenance, Ready};
 
 /// What the body depends on besides the address.
 const VARIES: &str = "Accept, Accept-Encoding, User-Agent";
@@ -63,23 +63,21 @@ impl Service {
             describe(response.headers_mut(), &document, &variant);
             return Ok(Answer::new(response, "not_modified", document.source.label()));
         }
-        let (document, bytes) =
-            match (head.method == Method::HEAD, self.fetch().rendered(&document, &variant)) {
-                (_, Some(bytes)) => (document, Some(bytes)),
-                // Nothing of a HEAD's answer needs the body to be made.
-                (true, None) => (document, None),
-                (false, None) => {
-                    let rendering = self.fetch().render(document, &variant).await?;
-                    (rendering.document, Some(rendering.bytes))
-                }
-            };
-        let length = bytes.as_ref().map(bytes::Bytes::len);
-        let mut response =
-            Response::new(bytes.filter(|_| head.method != Method::HEAD).map_or_else(body::empty, body::full));
+        let is_head = head.method == Method::HEAD;
+        let (document, ready) = match self.fetch().rendered(&document, &variant) {
+            // Nothing of a HEAD's answer needs the body to be made.
+            None if !is_head => {
+                let rendering = self.fetch().render(document, &variant).await?;
+                (rendering.document, Some(rendering.ready))
+            }
+            ready => (document, ready),
+        };
+        let length = ready.as_ref().map(Ready::length);
+        let mut response = Response::new(ready.filter(|_| !is_head).map_or_else(body::empty, body::ready));
         describe(response.headers_mut(), &document, &variant);
         response.headers_mut().insert(CONTENT_TYPE, value(variant.form.media_type()));
-        if variant.encoding == Encoding::Gzip {
-            response.headers_mut().insert(CONTENT_ENCODING, value("gzip"));
+        if variant.encoding != Encoding::Identity {
+            response.headers_mut().insert(CONTENT_ENCODING, value(variant.encoding.token()));
         }
         if let Some(length) = length {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());

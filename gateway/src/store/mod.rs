@@ -4,7 +4,7 @@
 //! <dir>/format                      "open-registry data 1": the layout below; a newer one is refused
 //! <dir>/state.redb                  names: what is held under which digest (see `state`)
 //! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
-//! <dir>/documents/sha256/ab/cdef…   packuments as upstream sent them (decoded), named by their SHA-256
+//! <dir>/documents/sha256/ab/cdef…/  packuments, a folder for each SHA-256 of what upstream sent (see `documents`)
 //! <dir>/drafts/<n>                  bytes being written that are not verified yet; emptied at every start
 //! ```
 //!
@@ -14,8 +14,12 @@
 //! made of it is removed and fetched again, never served.
 
 mod content;
+mod documents;
 mod draft;
 mod format;
+mod frames;
+mod marks;
+mod packuments;
 mod state;
 
 use std::io;
@@ -25,15 +29,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
-use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 
 pub use content::{Blob, BlobReader};
+pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
+pub use frames::{Frames, FramesText, FramesWriter, Source};
+pub use packuments::VariantKey;
 pub use state::{Cursor, Evidence, PackumentRecord, StateError};
 
 use content::{Contents, Found};
+use documents::Documents;
+use marks::Marks;
 use state::{Change, State};
 
 /// `[store]`: where everything is kept.
@@ -53,7 +61,9 @@ pub struct Store {
 
 struct Inner {
     contents: Contents,
+    documents: Arc<Documents>,
     state: State,
+    marks: Marks,
     totals: Totals,
 }
 
@@ -75,12 +85,26 @@ pub struct Totals {
 /// A failure of the disk or of the state on it. Never the client's fault, and never shown to it in words.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no room for anything new; what is held is served all the same.
+    #[error("there is no room left for it")]
+    Full,
     /// A file could not be read or written.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The state could not be read or committed.
     #[error("{0}")]
     State(#[from] StateError),
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Full
+            }
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Store {
@@ -92,7 +116,16 @@ impl Store {
         format::prepare(dir)?;
         let state = State::open(&dir.join("state.redb"))?;
         let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, totals }) })
+        let marks = Marks::load(dir);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                contents: Contents::new(dir),
+                documents: Arc::new(Documents::new(dir)),
+                state,
+                marks,
+                totals,
+            }),
+        })
     }
 
     /// How much is held.
@@ -158,97 +191,6 @@ impl Store {
         self.commit(Change::Tarball { name: name.clone(), file: file.clone(), integrity: *is })
             .await
             .map(|_| ())
-    }
-
-    /// What is known of a package's packument.
-    #[must_use]
-    pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
-        self.inner.state.packument(name)
-    }
-
-    /// Keeps a packument whose bytes were verified to be of this revision; the one before it goes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the disk refuses; the one before stays then.
-    pub async fn keep_packument(
-        &self,
-        name: &PackageName,
-        draft: Draft,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        let before = self.packument(name);
-        self.inner.contents.keep_document(draft, &record.revision).await?;
-        let (revision, length) = (record.revision, record.length);
-        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await?;
-        let totals = self.totals();
-        totals.packument_bytes.fetch_add(length, Ordering::Relaxed);
-        match before {
-            Some(before) => {
-                totals.packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-                if before.revision != revision {
-                    self.inner.contents.remove_document(&before.revision).await;
-                }
-            }
-            None => _ = totals.packuments.fetch_add(1, Ordering::Relaxed),
-        }
-        Ok(())
-    }
-
-    /// Upstream has confirmed the packument that is held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn confirm_packument(
-        &self,
-        name: &PackageName,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await.map(|_| ())
-    }
-
-    /// What is held counts as confirmed long ago, for it has changed; says whether anything is held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn doubt_packument(&self, name: &PackageName) -> Result<bool, StoreError> {
-        if self.packument(name).is_none() {
-            return Ok(false);
-        }
-        self.commit(Change::Doubt { name: name.clone() }).await
-    }
-
-    /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
-        let Some(before) = self.packument(name) else {
-            return Ok(());
-        };
-        self.commit(Change::Packument { name: name.clone(), record: None }).await?;
-        self.totals().packuments.fetch_sub(1, Ordering::Relaxed);
-        self.totals().packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-        self.inner.contents.remove_document(&before.revision).await;
-        Ok(())
-    }
-
-    /// Whether there are bytes for a revision; whether they are intact shows when they are read.
-    #[must_use]
-    pub fn has_document(&self, revision: &Revision) -> bool {
-        self.inner.contents.has_document(revision)
-    }
-
-    /// The bytes of a revision, if they are held and intact. Blocks.
-    #[must_use]
-    pub fn read_document(&self, revision: &Revision) -> Option<String> {
-        match self.inner.contents.read_document(revision) {
-            Found::Intact(document) => Some(document),
-            Found::Missing => None,
-            Found::Corrupt => {
-                self.count_corrupt(&revision.hex());
-                None
-            }
-        }
     }
 
     /// A small signed document, by its path at upstream.

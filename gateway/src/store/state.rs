@@ -58,8 +58,9 @@ pub struct PackumentRecord {
     /// When upstream last confirmed them: milliseconds since 1970.
     pub checked_ms: u64,
     /// When upstream last sent all of it: milliseconds since 1970. A confirmation leaves it as it is.
-    #[serde(default)]
     pub fetched_ms: u64,
+    /// Bytes on disk of the document and of all variants that were made of it.
+    pub stored: u64,
     /// When the package last changed: seconds since 1970, for `Last-Modified`.
     pub modified_s: u64,
     /// Upstream's validators, for the next conditional request.
@@ -99,12 +100,36 @@ pub struct StateError(Arc<str>);
 
 /// One change to the state.
 pub(super) enum Change {
-    Packument { name: PackageName, record: Option<PackumentRecord> },
-    Doubt { name: PackageName },
-    Tarball { name: PackageName, file: FileName, integrity: Integrity },
-    Blob { integrity: Integrity, length: u64 },
-    NoBlob { integrity: Integrity },
-    Evidence { path: String, evidence: Evidence },
+    Packument {
+        name: PackageName,
+        record: Option<PackumentRecord>,
+    },
+    /// So many bytes more, or fewer, belong to this revision of a packument.
+    Account {
+        name: PackageName,
+        revision: Revision,
+        delta: i64,
+    },
+    /// What is held counts as confirmed long ago.
+    Doubt {
+        name: PackageName,
+    },
+    Tarball {
+        name: PackageName,
+        file: FileName,
+        integrity: Integrity,
+    },
+    Blob {
+        integrity: Integrity,
+        length: u64,
+    },
+    NoBlob {
+        integrity: Integrity,
+    },
+    Evidence {
+        path: String,
+        evidence: Evidence,
+    },
     Cursor(Cursor),
 }
 
@@ -280,6 +305,7 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
         Change::Packument { name, record: None } => {
             return Ok(write.open_table(PACKUMENTS)?.remove(name.as_str())?.is_some());
         }
+        Change::Account { name, revision, delta } => return account(write, name, revision, *delta),
         Change::Doubt { name } => return doubt(write, name),
         Change::Tarball { name, file, integrity } => {
             write.open_table(TARBALLS)?.insert(tarball_key(name, file).as_str(), integrity.as_bytes())?;
@@ -300,6 +326,30 @@ fn apply(write: &WriteTransaction, change: &Change) -> Result<bool, redb::Error>
         }
     }
     Ok(true)
+}
+
+fn account(
+    write: &WriteTransaction,
+    name: &PackageName,
+    revision: &Revision,
+    delta: i64,
+) -> Result<bool, redb::Error> {
+    let mut packuments = write.open_table(PACKUMENTS)?;
+    let held = packuments.get(name.as_str())?.and_then(|row| read_record(row.value()));
+    let Some(mut record) = held.filter(|held| held.revision == *revision) else {
+        return Ok(false);
+    };
+    record.stored = record.stored.saturating_add_signed(delta);
+    packuments.insert(name.as_str(), row_of(&record)?.as_slice())?;
+    Ok(true)
+}
+
+fn read_record(row: &[u8]) -> Option<PackumentRecord> {
+    serde_json::from_slice(row).ok()
+}
+
+fn row_of(value: &impl Serialize) -> Result<Vec<u8>, redb::Error> {
+    serde_json::to_vec(value).map_err(|error| redb::Error::Io(error.into()))
 }
 
 /// What is held counts as confirmed long ago. Read and written within one transaction, so that it never brings back a record that was replaced meanwhile.
