@@ -264,6 +264,25 @@ fn a_version_that_there_is_not_costs_one_request_in_five_seconds_and_is_404_only
 }
 
 #[test]
+fn a_packument_that_does_not_date_all_versions_is_served_and_spoken_of() {
+    let partial = left().version("1.1.0", |v| v).without_time_of("1.1.0");
+    let bare = Package::new("bare").version("1.0.0", |v| v).without_time();
+    let whole = Package::new("whole").version("1.0.0", |v| v);
+    let registry = Registry::builder().packages([partial, bare, whole]).start();
+    let gateway = gateway(&registry, DOUBTING);
+    for name in ["left", "bare", "whole", "left", "bare"] {
+        let ours = get(&gateway, &format!("/{name}")).json();
+        assert_eq!(ours["time"], http::get(&format!("{}/{name}", registry.url())).json()["time"], "{name}");
+    }
+    let counted = |time| {
+        http::metric(&gateway.operator_url(), "open_registry_packuments_undated_total", &[("time", time)])
+    };
+    assert_eq!((counted("partial"), counted("none")), (1.0, 1.0), "once for each revision");
+    let said = |line: &String| line.contains("does not say of all versions");
+    assert_eq!(gateway.log().iter().filter(|line| said(line)).count(), 1);
+}
+
+#[test]
 fn one_404_takes_nothing_away_and_the_second_is_believed() {
     for status in [404, 410] {
         let registry = registry();

@@ -11,6 +11,7 @@ use resolver::attempts::{Attempts, Next, Setback};
 use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
+use resolver::packument::Outline;
 use resolver::plan::{self, Held, Plan, Windows, Wish};
 use tokio::time::Instant;
 
@@ -334,8 +335,22 @@ impl Fetch {
         let Some(new) = new else {
             return self.confirm(name, record).await;
         };
+        self.tell_undated(name, &new.outline);
         self.inner.renderings.remember(record.revision, Arc::new(new.outline));
         Ok(self.inner.store.keep_packument(name, new.draft, record).await?.into())
+    }
+
+    /// Age gates cannot judge a version without a date. It is served all the same: many registries date nothing, a
+    /// package that is refused is worse for everybody than one that a gate passes by, and a date is not ours to invent.
+    fn tell_undated(&self, name: &PackageName, outline: &Outline) {
+        if outline.undated() == 0 {
+            return;
+        }
+        self.inner.packuments.metrics.undated(outline.has_time());
+        if outline.has_time() {
+            let (undated, versions) = (outline.undated(), outline.releases().len());
+            tracing::warn!(%name, undated, versions, "upstream does not say of all versions when they were published");
+        }
     }
 
     /// Upstream still has what is held. That there is no room to write this down changes nothing of it.
