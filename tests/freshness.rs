@@ -92,17 +92,30 @@ fn what_is_usable_is_served_at_once_and_confirmed_behind() {
 }
 
 #[test]
-fn beyond_that_it_is_confirmed_first() {
-    let registry = registry();
-    let gateway = gateway(&registry, "[upstream]\nfresh = \"1s\"\nstale = \"1s\"\n");
+fn for_five_minutes_it_is_fresh_then_for_an_hour_usable_and_then_confirmed_first() {
+    let (registry, clock) = (registry(), Clock::new());
+    let gateway = clock.gateway(&registry, "");
     get(&gateway, "/left");
     registry.publish(newer("2.0.0"));
 
-    // No request in between that would have it confirmed behind.
-    thread::sleep(Duration::from_millis(2_100));
-    let reply = get(&gateway, "/left");
-    assert_eq!((latest(&reply), handled(&reply)), ("2.0.0".into(), "open-registry; fwd=miss".into()));
-    assert_eq!(reply.header("cache-control"), Some("public, max-age=0, stale-while-revalidate=1"));
+    clock.jump("+4m");
+    let fresh = get(&gateway, "/left");
+    assert_eq!((latest(&fresh), handled(&fresh)), ("1.0.0".into(), "open-registry; hit".into()));
+    assert_eq!(registry.requests_to("/left"), 1);
+    clock.jump("+60m");
+    let usable = get(&gateway, "/left");
+    assert_eq!(latest(&usable), "1.0.0");
+    assert!(handled(&usable).contains("stale-while-revalidate"));
+    until(|| get(&gateway, "/left"), |reply| latest(reply) == "2.0.0");
+    registry.publish(newer("3.0.0"));
+    clock.jump("+130m");
+    let confirmed = get(&gateway, "/left");
+    assert_eq!((latest(&confirmed), handled(&confirmed)), ("3.0.0".into(), "open-registry; fwd=miss".into()));
+    let control = confirmed.header("cache-control").unwrap();
+    assert!(
+        control.starts_with("public, max-age=") && control.ends_with(", stale-while-revalidate=3600"),
+        "{control}"
+    );
 }
 
 #[test]
