@@ -63,8 +63,10 @@ fn settled(gateway: &Gateway, registry: &Registry) {
     until(|| status(gateway), |status| status["sequence"] == registry.changes_end() && status["lag"] == 0);
 }
 
+/// What was asked of the feed, and answered.
 fn feed_requests(registry: &Registry) -> Vec<Recorded> {
-    registry.requests().into_iter().filter(|one| one.path.starts_with("/-/replica")).collect()
+    let is_answered = |one: &Recorded| one.path.starts_with("/-/replica") && one.status != 0;
+    registry.requests().into_iter().filter(is_answered).collect()
 }
 
 #[test]
@@ -260,7 +262,8 @@ fn a_failing_feed(fault: &Fault) {
     assert_eq!(get(&gateway, "/left").status, 200);
     let whole = http::get(&format!("{}/status", gateway.operator_url())).json();
     assert_eq!(whole["upstream"]["state"], "up", "{fault:?}");
-    let times: Vec<_> = feed_requests(&registry).iter().map(|one| one.at).collect();
+    let asked = registry.requests().into_iter().filter(|one| one.is_for("/-/replica"));
+    let times: Vec<_> = asked.map(|one| one.at).collect();
     assert!(times[2] - times[1] > Duration::from_millis(1_900), "{fault:?}: {:?}", times[2] - times[1]);
     let said =
         gateway.log().iter().filter(|line| line.contains("the change feed cannot be followed")).count();
@@ -285,16 +288,39 @@ fn a_page_that_was_not_taken_in_is_read_once_more() {
     assert_eq!(latest(&get(&gateway, "/left")), "2.0.0");
 }
 
+/// Upstream is many servers, and the first may not have heard of it yet.
+#[test]
+fn a_change_that_upstream_does_not_show_yet_is_asked_for_again_until_it_does() {
+    let registry = registry();
+    let gateway = gateway(&registry);
+    settled(&gateway, &registry);
+    get(&gateway, "/left");
+    registry.reset_log();
+    registry.fault(Matcher::package("left"), 2, Fault::Status(304));
+    registry.publish(package("left", "2.0.0"));
+    settled(&gateway, &registry);
+
+    let start = Instant::now();
+    assert_eq!(latest(&get(&gateway, "/left")), "1.0.0");
+    until(|| get(&gateway, "/left"), |reply| latest(reply) == "2.0.0");
+    let allowed = 2 + start.elapsed().as_secs() / 5;
+    assert!(registry.requests_to("/left") as u64 <= allowed, "{} > {allowed}", registry.requests_to("/left"));
+    let is_fresh = |reply: &Reply| reply.header("cache-control").unwrap().starts_with("public, max-age=86");
+    until(|| get(&gateway, "/left"), is_fresh);
+    assert_eq!(registry.requests_to("/left"), 3);
+}
+
 #[test]
 fn an_answer_that_is_on_its_way_when_the_package_changes_is_not_believed_for_long() {
     let registry = registry();
     let gateway = gateway(&registry);
     settled(&gateway, &registry);
-    // It is read before the change, and comes after the feed has told of it.
-    registry.fault(Matcher::package("left"), 1, Fault::Delay(Duration::from_secs(9)));
+    // It is made before the change, and has come after the feed has told of it.
+    registry.fault(Matcher::package("left"), 1, Fault::Drip(100, Duration::from_secs(1)));
     let old = thread::scope(|scope| {
         let asked = scope.spawn(|| get(&gateway, "/left"));
-        assert!(registry.wait_until(|log| log.iter().any(|one| one.is_for("/left")), SOON));
+        let begun = |log: &[Recorded]| log.iter().any(|one| one.is_for("/left") && one.status == 200);
+        assert!(registry.wait_until(begun, SOON));
         registry.publish(package("left", "2.0.0"));
         settled(&gateway, &registry);
         asked.join().unwrap()

@@ -92,17 +92,30 @@ fn what_is_usable_is_served_at_once_and_confirmed_behind() {
 }
 
 #[test]
-fn beyond_that_it_is_confirmed_first() {
-    let registry = registry();
-    let gateway = gateway(&registry, "[upstream]\nfresh = \"1s\"\nstale = \"1s\"\n");
+fn for_five_minutes_it_is_fresh_then_for_an_hour_usable_and_then_confirmed_first() {
+    let (registry, clock) = (registry(), Clock::new());
+    let gateway = clock.gateway(&registry, "");
     get(&gateway, "/left");
     registry.publish(newer("2.0.0"));
 
-    // No request in between that would have it confirmed behind.
-    thread::sleep(Duration::from_millis(2_100));
-    let reply = get(&gateway, "/left");
-    assert_eq!((latest(&reply), handled(&reply)), ("2.0.0".into(), "open-registry; fwd=miss".into()));
-    assert_eq!(reply.header("cache-control"), Some("public, max-age=0, stale-while-revalidate=1"));
+    clock.jump("+4m");
+    let fresh = get(&gateway, "/left");
+    assert_eq!((latest(&fresh), handled(&fresh)), ("1.0.0".into(), "open-registry; hit".into()));
+    assert_eq!(registry.requests_to("/left"), 1);
+    clock.jump("+60m");
+    let usable = get(&gateway, "/left");
+    assert_eq!(latest(&usable), "1.0.0");
+    assert!(handled(&usable).contains("stale-while-revalidate"));
+    until(|| get(&gateway, "/left"), |reply| latest(reply) == "2.0.0");
+    registry.publish(newer("3.0.0"));
+    clock.jump("+130m");
+    let confirmed = get(&gateway, "/left");
+    assert_eq!((latest(&confirmed), handled(&confirmed)), ("3.0.0".into(), "open-registry; fwd=miss".into()));
+    let control = confirmed.header("cache-control").unwrap();
+    assert!(
+        control.starts_with("public, max-age=") && control.ends_with(", stale-while-revalidate=3600"),
+        "{control}"
+    );
 }
 
 #[test]
@@ -264,6 +277,25 @@ fn a_version_that_there_is_not_costs_one_request_in_five_seconds_and_is_404_only
 }
 
 #[test]
+fn a_packument_that_does_not_date_all_versions_is_served_and_spoken_of() {
+    let partial = left().version("1.1.0", |v| v).without_time_of("1.1.0");
+    let bare = Package::new("bare").version("1.0.0", |v| v).without_time();
+    let whole = Package::new("whole").version("1.0.0", |v| v);
+    let registry = Registry::builder().packages([partial, bare, whole]).start();
+    let gateway = gateway(&registry, DOUBTING);
+    for name in ["left", "bare", "whole", "left", "bare"] {
+        let ours = get(&gateway, &format!("/{name}")).json();
+        assert_eq!(ours["time"], http::get(&format!("{}/{name}", registry.url())).json()["time"], "{name}");
+    }
+    let counted = |time| {
+        http::metric(&gateway.operator_url(), "open_registry_packuments_undated_total", &[("time", time)])
+    };
+    assert_eq!((counted("partial"), counted("none")), (1.0, 1.0), "once for each revision");
+    let said = |line: &String| line.contains("does not say of all versions");
+    assert_eq!(gateway.log().iter().filter(|line| said(line)).count(), 1);
+}
+
+#[test]
 fn one_404_takes_nothing_away_and_the_second_is_believed() {
     for status in [404, 410] {
         let registry = registry();
@@ -274,9 +306,10 @@ fn one_404_takes_nothing_away_and_the_second_is_believed() {
 
         registry.fault(Matcher::Packuments, 1, Fault::Status(status));
         assert_eq!(get(&gateway, "/left").status, 200, "{status}");
-        let questions: Vec<_> =
-            asked(&registry, "/left").iter().map(|one| one.header("if-none-match").is_some()).collect();
-        assert_eq!(questions, [true, false], "the second time is without conditions");
+        let questions = asked(&registry, "/left");
+        let conditional = |nth: usize| questions[nth].header("if-none-match").is_some();
+        assert_eq!((questions.len(), conditional(0), conditional(1)), (2, true, false));
+        assert_ne!(questions[0].from, questions[1].from, "the second time was on the same connection");
 
         registry.fault(Matcher::Packuments, 2, Fault::Status(status));
         assert_eq!(get(&gateway, "/left").status, 404, "{status}");

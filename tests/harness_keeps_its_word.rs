@@ -323,3 +323,39 @@ fn a_registry_can_be_the_npm_registry_in_a_network_of_its_own() {
         assert!(matches!(unknown, Err(Failure::Connect(_))), "{unknown:?}");
     });
 }
+
+#[test]
+fn the_replication_api_takes_numbers_and_none_of_couchdbs_other_ways() {
+    let registry = registry();
+    let replica = |rest: &str| http::get(&format!("{}{rest}", registry.replica_url()));
+    let end = replica("").json()["update_seq"].as_u64().unwrap();
+    assert_eq!((end, replica("/").json()["update_seq"].as_u64()), (registry.changes_end(), Some(end)));
+    registry.publish(Package::new("left").version("2.0.0", |v| v));
+    registry.unpublish("@scope/right");
+
+    let page = replica(&format!("/_changes?since={end}&limit=1")).json();
+    assert_eq!((&page["results"][0]["id"], &page["last_seq"]), (&json!("left"), &json!(end + 1)));
+    assert_eq!(page["results"].as_array().unwrap().len(), 1);
+    let rest = replica(&format!("/_changes?since={}", end + 1)).json();
+    assert_eq!(
+        (&rest["results"][0]["id"], &rest["results"][0]["deleted"]),
+        (&json!("@scope/right"), &json!(true))
+    );
+    assert_eq!(replica(&format!("/_changes?since={}", end + 2)).json()["results"], json!([]));
+    let all = replica("/_changes").json()["results"].clone();
+    assert_eq!(all.as_array().unwrap().len(), 2, "of each package the last change only: {all}");
+    for refused in [
+        "feed=continuous",
+        "timeout=1000",
+        "include_docs=true",
+        "since=now",
+        "descending=true",
+        "heartbeat=1",
+        "limit=0",
+        "limit=10001",
+        "style=all_docs",
+        "since=-1",
+    ] {
+        assert_eq!(replica(&format!("/_changes?{refused}")).status, 400, "{refused}");
+    }
+}

@@ -28,6 +28,7 @@ pub struct Metrics {
     dns_queries: Family<QueryLabels, Counter>,
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
+    undated: Family<TimeLabel, Counter>,
     changes_lag: Family<NoLabels, Gauge>,
     changes_last_success: Family<NoLabels, Gauge>,
     changes_invalidated: Counter,
@@ -80,6 +81,11 @@ struct ClassLabel {
     class: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TimeLabel {
+    time: &'static str,
+}
+
 /// So that a sample is there only once it has been set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
@@ -113,6 +119,7 @@ impl Metrics {
             dns_queries: Family::default(),
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
+            undated: Family::default(),
             changes_lag: Family::default(),
             changes_last_success: Family::default(),
             changes_invalidated: Counter::default(),
@@ -159,6 +166,11 @@ impl Metrics {
             "tls_handshake_failures",
             "Connections that ended before TLS began",
             self.tls_failures.clone(),
+        );
+        registry.register(
+            "packuments_undated",
+            "Packuments taken whose time does not date all versions, or that have no time",
+            self.undated.clone(),
         );
         registry.register(
             "changes_lag",
@@ -254,6 +266,12 @@ impl Metrics {
     pub fn certificate_expires(&self, until: SystemTime) {
         let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.tls_expiry.get_or_create(&NoLabels {}).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// A packument was taken some of whose versions have no date, or that has no `time` at all.
+    pub(crate) fn undated(&self, has_time: bool) {
+        let time = if has_time { "partial" } else { "none" };
+        self.undated.get_or_create(&TimeLabel { time }).inc();
     }
 
     /// So far is the change feed ahead. Without a feed there is no such sample.

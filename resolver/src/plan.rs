@@ -25,6 +25,10 @@ const REST: Duration = Duration::from_secs(5);
 /// The rest that upstream may ask for with `Retry-After`, at most: whatever it says, it is tried once a minute.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// How long after news of a change upstream may still give what was before: it is many servers with caches of their own,
+/// and the news may come by another way.
+const SETTLING: Duration = Duration::from_secs(60);
+
 /// Where content can come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -136,6 +140,12 @@ pub fn may_insist(since_last: Option<Duration>) -> bool {
 #[must_use]
 pub fn is_absent(since: Duration, wish: Wish) -> bool {
     since < if wish == Wish::Confirmed { INSIST_PAUSE } else { ABSENCE }
+}
+
+/// Whether upstream's word that nothing has changed counts, so long after news that something has.
+#[must_use]
+pub fn is_settled(since_news: Duration) -> bool {
+    since_news >= SETTLING
 }
 
 /// Whether a confirmation is enough for a document that upstream last sent so long ago.
@@ -304,6 +314,7 @@ mod tests {
         let s = Duration::from_secs;
         assert!(is_absent(s(9), Wish::Usual) && !is_absent(s(10), Wish::Usual));
         assert!(is_absent(s(4), Wish::Confirmed) && !is_absent(s(5), Wish::Confirmed));
+        assert!(!is_settled(s(59)) && is_settled(s(60)));
         assert!(is_confirmable(s(86_399)) && !is_confirmable(s(86_400)) && !is_confirmable(Duration::MAX));
     }
 

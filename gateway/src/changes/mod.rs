@@ -152,6 +152,7 @@ impl Feed {
         let doubted_ms = self.inner.fetch.doubt_all();
         let cursor = Cursor { feed: self.inner.address.clone(), since: end, doubted_ms };
         self.inner.fetch.store().keep_cursor(&cursor).await?;
+        self.stands(end, end);
         Ok(cursor)
     }
 

@@ -9,7 +9,7 @@ use resolver::plan::{INSIST_PAUSE, Plan, Wish};
 
 use super::failure::Failure;
 use super::packuments::Document;
-use super::{FIRST_BYTE, Fetch, Provenance, now_ms};
+use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::store::StoreError;
 
 /// Changes that are taken in at once, in one transaction: a fraction of a millisecond.
@@ -58,8 +58,7 @@ impl Fetch {
             let record = asked.unwrap_or_else(|_| slow()).map_err(|failure| failure.about(what))?;
             return Ok(self.document(name, record, Provenance::Upstream, None));
         }
-        let packuments = &self.inner.packuments;
-        let held = self.held(name).filter(|document| packuments.age(&document.record) < INSIST_PAUSE);
+        let held = self.held(name).filter(|document| age(document.record.checked_ms) < INSIST_PAUSE);
         held.ok_or_else(|| Failure::unavailable(what, "upstream failed a moment ago"))
     }
 
@@ -89,7 +88,11 @@ impl Fetch {
     async fn doubt(&self, name: &PackageName) -> Result<bool, StoreError> {
         let packuments = &self.inner.packuments;
         // An answer that is on its way may be from before: it is doubted when it has come.
-        packuments.lately.changed(name, packuments.flights.is_under_way(name));
+        if packuments.flights.is_under_way(name) || self.inner.store.packument(name).is_some() {
+            packuments.lately.changed(name);
+        } else {
+            packuments.lately.appeared(name);
+        }
         self.inner.store.doubt_packument(name).await
     }
 

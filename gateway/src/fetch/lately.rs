@@ -9,6 +9,8 @@ use resolver::package::PackageName;
 use resolver::plan::{self, Rest, Wish};
 use tokio::time::Instant;
 
+use super::now_ms;
+
 /// Names in each table: those of several large installs at once. With the longest names it is 1 MB.
 const MOST: usize = 4096;
 
@@ -20,8 +22,8 @@ pub(super) struct Lately {
     resting: Cache<PackageName, (Instant, Rest)>,
     /// When upstream said that there is no such package.
     absent: Cache<PackageName, Instant>,
-    /// When we were told that a package has changed.
-    changed: Cache<PackageName, Instant>,
+    /// When we were told that a package has changed: by the clock, too, in milliseconds since 1970.
+    changed: Cache<PackageName, (Instant, u64)>,
 }
 
 impl Default for Lately {
@@ -76,17 +78,33 @@ impl Lately {
         self.absent.get(name).is_some_and(|at| plan::is_absent(at.elapsed(), wish))
     }
 
-    /// Somebody has said that the package has changed, perhaps while upstream is being asked for it.
-    pub(super) fn changed(&self, name: &PackageName, is_asked_for: bool) {
+    /// Somebody has said that the package has changed, and it is held, or upstream is being asked for it.
+    pub(super) fn changed(&self, name: &PackageName) {
         self.absent.remove(name);
-        if is_asked_for {
-            self.changed.insert(name.clone(), Instant::now());
-        }
+        self.changed.insert(name.clone(), (Instant::now(), now_ms()));
+    }
+
+    /// Somebody has said that a package has changed that is not held.
+    pub(super) fn appeared(&self, name: &PackageName) {
+        self.absent.remove(name);
+    }
+
+    /// The change that we were told of has been seen.
+    pub(super) fn settled(&self, name: &PackageName) {
+        self.changed.remove(name);
+    }
+
+    /// Whether a confirmation of this moment (milliseconds since 1970) may be by a server that has not heard of a change.
+    pub(super) fn is_unsettled(&self, name: &PackageName, confirmed_ms: u64) -> bool {
+        let news = self.changed.get(name);
+        news.is_some_and(|(_, at_ms)| {
+            !plan::is_settled(Duration::from_millis(confirmed_ms.saturating_sub(at_ms)))
+        })
     }
 
     /// Whether somebody has said so since then.
     pub(super) fn has_changed_since(&self, name: &PackageName, then: Instant) -> bool {
-        self.changed.get(name).is_some_and(|at| at >= then)
+        self.changed.get(name).is_some_and(|(at, _)| at >= then)
     }
 }
 
@@ -132,7 +150,8 @@ mod tests {
     async fn an_absence_ends_by_itself_by_news_and_by_the_package_itself() {
         let lately = Lately::default();
         let is_absent = || lately.is_absent(&left(), Wish::Usual);
-        let ends: [&dyn Fn(); 2] = [&|| lately.changed(&left(), false), &|| lately.given(&left())];
+        let ends: [&dyn Fn(); 3] =
+            [&|| lately.changed(&left()), &|| lately.appeared(&left()), &|| lately.given(&left())];
         for end in ends {
             lately.missing(&left());
             assert!(is_absent());

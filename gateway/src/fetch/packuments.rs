@@ -11,6 +11,7 @@ use resolver::attempts::{Attempts, Next, Setback};
 use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
+use resolver::packument::Outline;
 use resolver::plan::{self, Held, Plan, Windows, Wish};
 use tokio::time::Instant;
 
@@ -105,13 +106,18 @@ impl Packuments {
 
 impl Packuments {
     /// Since upstream has confirmed what is held, as far as that counts.
-    pub(super) fn age(&self, held: &PackumentRecord) -> Duration {
+    pub(super) fn age(&self, name: &PackageName, held: &PackumentRecord) -> Duration {
         let doubted = self.doubted_ms.load(Ordering::Relaxed);
         // In the future it was noted by a clock that went wrong, and must not make all that is held stale for ever.
         if doubted > now_ms() {
             self.doubted_ms.fetch_min(now_ms(), Ordering::Relaxed);
         }
-        if held.checked_ms < doubted { Duration::MAX } else { age(held.checked_ms) }
+        match age(held.checked_ms) {
+            _ if held.checked_ms < doubted => Duration::MAX,
+            // Usable, and asked for behind until the change is seen.
+            age if self.lately.is_unsettled(name, held.checked_ms) => age.max(self.windows.fresh),
+            age => age,
+        }
     }
 }
 
@@ -141,8 +147,9 @@ impl Fetch {
             Some(_) => self.inner.upstream.latch().link(),
             None => self.inner.upstream.link_for_missing().await,
         };
-        let facts =
-            held.as_ref().map(|held| Held { age: packuments.age(held), rest: packuments.lately.rest(name) });
+        let facts = held
+            .as_ref()
+            .map(|held| Held { age: packuments.age(name, held), rest: packuments.lately.rest(name) });
         let may_insist =
             wish == Wish::Confirmed && held.is_some() && link == Link::Up && self.may_insist(name);
         let wish = if may_insist { Wish::Confirmed } else { Wish::Usual };
@@ -198,7 +205,8 @@ impl Fetch {
         obstacle: Option<String>,
     ) -> Document {
         let Readable { record, loose } = held;
-        let (fresh_for, usable_for) = self.inner.packuments.windows.left(self.inner.packuments.age(&record));
+        let (fresh_for, usable_for) =
+            self.inner.packuments.windows.left(self.inner.packuments.age(name, &record));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
         Document { name: name.clone(), record, fresh_for, usable_for, source, stale, loose }
     }
@@ -239,6 +247,7 @@ impl Fetch {
 
     async fn ask_upstream(&self, name: &PackageName) -> Result<Readable, Failure> {
         let lately = &self.inner.packuments.lately;
+        let before = self.inner.store.packument(name).map(|held| held.revision);
         let (began, mut attempts) = (Instant::now(), Attempts::default());
         let mut question = Question { attempt: 0, conditional: true, apart: false };
         loop {
@@ -247,6 +256,11 @@ impl Fetch {
                     lately.given(name);
                     if lately.has_changed_since(name, began) {
                         self.inner.store.doubt_packument(name).await?;
+                    } else if before != Some(readable.record.revision) {
+                        lately.settled(name);
+                    } else if lately.is_unsettled(name, now_ms()) {
+                        // To be asked for again, but not at once.
+                        lately.failed(name, None);
                     }
                     return Ok(readable);
                 }
@@ -334,8 +348,22 @@ impl Fetch {
         let Some(new) = new else {
             return self.confirm(name, record).await;
         };
+        self.tell_undated(name, &new.outline);
         self.inner.renderings.remember(record.revision, Arc::new(new.outline));
         Ok(self.inner.store.keep_packument(name, new.draft, record).await?.into())
+    }
+
+    /// Age gates cannot judge a version without a date. It is served all the same: many registries date nothing, a
+    /// package that is refused is worse for everybody than one that a gate passes by, and a date is not ours to invent.
+    fn tell_undated(&self, name: &PackageName, outline: &Outline) {
+        if outline.undated() == 0 {
+            return;
+        }
+        self.inner.packuments.metrics.undated(outline.has_time());
+        if outline.has_time() {
+            let (undated, versions) = (outline.undated(), outline.releases().len());
+            tracing::warn!(%name, undated, versions, "upstream does not say of all versions when they were published");
+        }
     }
 
     /// Upstream still has what is held. That there is no room to write this down changes nothing of it.

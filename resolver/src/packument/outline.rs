@@ -109,6 +109,12 @@ impl Outline {
         self.undated
     }
 
+    /// Whether there is a `time` at all.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// All versions, in the document's order.
     #[must_use]
     pub fn releases(&self) -> &[Release] {

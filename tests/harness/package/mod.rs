@@ -14,7 +14,7 @@ mod signing;
 mod tarball;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use release::Release;
@@ -30,13 +30,16 @@ pub struct Package {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) readme: String,
     pub(crate) dated: bool,
+    /// Versions that `time` leaves out.
+    pub(crate) undated: BTreeSet<String>,
 }
 
 impl Package {
     /// A package without versions.
     pub fn new(name: &str) -> Self {
         let readme = format!("# {name}\n\nA package of the tests.\n");
-        Self { name: name.to_owned(), releases: Vec::new(), tags: BTreeMap::new(), readme, dated: true }
+        let (releases, tags, undated) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { name: name.to_owned(), releases, tags, readme, dated: true, undated }
     }
 
     /// Adds a version, or replaces the one of that number.
@@ -72,6 +75,13 @@ impl Package {
     #[must_use]
     pub fn without_time(mut self) -> Self {
         self.dated = false;
+        self
+    }
+
+    /// A packument whose `time` leaves this version out, as a bad mirror's does.
+    #[must_use]
+    pub fn without_time_of(mut self, version: &str) -> Self {
+        self.undated.insert(version.to_owned());
         self
     }
 

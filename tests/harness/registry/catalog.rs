@@ -133,8 +133,8 @@ impl Shelf {
 }
 
 fn merge(held: Package, news: Package) -> Package {
-    let Package { name, releases, tags, readme, dated } = news;
-    let mut merged = Package { name, readme, dated, ..held };
+    let Package { name, releases, tags, readme, dated, undated } = news;
+    let mut merged = Package { name, readme, dated, undated, ..held };
     for release in releases {
         merged = merged.release(Release::clone(&release));
     }

@@ -88,6 +88,7 @@ fn dated(mut document: Value, package: &Package, modified: SystemTime) -> Value 
     if package.dated {
         let mut times: Map<String, Value> =
             package.releases().map(|release| (release.version.clone(), json!(release.published))).collect();
+        times.retain(|version, _| !package.undated.contains(version));
         let created = package.releases().map(|release| release.published.as_str()).min();
         times.insert("created".to_owned(), json!(created));
         times.insert("modified".to_owned(), json!(stamp(modified)));

@@ -1,5 +1,6 @@
 //! What was asked of the registry, and how far each answer got.
 
+use std::net::SocketAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ pub struct Recorded {
     pub method: String,
     /// As the client sent it, with its escapes and its query.
     pub path: String,
+    /// The client's end of the connection.
+    pub from: Option<SocketAddr>,
     /// Every header of the request.
     pub headers: HeaderMap,
     /// The body of the request.
@@ -72,6 +75,7 @@ impl Log {
         let recorded = Recorded {
             method: head.method.to_string(),
             path,
+            from: head.extensions.get::<Option<SocketAddr>>().copied().flatten(),
             headers: head.headers.clone(),
             body,
             version: head.version,

@@ -113,6 +113,7 @@ async fn accept(
 async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
     // Latency only.
     let _ = tcp.set_nodelay(true);
+    let from = tcp.peer_addr().ok();
     let wire = match tls {
         None => Wire::Plain(tcp),
         Some(tls) => match tls.accept(tcp).await {
@@ -123,7 +124,10 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let wire = Shared::new(wire);
     let connection = wire.clone();
     let _closing = Closing(wire.clone());
-    let service = service_fn(move |request| handle(Arc::clone(&state), wire.clone(), request));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from);
+        handle(Arc::clone(&state), wire.clone(), request)
+    });
     // How a connection ends is the client's to observe.
     let _ =
         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(connection), service).await;
