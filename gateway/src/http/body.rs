@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 
-use crate::fetch::Arriving;
+use crate::fetch::{Arriving, Ready};
 use crate::metrics::Metrics;
 use crate::store::BlobReader;
 use crate::upstream;
@@ -34,6 +34,14 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A blob, read from disk as the client takes it.
 pub(super) fn blob(reader: BlobReader) -> Body {
     chunks(reader, |mut reader| async move { (reader.next().await.transpose(), reader) }.boxed())
+}
+
+/// A variant of a packument.
+pub(super) fn ready(ready: Ready) -> Body {
+    match ready.at_once() {
+        Some(bytes) => full(bytes),
+        None => chunks(ready.reader(), |mut reader| async move { (reader.next().await, reader) }.boxed()),
+    }
 }
 
 /// A tarball that is still coming.

@@ -1,4 +1,4 @@
-//! Content-addressed files: tarballs by SHA-512, packuments by SHA-256.
+//! Tarballs: files named by their SHA-512.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use resolver::integrity::{Expected, Integrity, Verifier};
-use resolver::variant::Revision;
 
 use super::draft::{Draft, blocking, read_at};
 
@@ -76,44 +75,8 @@ impl Contents {
         Ok(Blob { integrity: *integrity, length, file, whole: None })
     }
 
-    pub(super) async fn keep_document(&self, draft: Draft, revision: &Revision) -> io::Result<()> {
-        draft.keep(self.document_path(revision)).await.map(|_| ())
-    }
-
-    pub(super) fn has_document(&self, revision: &Revision) -> bool {
-        self.document_path(revision).exists()
-    }
-
-    pub(super) fn read_document(&self, revision: &Revision) -> Found<String> {
-        let path = self.document_path(revision);
-        let Ok(bytes) = fs::read(&path) else {
-            return Found::Missing;
-        };
-        match String::from_utf8(bytes) {
-            Ok(document) if Revision::of(document.as_bytes()) == *revision => Found::Intact(document),
-            _ => {
-                remove(&path);
-                Found::Corrupt
-            }
-        }
-    }
-
-    pub(super) async fn remove_document(&self, revision: &Revision) {
-        let path = self.document_path(revision);
-        let removed = blocking(move || {
-            remove(&path);
-            Ok(())
-        });
-        // Removing cannot fail; the task can only be cancelled with the runtime.
-        let _ = removed.await;
-    }
-
     pub(super) fn blob_path(&self, integrity: &Integrity) -> PathBuf {
         sharded(&self.dir.join("blobs/sha512"), &integrity.hex())
-    }
-
-    pub(super) fn document_path(&self, revision: &Revision) -> PathBuf {
-        sharded(&self.dir.join("documents/sha256"), &revision.hex())
     }
 }
 

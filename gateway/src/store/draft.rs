@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
+use super::frames::Source;
+
 /// Bytes gathered before they are written, so that most tarballs cost one trip to the disk.
 const BUFFER: usize = 256 * 1024;
 
@@ -55,6 +57,33 @@ impl Draft {
         if self.buffer.len() >= BUFFER { self.flush().await } else { Ok(()) }
     }
 
+    /// Appends a chunk where blocking is allowed.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn append(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.buffer.extend_from_slice(chunk);
+        if self.buffer.len() < BUFFER {
+            return Ok(());
+        }
+        let bytes = self.buffer.split().freeze();
+        self.file = Some(append(self.file.take(), &self.path, &bytes)?);
+        self.flushed += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// All that has been written, to be read wherever the draft goes. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn source(&mut self) -> io::Result<Source> {
+        let bytes = self.buffer.split().freeze();
+        let file = append(self.file.take(), &self.path, &bytes)?;
+        self.flushed += bytes.len() as u64;
+        self.file = Some(Arc::clone(&file));
+        Ok(Source::File(file))
+    }
+
     /// Writes out what is buffered.
     ///
     /// # Errors
@@ -75,12 +104,25 @@ impl Draft {
     }
 
     /// Flushes and moves the file to where content of its digest belongs, over the same content if it is there.
-    pub(super) async fn keep(mut self, target: PathBuf) -> io::Result<Arc<File>> {
+    pub(super) async fn keep(self, target: PathBuf) -> io::Result<Arc<File>> {
+        self.keep_by(target, move_into_place).await
+    }
+
+    /// Likewise into a folder that has to be there.
+    pub(super) async fn keep_beside(self, target: PathBuf) -> io::Result<Arc<File>> {
+        self.keep_by(target, |draft, target| std::fs::rename(draft, target)).await
+    }
+
+    async fn keep_by(
+        mut self,
+        target: PathBuf,
+        moved: fn(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<Arc<File>> {
         let bytes = self.buffer.split().freeze();
         let (file, path) = (self.file.take(), self.path.clone());
         let kept = blocking(move || {
             let file = append(file, &path, &bytes)?;
-            move_into_place(&path, &target)?;
+            moved(&path, &target)?;
             Ok(file)
         });
         let file = kept.await?;

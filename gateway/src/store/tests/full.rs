@@ -56,7 +56,7 @@ fn held(store: &Store) -> u64 {
 #[tokio::test]
 async fn a_disk_that_others_fill_costs_what_is_held_and_never_an_error_of_another_kind() {
     let Some(small) = Small::new(64 * MIB) else { return };
-    let store = Store::open(&small.data(), &config(40 * MIB)).unwrap();
+    let store = Store::open(&small.data(), &Config::of(40 * MIB)).unwrap();
     for nth in 0..100 {
         keep(&store, nth, 128 * 1024).await.unwrap();
     }
@@ -85,7 +85,7 @@ async fn a_disk_that_others_fill_costs_what_is_held_and_never_an_error_of_anothe
 #[tokio::test]
 async fn a_full_disk_with_nothing_to_evict_passes_through_and_serves_what_it_holds() {
     let Some(small) = Small::new(32 * MIB) else { return };
-    let store = Store::open(&small.data(), &config(24 * MIB)).unwrap();
+    let store = Store::open(&small.data(), &Config::of(24 * MIB)).unwrap();
     let mut pinned = Vec::new();
     for nth in 0..20 {
         pinned.push(keep(&store, nth, 128 * 1024).await.unwrap());
@@ -110,7 +110,7 @@ async fn a_full_disk_with_nothing_to_evict_passes_through_and_serves_what_it_hol
 #[tokio::test]
 async fn a_state_that_cannot_grow_refuses_goes_on_being_read_and_recovers() {
     let Some(small) = Small::new(32 * MIB) else { return };
-    let store = Store::open(&small.data(), &config(24 * MIB)).unwrap();
+    let store = Store::open(&small.data(), &Config::of(24 * MIB)).unwrap();
     keep_packument(&store, 0, 4000).await.unwrap();
     store.pin("all", &[], &[name(0)]).await.unwrap();
     small.fill(256 * 1024);
@@ -145,14 +145,14 @@ async fn a_state_that_cannot_grow_refuses_goes_on_being_read_and_recovers() {
 #[tokio::test]
 async fn a_start_on_a_full_disk_serves_what_is_held() {
     let Some(small) = Small::new(32 * MIB) else { return };
-    let store = Store::open(&small.data(), &config(24 * MIB)).unwrap();
+    let store = Store::open(&small.data(), &Config::of(24 * MIB)).unwrap();
     let integrity = keep(&store, 1, 128 * 1024).await.unwrap();
     keep_packument(&store, 1, 4000).await.unwrap();
     store.pin("all", &[integrity], &[name(1)]).await.unwrap();
     store.close().await;
     drop(store);
     small.fill(0);
-    let store = Store::open(&small.data(), &config(24 * MIB)).unwrap();
+    let store = Store::open(&small.data(), &Config::of(24 * MIB)).unwrap();
     assert!(store.blob(&integrity).await.is_some() && store.packument(&name(1)).is_some());
     assert!(matches!(keep(&store, 2, 128 * 1024).await, Err(StoreError::Full)));
 }

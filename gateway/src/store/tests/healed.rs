@@ -1,6 +1,7 @@
 //! Whatever becomes of the files and of the state: it is found, and nothing else is lost.
 
 use super::*;
+use crate::store::documents::Documents;
 
 #[tokio::test]
 async fn a_restart_changes_nothing() {
@@ -15,7 +16,8 @@ async fn a_restart_changes_nothing() {
         keep(&store, nth, 128 * 1024).await.unwrap();
         keep_packument(&store, nth, 20_000).await.unwrap();
     }
-    store.set_cursor(7).await.unwrap();
+    let cursor = Cursor { feed: "a".into(), since: 7, doubted_ms: 1 };
+    store.keep_cursor(cursor.clone()).await.unwrap();
     let hot = Integrity::of(&bytes(199, 128 * 1024));
     assert!(store.blob(&hot).await.is_some());
     let before = counted(&store);
@@ -24,7 +26,7 @@ async fn a_restart_changes_nothing() {
 
     let store = open(&folder, 24 * MIB);
     assert_eq!(counted(&store), before);
-    assert_eq!(store.cursor(), Some(7));
+    assert_eq!(store.cursor(), Some(cursor));
     for nth in 1000..1170 {
         keep(&store, nth, 128 * 1024).await.unwrap();
     }
@@ -75,7 +77,7 @@ async fn the_layout_before_becomes_this_one_and_keeps_its_tarballs() {
 }
 
 fn scrubbing() -> Config {
-    Config { scrub: Some(Period(Duration::from_millis(200))), ..config(24 * MIB) }
+    Config { scrub: Some(Period(Duration::from_millis(200))), ..Config::of(24 * MIB) }
 }
 
 #[tokio::test]
@@ -89,10 +91,10 @@ async fn the_scrub_finds_what_is_spoilt_nameless_or_gone() {
     let revision = keep_packument(&store, 4, 10_000).await.unwrap();
     keep_packument(&store, 5, 10_000).await.unwrap();
     store.close().await;
-    let contents = Contents::new(folder.path());
+    let (contents, documents) = (Contents::new(folder.path()), Documents::new(folder.path()));
     std::fs::write(contents.blob_path(&spoilt), b"something else").unwrap();
     std::fs::remove_file(contents.blob_path(&gone)).unwrap();
-    std::fs::write(contents.document_path(&revision), b"something else").unwrap();
+    std::fs::write(documents.folder(&revision).join(documents::DOCUMENT), b"something else").unwrap();
     let nameless = Integrity::of(b"nameless");
     std::fs::create_dir_all(contents.blob_path(&nameless).parent().unwrap()).unwrap();
     std::fs::write(contents.blob_path(&nameless), b"nameless").unwrap();

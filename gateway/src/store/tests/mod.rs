@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use resolver::packument::Outline;
+use resolver::variant::Revision;
 use tempfile::TempDir;
 
 use super::*;
@@ -15,10 +17,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 const LARGE: usize = 2 << 20;
 
-fn config(max_bytes: u64) -> Config {
-    Config { dir: None, max_bytes: Size(max_bytes), min_free: Size(0), metadata_share: 25, scrub: None }
-}
-
 /// In memory where there is such a place: the tests are of what is written, not of how fast.
 fn folder() -> TempDir {
     let shared = Path::new("/dev/shm");
@@ -26,7 +24,7 @@ fn folder() -> TempDir {
 }
 
 fn open(folder: &TempDir, max_bytes: u64) -> Store {
-    Store::open(folder.path(), &config(max_bytes)).unwrap()
+    Store::open(folder.path(), &Config::of(max_bytes)).unwrap()
 }
 
 fn bytes(nth: u32, length: usize) -> Vec<u8> {
@@ -50,21 +48,32 @@ fn file(nth: u32) -> FileName {
     FileName::parse(&format!("left-{nth}-1.0.0.tgz")).unwrap()
 }
 
+/// A document that takes about so many bytes on disk: what is random does not get smaller.
 async fn keep_packument(store: &Store, nth: u32, length: usize) -> Result<Revision, StoreError> {
-    let bytes = bytes(nth, length);
-    let revision = Revision::of(&bytes);
-    let mut draft = store.draft();
-    draft.write(&bytes).await?;
+    let mut state = nth;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b' ' + (state >> 24) as u8 % 90)
+    })
+    .filter(|letter| !matches!(letter, '"' | '\\'))
+    .take(length)
+    .collect();
+    let document = format!("{{\"name\":\"left-{nth}\",\"versions\":{{}},\"readme\":\"{noise}\"}}");
+    let revision = Revision::of(document.as_bytes());
     let record = PackumentRecord {
         revision,
-        length: length as u64,
+        length: document.len() as u64,
         checked_ms: 1,
         fetched_ms: 1,
-        stored: on_disk(length as u64),
+        stored: 0,
         modified_s: 1,
         etag: None,
         last_modified: None,
     };
+    let mut writer = FramesWriter::new(store.draft())?;
+    writer.write(document.as_bytes())?;
+    let outline = Outline::read(&name(nth), &document).unwrap();
+    let draft = Store::end_document(writer, &name(nth), &outline, &record)?;
     store.keep_packument(&name(nth), draft, record).await?;
     Ok(revision)
 }
