@@ -55,10 +55,10 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
     if let Some(feed) = feed {
         tokio::spawn(feed.follow_forever());
     }
-    tokio::spawn(fetch.repair_forever());
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));

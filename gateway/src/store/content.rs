@@ -1,4 +1,4 @@
-//! Tarballs: files named by their SHA-512; and where packuments are.
+//! Tarballs: files named by their SHA-512.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use resolver::integrity::{Expected, Integrity, Verifier};
 
-use super::documents::Documents;
 use super::draft::{Draft, blocking, read_at};
 
 /// A tarball up to this size is read in one piece, in the same trip to the disk that opens it.
@@ -23,7 +22,6 @@ const REMEMBERED: usize = 200_000;
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
     pub(super) dir: PathBuf,
-    pub(super) documents: Documents,
     intact: Arc<Cache<[u8; 16], u64>>,
 }
 
@@ -54,7 +52,7 @@ pub struct BlobReader {
 
 impl Contents {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.into(), documents: Documents::new(dir), intact: Arc::new(Cache::new(REMEMBERED)) }
+        Self { dir: dir.into(), intact: Arc::new(Cache::new(REMEMBERED)) }
     }
 
     pub(super) fn draft(&self) -> Draft {

@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::content::Found;
-use super::draft::{Draft, read_at};
+use super::draft::{Draft, blocking, read_at};
 use super::frames::{Frames, FramesWriter, Source};
-use super::tables::{PackumentRecord, on_disk};
+use super::tables::PackumentRecord;
 
-const DOCUMENT: &str = "document";
+pub(super) const DOCUMENT: &str = "document";
 const OUTLINE: usize = 0;
 const DESCRIPTION: usize = 1;
 /// What is kept of a variant's SHA-256 behind it.
@@ -36,7 +36,7 @@ const WHOLE: u64 = 1024 * 1024;
 
 /// The packuments of a data directory.
 pub(super) struct Documents {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 /// A document's own word of what it is.
@@ -167,73 +167,44 @@ impl Documents {
         discarded_when_damaged(Frames::open(&path), &path)
     }
 
-    /// Whether a revision still is what it is named by, and can be rendered; one that is not is removed. Damaged variants
-    /// go, too. `None`, when it has gone, `pace` says to stop, or the disk refuses. Blocks.
-    pub(super) fn verify(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Option<bool> {
-        let folder = self.folder(revision);
-        let described = describe(&folder, pace);
-        let intact = match described {
-            Ok(described) => described.is_some_and(|(_, record)| record.revision == *revision),
-            Err(Stopped) => return None,
-        };
-        if !folder.exists() {
-            return None;
-        }
-        if !intact {
-            self.remove(revision);
-            return Some(false);
-        }
-        for entry in fs::read_dir(&folder).ok()?.flatten() {
-            let path = entry.path();
-            match path.file_name().and_then(|name| name.to_str()) {
-                None | Some(DOCUMENT) => {}
-                Some(name) if name.ends_with(".id") => _ = discarded_when_damaged(read_plain(&path), &path),
-                Some(_) => _ = discarded_when_damaged(read_coded(&path), &path),
-            }
-            if !pace(entry.metadata().map_or(0, |file| file.len())) {
-                return None;
-            }
-        }
-        Some(true)
+    /// What the document of a revision says of itself; of the rest nothing is read. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is damaged, or another one's.
+    pub(super) fn description(&self, revision: &Revision) -> io::Result<(PackageName, PackumentRecord)> {
+        let document = Frames::open(&self.folder(revision).join(DOCUMENT))?;
+        described(&document).filter(|(_, record)| record.revision == *revision).ok_or_else(damaged)
     }
 
-    /// What lies in the folders of one byte, as the documents describe themselves; what is none is removed. `None`:
-    /// `pace` says to stop. Blocks.
-    pub(super) fn found_in(
+    /// The same, when every byte has been read; `None` when `pace`, which is told of each part, says to stop. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Self::description`].
+    pub(super) fn describe(
         &self,
-        first: u8,
+        revision: &Revision,
         pace: &mut dyn FnMut(u64) -> bool,
-    ) -> Option<Vec<(PackageName, PackumentRecord)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(self.dir.join(format!("{first:02x}"))).into_iter().flatten().flatten() {
-            let folder = entry.path();
-            match describe(&folder, pace) {
-                Ok(Some((name, record))) if self.folder(&record.revision) == folder => {
-                    let record = PackumentRecord { stored: size_of(&folder), ..record };
-                    found.push((name, record));
-                }
-                Ok(_) => {
-                    tracing::warn!(path = %folder.display(), "this is no intact document; removed");
-                    // What cannot be removed is found again.
-                    let _ = fs::remove_dir_all(&folder);
-                }
-                Err(Stopped) => return None,
+    ) -> io::Result<Option<(PackageName, PackumentRecord)>> {
+        let document = Frames::open(&self.folder(revision).join(DOCUMENT))?;
+        let mut hash = Sha256::new();
+        for number in 0..document.frames() {
+            let frame = document.frame(number)?;
+            hash.update(&frame);
+            if !pace(frame.len() as u64) {
+                return Ok(None);
             }
         }
-        Some(found)
+        outline(&document)?;
+        let is_its_name = Revision::from_digest(hash.finalize().into()) == *revision;
+        let described = described(&document).filter(|(_, record)| record.revision == *revision);
+        described.filter(|_| is_its_name).map(Some).ok_or_else(damaged)
     }
 
     fn plain_path(&self, revision: &Revision, tag: &str) -> PathBuf {
         self.folder(revision).join(format!("{tag}.id"))
     }
 
-    /// Where a document is.
-    #[cfg(test)]
-    pub(super) fn path(&self, revision: &Revision) -> PathBuf {
-        self.folder(revision).join(DOCUMENT)
-    }
-
-    fn folder(&self, revision: &Revision) -> PathBuf {
+    pub(super) fn folder(&self, revision: &Revision) -> PathBuf {
         let hex = revision.hex();
         self.dir.join(&hex[..2]).join(&hex[2..])
     }
@@ -249,45 +220,9 @@ pub fn outline(document: &Frames) -> io::Result<Outline> {
     outline.filter(|outline| outline.length() as u64 == document.length()).ok_or_else(damaged)
 }
 
-/// The work was told to end.
-struct Stopped;
-
-/// What the document in a folder says of itself, if it is intact: every byte of it is read. Blocks.
-fn describe(
-    folder: &Path,
-    pace: &mut dyn FnMut(u64) -> bool,
-) -> Result<Option<(PackageName, PackumentRecord)>, Stopped> {
-    let Ok(document) = Frames::open(&folder.join(DOCUMENT)) else {
-        return Ok(None);
-    };
-    let mut hash = Sha256::new();
-    for number in 0..document.frames() {
-        let Ok(frame) = document.frame(number) else {
-            return Ok(None);
-        };
-        hash.update(&frame);
-        if !pace(frame.len() as u64) {
-            return Err(Stopped);
-        }
-    }
-    Ok(description(&document, &Revision::from_digest(hash.finalize().into())))
-}
-
-fn description(document: &Frames, revision: &Revision) -> Option<(PackageName, PackumentRecord)> {
-    outline(document).ok()?;
+fn described(document: &Frames) -> Option<(PackageName, PackumentRecord)> {
     let description: Description = serde_json::from_slice(&document.section(DESCRIPTION).ok()?).ok()?;
-    let name = PackageName::parse(&description.name).ok()?;
-    (description.record.revision == *revision).then_some((name, description.record))
-}
-
-fn size_of(folder: &Path) -> u64 {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).map(|file| on_disk(file.len())).sum()
-}
-
-fn read_plain(path: &Path) -> io::Result<()> {
-    let frames = Frames::open(path)?;
-    (0..frames.frames()).try_for_each(|number| frames.frame(number).map(drop))
+    Some((PackageName::parse(&description.name).ok()?, description.record))
 }
 
 fn read_coded(path: &Path) -> io::Result<Coded> {
@@ -331,6 +266,17 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is damaged")
 }
 
+/// Removes a revision where blocking is allowed.
+pub(super) async fn remove(documents: &Arc<Documents>, revision: Revision) {
+    let documents = Arc::clone(documents);
+    let removed = blocking(move || {
+        documents.remove(&revision);
+        Ok(())
+    });
+    // Removing cannot fail; the task can only be cancelled with the runtime.
+    let _ = removed.await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +297,7 @@ mod tests {
     }
 
     async fn keep(folder: &Path) -> (Store, Documents) {
-        let store = Store::open(folder, &crate::store::tests::config(1 << 30)).unwrap();
+        let store = Store::open(folder, &crate::store::Config::of(1 << 30)).unwrap();
         let mut writer = FramesWriter::new(store.draft()).unwrap();
         writer.write(document().as_bytes()).unwrap();
         let name = PackageName::parse(NAME).unwrap();
@@ -366,8 +312,8 @@ mod tests {
     async fn a_document_says_itself_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (_, documents) = keep(folder.path()).await;
-        let (name, described) =
-            describe(&documents.folder(&record().revision), &mut |_| true).ok().flatten().unwrap();
+        let described = documents.describe(&record().revision, &mut |_| true).unwrap();
+        let (name, described) = described.unwrap();
         assert_eq!((name.as_str(), described), (NAME, record()));
         let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
         assert_eq!(outline(&frames).unwrap(), Outline::read(&name, &document()).unwrap());
@@ -381,7 +327,7 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         bytes[100] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert!(matches!(describe(&documents.folder(&record().revision), &mut |_| true), Ok(None)));
+        assert!(documents.describe(&record().revision, &mut |_| true).is_err());
     }
 
     #[tokio::test]

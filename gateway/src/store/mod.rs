@@ -42,7 +42,7 @@ mod totals;
 mod writer;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -119,6 +119,12 @@ pub enum StoreError {
 }
 
 impl Config {
+    /// A store of so many bytes that is left alone.
+    #[cfg(test)]
+    pub(crate) fn of(max_bytes: u64) -> Self {
+        Self { dir: None, max_bytes: Size(max_bytes), min_free: Size(0), metadata_share: 25, scrub: None }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_bytes: self.max_bytes.bytes(),
@@ -187,12 +193,12 @@ impl Store {
         self.inner.state.note(CURSOR).and_then(|note| read_json(&note))
     }
 
-    /// Remembers where the change feed was left.
+    /// Keeps where the change feed was left.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
-    pub async fn keep_cursor(&self, cursor: &Cursor) -> Result<(), StoreError> {
-        let value = serde_json::to_vec(cursor).map_err(io::Error::from)?;
+    pub async fn keep_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(&cursor).map_err(|error| StoreError::Io(error.into()))?;
         self.commit(Change::Note { word: CURSOR, value }).await.map(drop)
     }
 

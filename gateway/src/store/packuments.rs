@@ -8,9 +8,9 @@ use resolver::variant::Revision;
 
 use super::change::Change;
 use super::content::Found;
-use super::documents::{Coded, Documents};
-use super::draft::blocking;
-use super::{Draft, Frames, FramesWriter, PackumentRecord, Store, StoreError, on_disk};
+use super::documents::{self, Coded, Documents};
+use super::tables::on_disk;
+use super::{Draft, Frames, FramesWriter, PackumentRecord, Store, StoreError};
 
 /// Names one variant of one revision of one package.
 #[derive(Debug, Clone)]
@@ -28,6 +28,11 @@ impl Store {
     #[must_use]
     pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
         self.inner.state.packument(name)
+    }
+
+    /// A packument was used without a look into the store, so that eviction knows.
+    pub fn touch_packument(&self, name: &PackageName) {
+        self.inner.state.shared().marks.set(name.as_str().as_bytes());
     }
 
     /// Ends a document with what is known of it, so that it can be kept. Blocks.
@@ -63,14 +68,22 @@ impl Store {
             return Err(StoreError::Full);
         }
         if let Some(before) = applied.before.filter(|before| before.revision != record.revision) {
-            self.remove_document(before.revision).await;
+            documents::remove(self.documents(), before.revision).await;
         }
         Ok(record)
     }
 
-    /// A packument was used without a look into the store, so that eviction knows.
-    pub fn touch_packument(&self, name: &PackageName) {
-        self.inner.state.shared().marks.set(name.as_str().as_bytes());
+    /// Files of this revision (its variants) have grown by so many bytes, or shrunk; nothing, if it is no longer held.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn account_packument(
+        &self,
+        name: &PackageName,
+        revision: &Revision,
+        delta: i64,
+    ) -> Result<(), StoreError> {
+        self.commit(Change::Account { name: name.clone(), revision: *revision, delta }).await.map(drop)
     }
 
     /// Upstream has confirmed the packument that is held.
@@ -90,7 +103,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
     pub async fn doubt_packument(&self, name: &PackageName) -> Result<bool, StoreError> {
-        if self.packument(name).is_none() {
+        if self.inner.state.packument_unused(name).is_none() {
             return Ok(false);
         }
         Ok(self.commit(Change::Doubt { name: name.clone() }).await?.changed)
@@ -103,23 +116,9 @@ impl Store {
     pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
         let applied = self.commit(Change::NoPackument { name: name.clone() }).await?;
         if let Some(before) = applied.before {
-            self.remove_document(before.revision).await;
+            documents::remove(self.documents(), before.revision).await;
         }
         Ok(())
-    }
-
-    async fn remove_document(&self, revision: Revision) {
-        let contents = Arc::clone(&self.inner.contents);
-        let removed = blocking(move || {
-            contents.documents.remove(&revision);
-            Ok(())
-        });
-        // Removing cannot fail; the task can only be cancelled with the runtime.
-        let _ = removed.await;
-    }
-
-    fn documents(&self) -> &Documents {
-        &self.inner.contents.documents
     }
 
     /// Whether there is a document of this revision; whether it is intact shows when it is read.
@@ -164,7 +163,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.check_room()?;
         let stored = self.documents().keep_coded(draft, sha256, (&key.revision, &key.tag)).await?;
-        self.account(key, stored).await
+        self.account_packument(&key.name, &key.revision, i64::try_from(on_disk(stored)).unwrap_or(i64::MAX))
+            .await
     }
 
     /// Keeps an uncoded variant.
@@ -174,14 +174,12 @@ impl Store {
     pub async fn keep_plain(&self, key: &VariantKey, draft: Draft) -> Result<(), StoreError> {
         self.check_room()?;
         let stored = self.documents().keep_plain(draft, (&key.revision, &key.tag)).await?;
-        self.account(key, stored).await
+        self.account_packument(&key.name, &key.revision, i64::try_from(on_disk(stored)).unwrap_or(i64::MAX))
+            .await
     }
 
-    /// The files of a revision have grown.
-    async fn account(&self, key: &VariantKey, stored: u64) -> Result<(), StoreError> {
-        let delta = i64::try_from(on_disk(stored)).unwrap_or(i64::MAX);
-        let change = Change::Account { name: key.name.clone(), revision: key.revision, delta };
-        self.commit(change).await.map(drop)
+    fn documents(&self) -> &Arc<Documents> {
+        &self.inner.state.shared().documents
     }
 
     fn intact<T>(&self, found: Found<T>, revision: &Revision) -> Option<T> {
