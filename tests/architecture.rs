@@ -20,7 +20,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     ("log", &["terminal"]),
     ("main", &[]),
     ("metrics", &["store"]),
-    ("open_files", &["http"]),
+    ("open_files", &["http", "store"]),
     ("operator", &["fetch", "http", "metrics", "units"]),
     ("private", &[]),
     ("pulse", &[]),

@@ -89,8 +89,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
-    let opening = dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&opening)).await;
+    let (opening, memory) = (dir.clone(), config.store.memory.bytes());
+    let opened = tokio::task::spawn_blocking(move || Store::open(&opening, memory)).await;
     // The database panics over some kinds of damage, a truncated file for one.
     Ok(opened.unwrap_or_else(|_| Err(OpenError::Unreadable(dir, "its state is damaged".into())))?)
 }

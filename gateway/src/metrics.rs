@@ -1,6 +1,7 @@
 //! What is counted, in Prometheus' words.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +30,7 @@ pub struct Metrics {
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
     gauges: StoreGauges,
-    sent_total: AtomicU64,
+    sent_total: Arc<AtomicU64>,
 }
 
 /// What the store holds, set when the metrics are read.
@@ -69,6 +70,12 @@ struct KindLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
 
+/// Counts the bytes of one body.
+pub struct Sent {
+    of_source: Counter,
+    total: Arc<AtomicU64>,
+}
+
 /// Measures one request to upstream until its headers.
 pub struct UpstreamTimer<'a> {
     metrics: &'a Metrics,
@@ -99,7 +106,7 @@ impl Metrics {
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
             gauges: StoreGauges::default(),
-            sent_total: AtomicU64::new(0),
+            sent_total: Arc::default(),
         };
         metrics.register();
         metrics
@@ -165,10 +172,11 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { route, outcome, source }).inc();
     }
 
-    /// Bytes of a body have been handed to a client's connection.
-    pub fn sent(&self, source: &'static str, bytes: u64) {
-        self.sent.get_or_create(&SourceLabel { source }).inc_by(bytes);
-        self.sent_total.fetch_add(bytes, Ordering::Relaxed);
+    /// Where the bytes of one body are counted as they are handed to a client's connection.
+    #[must_use]
+    pub fn sending(&self, source: &'static str) -> Sent {
+        let of_source = self.sent.get_or_create(&SourceLabel { source }).clone();
+        Sent { of_source, total: Arc::clone(&self.sent_total) }
     }
 
     /// Bytes of a body have come from upstream.
@@ -233,6 +241,14 @@ impl Metrics {
             let _ = writeln!(out, "# the metrics could not be written");
         }
         out
+    }
+}
+
+impl Sent {
+    /// Bytes have been handed to a client's connection.
+    pub fn count(&self, bytes: u64) {
+        self.of_source.inc_by(bytes);
+        self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

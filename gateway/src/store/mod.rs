@@ -13,9 +13,13 @@
 //! again. Content is hashed once more when it is first read after a start: what a power cut or a bad disk
 //! made of it is removed and fetched again, never served.
 
+mod blob;
+mod buffers;
 mod content;
 mod draft;
 mod format;
+mod known;
+mod memory;
 mod state;
 
 use std::io;
@@ -28,13 +32,17 @@ use resolver::package::{FileName, PackageName};
 use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 
-pub use content::{Blob, BlobReader};
+pub use blob::{Blob, BlobReader};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
+pub(crate) use known::OPEN_FILES;
+pub use memory::{Key, Memory};
 pub use state::{Evidence, PackumentRecord, StateError};
 
 use content::{Contents, Found};
 use state::{Change, State};
+
+use crate::units::Size;
 
 /// `[store]`: where everything is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +51,8 @@ pub struct Config {
     /// The data directory; `None`: see [`crate::config::data_dir`].
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub dir: Option<PathBuf>,
+    /// What small tarballs and rendered packuments take in memory while they are in use.
+    pub memory: Size,
 }
 
 /// The data directory of one gateway. Cheap to clone.
@@ -53,6 +63,7 @@ pub struct Store {
 
 struct Inner {
     contents: Contents,
+    memory: Arc<Memory>,
     state: State,
     totals: Totals,
 }
@@ -84,15 +95,24 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens the data directory, making it first if it is not there. Blocks.
+    /// Opens the data directory, making it first if it is not there; up to `memory` bytes of what is asked for again
+    /// and again stay in memory. Blocks.
     ///
     /// # Errors
     /// [`OpenError`] says what is in the way and what to do about it.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+    pub fn open(dir: &Path, memory: u64) -> Result<Self, OpenError> {
         format::prepare(dir)?;
         let state = State::open(&dir.join("state.redb"))?;
         let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { contents: Contents::new(dir), state, totals }) })
+        let memory = Arc::new(Memory::new(memory));
+        let contents = Contents::new(dir, Arc::clone(&memory));
+        Ok(Self { inner: Arc::new(Inner { contents, memory, state, totals }) })
+    }
+
+    /// What is kept in memory of tarballs and of renderings.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// How much is held.
@@ -128,8 +148,12 @@ impl Store {
     /// [`StoreError`] when the disk refuses; the draft is gone then.
     pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
         let blob = self.inner.contents.keep_blob(draft, integrity).await?;
-        let new = self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await?;
-        if new {
+        let new = self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await;
+        if new.is_err() {
+            // What has no row is not counted, and must not take room.
+            self.drop_blob(integrity).await;
+        }
+        if new? {
             self.totals().blobs.fetch_add(1, Ordering::Relaxed);
             self.totals().blob_bytes.fetch_add(blob.length(), Ordering::Relaxed);
         }
@@ -252,6 +276,16 @@ impl Store {
     /// [`StoreError`] when it cannot be committed.
     pub async fn keep_evidence(&self, path: &str, evidence: Evidence) -> Result<(), StoreError> {
         self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(|_| ())
+    }
+
+    async fn drop_blob(&self, integrity: &Integrity) {
+        let (store, integrity) = (self.clone(), *integrity);
+        let dropped = draft::blocking(move || {
+            store.inner.contents.remove_blob(&integrity);
+            Ok(())
+        });
+        // Removing cannot fail; the task can only be cancelled with the runtime.
+        let _ = dropped.await;
     }
 
     async fn forget_blob(&self, integrity: &Integrity) {
