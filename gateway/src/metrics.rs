@@ -41,6 +41,7 @@ struct StoreGauges {
     packuments: Gauge,
     packument_bytes: Gauge,
     corrupt: Gauge,
+    not_kept: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -165,6 +166,11 @@ impl Metrics {
             store.packument_bytes.clone(),
         );
         registry.register("store_corrupt", "Contents found corrupt since the start", store.corrupt.clone());
+        registry.register(
+            "store_not_kept",
+            "Contents served since the start although the disk did not take them",
+            store.not_kept.clone(),
+        );
     }
 
     /// A client's request has been answered.
@@ -234,6 +240,7 @@ impl Metrics {
         gauge(&self.gauges.packuments, &totals.packuments);
         gauge(&self.gauges.packument_bytes, &totals.packument_bytes);
         gauge(&self.gauges.corrupt, &totals.corrupt);
+        gauge(&self.gauges.not_kept, &totals.not_kept);
         self.upstream_up.set(i64::from(upstream_up));
         let mut out = String::new();
         if text::encode(&mut out, &self.registry).is_err() {

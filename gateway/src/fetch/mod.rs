@@ -14,6 +14,7 @@ mod packuments;
 mod progress;
 mod renderings;
 mod tarballs;
+mod through;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -12,7 +12,7 @@ use crate::store::Blob;
 
 /// A tarball that a client can have.
 pub enum Tarball {
-    /// Verified, and on disk.
+    /// Verified, and here.
     Held {
         /// The bytes.
         blob: Blob,
@@ -21,7 +21,7 @@ pub enum Tarball {
         /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
         confirmed: bool,
     },
-    /// Larger than is verified first, and still on its way.
+    /// Still on its way: it is larger than is verified first, or there is no room for it here.
     Arriving(Arriving),
 }
 
@@ -32,7 +32,8 @@ struct Release {
 }
 
 impl Fetch {
-    /// A tarball. With `whole`, only verified bytes that are all here; otherwise a large one may be arriving.
+    /// A tarball. With `whole`, verified bytes that are all here, if there is any room for them; otherwise a large one
+    /// may be arriving.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
@@ -115,16 +116,23 @@ impl Fetch {
         if let Expected::Integrity(integrity) = &release.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
-            self.inner.store.keep_tarball(name, file, integrity).await?;
+            self.note(name, file, integrity).await;
             return Ok(held(blob, true));
         }
         let Release { expected, address } = release;
         let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
         let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
-            self.inner.store.keep_tarball(name, file, blob.integrity()).await?;
+            self.note(name, file, blob.integrity()).await;
         }
         Ok(tarball)
+    }
+
+    /// Remembers what a name stands for, as far as the disk takes it: without it the packument is asked the next time.
+    async fn note(&self, name: &PackageName, file: &FileName, is: &Integrity) {
+        if let Err(error) = self.inner.store.keep_tarball(name, file, is).await {
+            tracing::debug!(%error, %name, "what a tarball's name stands for was not kept");
+        }
     }
 
     /// What upstream says of a file; a document that does not know the file yet is asked for once more.

@@ -9,14 +9,16 @@ use resolver::integrity::Integrity;
 use resolver::variant::Revision;
 
 use super::blob::Blob;
-use super::draft::{Draft, blocking};
+use super::draft::{Draft, Kept, blocking};
 use super::known::{Known, remove};
 use super::memory::Memory;
+use super::room::Room;
 
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
     dir: PathBuf,
     known: Arc<Known>,
+    room: Arc<Room>,
 }
 
 /// What a look for content finds.
@@ -29,11 +31,16 @@ pub(super) enum Found<T> {
 
 impl Contents {
     pub(super) fn new(dir: &Path, memory: Arc<Memory>) -> Self {
-        Self { dir: dir.into(), known: Arc::new(Known::new(memory)) }
+        Self { dir: dir.into(), known: Arc::new(Known::new(memory)), room: Arc::default() }
+    }
+
+    /// What is done where the disk takes nothing.
+    pub(super) fn room(&self) -> &Room {
+        &self.room
     }
 
     pub(super) fn draft(&self) -> Draft {
-        Draft::new(&self.dir.join("drafts"))
+        Draft::new(&self.dir.join("drafts"), Arc::clone(&self.room))
     }
 
     pub(super) async fn blob(&self, integrity: &Integrity) -> Found<Blob> {
@@ -48,10 +55,14 @@ impl Contents {
         })
     }
 
-    pub(super) async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> io::Result<Blob> {
+    /// Opens what a draft has become, and says whether it has its place in the store.
+    pub(super) async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> io::Result<(Blob, bool)> {
         let length = draft.length();
-        let file = draft.keep(self.blob_path(integrity)).await?;
-        Ok(self.known.kept(integrity, file, length))
+        Ok(match draft.keep(self.blob_path(integrity)).await? {
+            Kept::InPlace(file) => (self.known.kept(integrity, file, length), true),
+            Kept::Nameless(file) => (self.known.nameless(integrity, file, length), false),
+            Kept::InMemory(bytes) => (Blob::in_memory(integrity, bytes), false),
+        })
     }
 
     /// Removes a blob, and lets go of what is in memory of it; whoever reads it can read on. Blocks.
@@ -62,7 +73,10 @@ impl Contents {
     }
 
     pub(super) async fn keep_document(&self, draft: Draft, revision: &Revision) -> io::Result<()> {
-        draft.keep(self.document_path(revision)).await.map(|_| ())
+        match draft.keep(self.document_path(revision)).await? {
+            Kept::InPlace(_) => Ok(()),
+            Kept::Nameless(_) | Kept::InMemory(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 
     pub(super) fn has_document(&self, revision: &Revision) -> bool {

@@ -95,6 +95,11 @@ impl Known {
         Blob::in_file(integrity, self.remember(integrity, file, length))
     }
 
+    /// A file whose bytes have just been verified, and that has no place in the store.
+    pub(super) fn nameless(&self, integrity: &Integrity, file: Arc<File>, length: u64) -> Blob {
+        Blob::in_file(integrity, Arc::new(OpenFile::new(file, length, Arc::clone(&self.buffers))))
+    }
+
     fn remember(&self, integrity: &Integrity, file: Arc<File>, length: u64) -> Arc<OpenFile> {
         let file = Arc::new(OpenFile::new(file, length, Arc::clone(&self.buffers)));
         self.intact.insert(short(integrity), length);

@@ -20,6 +20,7 @@ mod draft;
 mod format;
 mod known;
 mod memory;
+mod room;
 mod state;
 
 use std::io;
@@ -81,6 +82,8 @@ pub struct Totals {
     pub packument_bytes: AtomicU64,
     /// Contents that no longer matched their digest when they were read.
     pub corrupt: AtomicU64,
+    /// Contents that were served without being kept, for the disk took nothing.
+    pub not_kept: AtomicU64,
 }
 
 /// A failure of the disk or of the state on it. Never the client's fault, and never shown to it in words.
@@ -142,22 +145,44 @@ impl Store {
         }
     }
 
-    /// Keeps a draft whose bytes were verified to have this digest, and opens it.
+    /// Keeps a draft whose bytes were verified to have this digest, and opens it. When the disk takes nothing, it is
+    /// opened all the same, and gone when its last reader is done.
     ///
     /// # Errors
-    /// [`StoreError`] when the disk refuses; the draft is gone then.
+    /// [`StoreError::Io`] when there is room neither on the disk nor in memory; the draft is gone then.
     pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
-        let blob = self.inner.contents.keep_blob(draft, integrity).await?;
-        let new = self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await;
-        if new.is_err() {
-            // What has no row is not counted, and must not take room.
-            self.drop_blob(integrity).await;
+        let (blob, in_place) = self.inner.contents.keep_blob(draft, integrity).await?;
+        if !in_place {
+            self.not_kept();
+            return Ok(blob);
         }
-        if new? {
-            self.totals().blobs.fetch_add(1, Ordering::Relaxed);
-            self.totals().blob_bytes.fetch_add(blob.length(), Ordering::Relaxed);
+        match self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await {
+            Ok(is_new) => {
+                self.inner.contents.room().taken();
+                if is_new {
+                    self.totals().blobs.fetch_add(1, Ordering::Relaxed);
+                    self.totals().blob_bytes.fetch_add(blob.length(), Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                self.inner.contents.room().refused(&error);
+                // What has no row is not counted, and must not take room.
+                self.drop_blob(integrity).await;
+                self.not_kept();
+            }
         }
         Ok(blob)
+    }
+
+    /// Whether there is certainly no room for this many bytes, neither on the disk nor in memory.
+    #[must_use]
+    pub fn has_no_room_for(&self, bytes: u64) -> bool {
+        self.inner.contents.room().is_too_small_for(bytes)
+    }
+
+    /// Something is served that could not be kept.
+    pub fn not_kept(&self) {
+        self.totals().not_kept.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The digest that a tarball's name stood for when it was last fetched.
