@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http", "store"]),
-    ("operator", &["fetch", "http", "metrics", "units"]),
+    ("operator", &["fetch", "http", "metrics", "store", "units"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

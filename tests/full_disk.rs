@@ -19,8 +19,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 const MIB: usize = 1 << 20;
 const FULL: &str = "the disk takes nothing";
 const ROOM_AGAIN: &str = "the disk takes what is fetched again";
-/// With this, one MiB is large.
-const FROM_ONE_MIB: &str = "[http]\nverify_first_max = \"1MiB\"\n";
+/// All of the small disk may be taken.
+const TO_THE_BRIM: &str = "[store]\nmin_free = \"0B\"\n";
+/// With this, one MiB is large, too.
+const FROM_ONE_MIB: &str = "[store]\nmin_free = \"0B\"\n[http]\nverify_first_max = \"1MiB\"\n";
 
 /// A small disk of our own with a data directory on it.
 struct Disk {
@@ -76,6 +78,10 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
     }
+}
+
+fn gateway(registry: &Registry, disk: &Disk) -> Gateway {
+    Gateway::builder().upstream(registry.url()).config_toml(TO_THE_BRIM).data(&disk.data()).start()
 }
 
 fn package(name: &str, size: usize) -> Package {
@@ -160,7 +166,7 @@ fn assert_kept_again(gateway: &Gateway, registry: &Registry, packages: &[Package
 fn a_full_disk_costs_nobody_a_tarball_and_keeps_them_again_when_there_is_room() {
     let Some(disk) = Disk::new(200) else { return };
     let registry = Registry::builder().packages(packages()).start();
-    let gateway = Gateway::builder().upstream(registry.url()).data(&disk.data()).start();
+    let gateway = gateway(&registry, &disk);
     disk.fill();
 
     assert_all_pass_through(&gateway, &packages());
@@ -173,7 +179,7 @@ fn a_full_disk_costs_nobody_a_tarball_and_keeps_them_again_when_there_is_room() 
 fn a_disk_that_can_only_be_read_costs_nobody_a_tarball_either() {
     let Some(disk) = Disk::new(200) else { return };
     let registry = Registry::builder().packages(packages()).start();
-    let gateway = Gateway::builder().upstream(registry.url()).data(&disk.data()).start();
+    let gateway = gateway(&registry, &disk);
     let drafts = disk.data().join("drafts");
     mount(None::<&Path>, &drafts, Some("tmpfs"), MsFlags::MS_RDONLY, None::<&str>).unwrap();
 
@@ -187,7 +193,7 @@ fn a_disk_that_can_only_be_read_costs_nobody_a_tarball_either() {
 fn nothing_wrong_is_ever_complete_while_the_disk_is_full() {
     let Some(disk) = Disk::new(64) else { return };
     let registry = Registry::builder().packages(packages()).start();
-    let gateway = Gateway::builder().upstream(registry.url()).data(&disk.data()).start();
+    let gateway = gateway(&registry, &disk);
     disk.fill();
     registry.fault(Matcher::Tarballs, Times::Always, Fault::Corrupt);
     for release in packages()[..3].iter().map(release) {
@@ -205,7 +211,7 @@ fn nothing_wrong_is_ever_complete_while_the_disk_is_full() {
 fn what_breaks_off_while_it_passes_through_is_resumed() {
     let Some(disk) = Disk::new(64) else { return };
     let registry = Registry::builder().packages(packages()).start();
-    let gateway = Gateway::builder().upstream(registry.url()).data(&disk.data()).start();
+    let gateway = gateway(&registry, &disk);
     let large = release(&package("large", 20 * MIB));
     disk.fill();
     // After this it is known that there is no room: the faults befall the requests that pass through.

@@ -16,8 +16,8 @@ use super::room::Room;
 
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
-    dir: PathBuf,
-    known: Arc<Known>,
+    pub(super) dir: PathBuf,
+    pub(super) known: Arc<Known>,
     room: Arc<Room>,
 }
 
@@ -39,8 +39,9 @@ impl Contents {
         &self.room
     }
 
-    pub(super) fn draft(&self) -> Draft {
-        Draft::new(&self.dir.join("drafts"), Arc::clone(&self.room))
+    /// A draft in a file, or in memory alone.
+    pub(super) fn draft(&self, in_file: bool) -> Draft {
+        Draft::new(&self.dir.join("drafts"), Arc::clone(&self.room), in_file)
     }
 
     pub(super) async fn blob(&self, integrity: &Integrity) -> Found<Blob> {
@@ -55,10 +56,15 @@ impl Contents {
         })
     }
 
-    /// Opens what a draft has become, and says whether it has its place in the store.
-    pub(super) async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> io::Result<(Blob, bool)> {
+    /// Opens what a draft has become, and says whether it has its place in the store; without `place` it gets none.
+    pub(super) async fn keep_blob(
+        &self,
+        draft: Draft,
+        integrity: &Integrity,
+        place: bool,
+    ) -> io::Result<(Blob, bool)> {
         let length = draft.length();
-        Ok(match draft.keep(self.blob_path(integrity)).await? {
+        Ok(match draft.keep(place.then(|| self.blob_path(integrity))).await? {
             Kept::InPlace(file) => (self.known.kept(integrity, file, length), true),
             Kept::Nameless(file) => (self.known.nameless(integrity, file, length), false),
             Kept::InMemory(bytes) => (Blob::in_memory(integrity, bytes), false),
@@ -73,7 +79,7 @@ impl Contents {
     }
 
     pub(super) async fn keep_document(&self, draft: Draft, revision: &Revision) -> io::Result<()> {
-        match draft.keep(self.document_path(revision)).await? {
+        match draft.keep(Some(self.document_path(revision))).await? {
             Kept::InPlace(_) => Ok(()),
             Kept::Nameless(_) | Kept::InMemory(_) => Err(io::ErrorKind::StorageFull.into()),
         }
@@ -107,11 +113,11 @@ impl Contents {
         let _ = removed.await;
     }
 
-    fn blob_path(&self, integrity: &Integrity) -> PathBuf {
+    pub(super) fn blob_path(&self, integrity: &Integrity) -> PathBuf {
         sharded(&self.dir.join("blobs/sha512"), &integrity.hex())
     }
 
-    fn document_path(&self, revision: &Revision) -> PathBuf {
+    pub(super) fn document_path(&self, revision: &Revision) -> PathBuf {
         sharded(&self.dir.join("documents/sha256"), &revision.hex())
     }
 }
@@ -145,9 +151,9 @@ mod tests {
 
         async fn keep(&self, bytes: &[u8]) -> Integrity {
             let integrity = Integrity::of(bytes);
-            let mut draft = self.contents.draft();
+            let mut draft = self.contents.draft(true);
             draft.write(bytes).await.unwrap();
-            self.contents.keep_blob(draft, &integrity).await.unwrap();
+            self.contents.keep_blob(draft, &integrity, true).await.unwrap();
             integrity
         }
 

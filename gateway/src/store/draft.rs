@@ -53,9 +53,10 @@ struct Sink {
 }
 
 impl Draft {
-    pub(super) fn new(drafts: &Path, room: Arc<Room>) -> Self {
+    pub(super) fn new(drafts: &Path, room: Arc<Room>, in_file: bool) -> Self {
         let path = drafts.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
-        let sink = Sink { path, room, file: None, written: 0, memory: None, kept: false };
+        let memory = (!in_file).then(|| Held::empty(&room)).flatten();
+        let sink = Sink { path, room, file: None, written: 0, memory, kept: false };
         Self { sink: Some(sink), buffer: BytesMut::new(), flushed: 0 }
     }
 
@@ -132,11 +133,11 @@ impl Draft {
     }
 
     /// Flushes and moves the file to where content of its digest belongs, over the same content if it is there. When
-    /// the disk does not take it, it is what it was, without a place in the store.
-    pub(super) async fn keep(mut self, target: PathBuf) -> io::Result<Kept> {
+    /// the disk does not take it, or there is no target, it is what it was, without a place in the store.
+    pub(super) async fn keep(mut self, target: Option<PathBuf>) -> io::Result<Kept> {
         let bytes = self.buffer.split().freeze();
         let sink = self.sink.take().ok_or_else(interrupted)?;
-        blocking(move || sink.keep(&bytes, &target)).await
+        blocking(move || sink.keep(&bytes, target.as_deref())).await
     }
 }
 
@@ -187,21 +188,24 @@ impl Sink {
         Ok(())
     }
 
-    fn keep(mut self, bytes: &[u8], target: &Path) -> io::Result<Kept> {
+    fn keep(mut self, bytes: &[u8], target: Option<&Path>) -> io::Result<Kept> {
         self.append(bytes)?;
-        match (self.memory.take(), self.file.clone()) {
-            (Some(held), _) => Ok(Kept::InMemory(Bytes::from_owner(held))),
-            (None, None) => Err(interrupted()),
-            (None, Some(file)) => match move_into_place(&self.path, target) {
-                Ok(()) => {
-                    self.kept = true;
-                    Ok(Kept::InPlace(file))
-                }
-                Err(error) => {
-                    self.room.refused(&error);
-                    Ok(Kept::Nameless(file))
-                }
-            },
+        if let Some(held) = self.memory.take() {
+            return Ok(Kept::InMemory(Bytes::from_owner(held)));
+        }
+        let file = self.file.clone().ok_or_else(interrupted)?;
+        let Some(target) = target else {
+            return Ok(Kept::Nameless(file));
+        };
+        match move_into_place(&self.path, target) {
+            Ok(()) => {
+                self.kept = true;
+                Ok(Kept::InPlace(file))
+            }
+            Err(error) => {
+                self.room.refused(&error);
+                Ok(Kept::Nameless(file))
+            }
         }
     }
 }

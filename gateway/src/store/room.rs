@@ -53,9 +53,11 @@ impl Room {
         }
     }
 
-    /// Whether there is no use in bringing this many bytes: memory does not take them, nor has the disk of late.
-    pub(super) fn is_too_small_for(&self, bytes: u64) -> bool {
-        bytes > LARGEST && self.last_refusal().is_some_and(|refused| refused.elapsed() < PATIENCE)
+    /// Whether there is no use in bringing this many bytes: memory does not take them, nor does the disk when it
+    /// `is_full`, or has refused something of late.
+    pub(super) fn is_too_small_for(&self, bytes: u64, is_full: bool) -> bool {
+        let of_late = |refused: Instant| refused.elapsed() < PATIENCE;
+        bytes > LARGEST && (is_full || self.last_refusal().is_some_and(of_late))
     }
 
     fn last_refusal(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -74,6 +76,11 @@ impl Held {
     pub(super) fn new(room: &Room, length: u64) -> io::Result<Self> {
         let length = fitting(length)?;
         Ok(Self { bytes: Vec::with_capacity(length), share: room.share(length)? })
+    }
+
+    /// Room for a draft that has nothing yet.
+    pub(super) fn empty(room: &Room) -> Option<Self> {
+        Self::new(room, 0).ok()
     }
 
     /// Takes the next bytes in, as far as there is room.
