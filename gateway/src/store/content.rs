@@ -230,10 +230,10 @@ mod tests {
     async fn a_file_that_has_become_shorter_is_found_out_and_let_go() {
         let shelf = Shelf::new(0);
         let integrity = shelf.keep(&some(700_000)).await;
+        let opened = shelf.blob(&integrity).await.unwrap();
         let file = File::options().write(true).open(shelf.contents.blob_path(&integrity)).unwrap();
         file.set_len(300_000).unwrap();
-        let cut = shelf.read(&integrity).await.unwrap();
-        assert_eq!(cut.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(read(&opened).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(matches!(shelf.contents.blob(&integrity).await, Found::Corrupt));
         assert!(matches!(shelf.contents.blob(&integrity).await, Found::Missing));
     }

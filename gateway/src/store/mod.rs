@@ -35,6 +35,7 @@ mod pins;
 mod queue;
 mod recovery;
 mod room;
+mod rows;
 mod scrub;
 mod shelf;
 mod space;

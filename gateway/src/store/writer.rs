@@ -199,6 +199,7 @@ impl Writer {
         }
         counts.save(&write)?;
         write.commit()?;
+        self.shared.rows.outdate();
         Ok(Committed { applied, counts, relief, freed })
     }
 
@@ -277,6 +278,7 @@ impl Writer {
                 self.counts = counts;
                 self.shared.rebuild.fetch_or(opened.rebuild, Ordering::AcqRel);
                 self.shared.database.store(Some(Arc::new(opened.database)));
+                self.shared.rows.outdate();
             }
             Err(failure) => {
                 tracing::error!(?failure, "the state cannot be opened again yet");
