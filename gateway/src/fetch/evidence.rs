@@ -12,7 +12,7 @@ use super::decode;
 use super::failure::Failure;
 use super::flights::Flight;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
-use crate::store::Evidence;
+use crate::store::{Evidence, StoreError};
 use crate::upstream::{Answer, UpstreamError, headers};
 
 /// How long an answer is believed unasked.
@@ -78,7 +78,10 @@ impl Fetch {
         };
         let evidence = evidence.map_err(|error| Failure::of(&path, &error))?;
         if self.is_worth_keeping(name).await {
-            self.inner.store.keep_evidence(&path, evidence.clone()).await?;
+            match self.inner.store.keep_evidence(&path, evidence.clone()).await {
+                Ok(()) | Err(StoreError::Full) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(evidence)
     }

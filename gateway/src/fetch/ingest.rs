@@ -11,7 +11,7 @@ use super::decode::Decoder;
 use super::failure::Failure;
 use super::packuments::LONGEST;
 use super::{Fetch, now_ms};
-use crate::store::{Draft, FramesWriter, PackumentRecord, Source, Store, StoreError};
+use crate::store::{Draft, Frames, FramesWriter, PackumentRecord, Source, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError};
 
 /// What is decoded at once. A bomb makes a thousand times as much of it.
@@ -33,6 +33,8 @@ pub(super) struct Taken {
 /// A document that was not held before.
 pub(super) struct New {
     pub(super) draft: Draft,
+    /// The same, to be read even if it gets no place in the store.
+    pub(super) frames: Frames,
     pub(super) outline: Outline,
 }
 
@@ -93,8 +95,9 @@ impl Body {
         })?;
         let outline = reader.finish()?;
         let record = self.record(Revision::from_digest(hash.finalize().into()), length, &outline);
-        let draft = Store::end_document(writer, &self.name, &outline, &record).map_err(Failure::from)?;
-        Ok(Taken { record, new: Some(New { draft, outline }) })
+        let mut draft = Store::end_document(writer, &self.name, &outline, &record).map_err(Failure::from)?;
+        let frames = Frames::read(draft.source()?)?;
+        Ok(Taken { record, new: Some(New { draft, frames, outline }) })
     }
 
     /// The record that is held, confirmed, when this is the same document once more: an upstream without validators

@@ -255,7 +255,10 @@ impl Fetch {
                 Ok(readable) => {
                     lately.given(name);
                     if lately.has_changed_since(name, began) {
-                        self.inner.store.doubt_packument(name).await?;
+                        match self.inner.store.doubt_packument(name).await {
+                            Ok(_) | Err(StoreError::Full) => {}
+                            Err(error) => return Err(error.into()),
+                        }
                     } else if before != Some(readable.record.revision) {
                         lately.settled(name);
                     } else if lately.is_unsettled(name, now_ms()) {
@@ -294,7 +297,11 @@ impl Fetch {
         self.inner.packuments.lately.missing(name);
         if self.inner.store.packument(name).is_some() {
             tracing::info!(%name, "upstream has said twice that it does not have this package; removed");
-            self.inner.store.remove_packument(name).await?;
+            match self.inner.store.remove_packument(name).await {
+                // It is asked about again when it is asked for.
+                Ok(()) | Err(StoreError::Full) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
@@ -350,7 +357,11 @@ impl Fetch {
         };
         self.tell_undated(name, &new.outline);
         self.inner.renderings.remember(record.revision, Arc::new(new.outline));
-        Ok(self.inner.store.keep_packument(name, new.draft, record).await?.into())
+        match self.inner.store.keep_packument(name, new.draft, record.clone()).await {
+            Ok(kept) => Ok(kept.into()),
+            Err(StoreError::Full) => Ok(Readable { record: Arc::new(record), loose: Some(new.frames) }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Age gates cannot judge a version without a date. It is served all the same: many registries date nothing, a

@@ -14,10 +14,10 @@ use super::failure::Failure;
 use super::flights::Flights;
 use super::packuments::Document;
 use super::ready::Ready;
-use crate::store::{self, Coded, Frames, Store, VariantKey};
+use crate::store::{self, Coded, Frames, Key, Store, VariantKey};
 
-/// Variants kept in memory; what is pushed out is read again.
-const READY_BYTES: u64 = 32 * 1024 * 1024;
+/// Open files of variants that are too long for memory: each was verified when it was opened.
+const OPEN: u64 = 256 * 1024;
 /// Outlines kept in memory.
 const OUTLINE_BYTES: u64 = 8 * 1024 * 1024;
 /// An uncoded variant up to this length is kept in memory as it goes out.
@@ -25,7 +25,8 @@ const WHOLE: u64 = 1024 * 1024;
 
 /// Variants and outlines in memory, and variants being made.
 pub(super) struct Renderings {
-    ready: Cache<String, Ready, Weights>,
+    /// Those that are not in the store's memory.
+    open: Cache<String, Ready, Weights>,
     outlines: Cache<Revision, Arc<Outline>, Weights>,
     making: Flights<String, Result<Ready, Lost>>,
 }
@@ -82,8 +83,8 @@ impl Weighter<Revision, Arc<Outline>> for Weights {
 
 impl Renderings {
     pub(super) fn new() -> Self {
-        let (ready, outlines) = (cache(READY_BYTES, 4_000), cache(OUTLINE_BYTES, 2_000));
-        Self { ready, outlines, making: Flights::default() }
+        let (open, outlines) = (cache(OPEN, 512), cache(OUTLINE_BYTES, 2_000));
+        Self { open, outlines, making: Flights::default() }
     }
 
     /// Remembers an outline that was read when the document came.
@@ -96,7 +97,21 @@ impl Fetch {
     /// A variant if it is in memory.
     #[must_use]
     pub fn rendered(&self, document: &Document, variant: &Variant) -> Option<Ready> {
-        self.inner.renderings.ready.get(&tag(document, variant))
+        self.at_hand(&tag(document, variant))
+    }
+
+    fn at_hand(&self, tag: &str) -> Option<Ready> {
+        let bytes = self.inner.store.memory().get(&memory_key(tag)?);
+        bytes.map(|bytes| Ready::Coded(Coded::Whole(bytes))).or_else(|| self.inner.renderings.open.get(tag))
+    }
+
+    fn remember_ready(&self, tag: String, ready: &Ready) {
+        match (ready, memory_key(&tag)) {
+            (Ready::Coded(Coded::Whole(bytes)), Some(key)) => {
+                self.inner.store.memory().insert(key, bytes.clone())
+            }
+            _ => self.inner.renderings.open.insert(tag, ready.clone()),
+        }
     }
 
     /// A variant, made first if it has not been made yet.
@@ -162,7 +177,7 @@ impl Fetch {
         variant: &Variant,
     ) -> Result<Result<Ready, Lost>, Failure> {
         let tag = tag(document, variant);
-        if let Some(ready) = self.inner.renderings.ready.get(&tag) {
+        if let Some(ready) = self.at_hand(&tag) {
             return Ok(Ok(ready));
         }
         let flight = self.inner.renderings.making.join(&tag, || {
@@ -171,7 +186,7 @@ impl Fetch {
             async move {
                 let ready = fetch.read_or_make(document, variant, tag.clone()).await;
                 if let Ok(ready) = &ready {
-                    fetch.inner.renderings.ready.insert(tag, ready.clone());
+                    fetch.remember_ready(tag, ready);
                 }
                 Ok(ready)
             }
@@ -275,6 +290,11 @@ fn whole(frames: &Frames) -> Option<Ready> {
 /// A variant's entity tag without its quotes: what it is known by in memory and on disk.
 fn tag(document: &Document, variant: &Variant) -> String {
     variant.etag(&document.record.revision).trim_matches('"').to_owned()
+}
+
+/// A tag is 32 hexadecimal digits.
+fn memory_key(tag: &str) -> Option<Key> {
+    tag.as_bytes().try_into().ok().map(Key::Rendering)
 }
 
 /// One shard: a bound by weight is divided among shards, and a document must fit into its own.

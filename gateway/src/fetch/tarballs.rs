@@ -8,12 +8,13 @@ use resolver::variant::Revision;
 use super::arriving::Arriving;
 use super::download::{Opened, Order, Word};
 use super::failure::Failure;
+use super::packuments::Document;
 use super::{Fetch, Provenance, TarballRequest};
 use crate::store::Blob;
 
 /// A tarball that a client can have.
 pub enum Tarball {
-    /// Verified, and on disk.
+    /// Verified, and here.
     Held {
         /// The bytes.
         blob: Blob,
@@ -22,7 +23,7 @@ pub enum Tarball {
         /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
         confirmed: bool,
     },
-    /// Larger than is verified first, and still on its way.
+    /// Still on its way: it is larger than is verified first, or there is no room for it here.
     Arriving(Arriving),
 }
 
@@ -35,7 +36,8 @@ struct Release {
 }
 
 impl Fetch {
-    /// A tarball. With `whole`, only verified bytes that are all here; otherwise a large one may be arriving.
+    /// A tarball. With `whole`, verified bytes that are all here, if there is any room for them; otherwise a large one
+    /// may be arriving.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
@@ -124,16 +126,23 @@ impl Fetch {
         if let Expected::Integrity(integrity) = &release.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
-            self.inner.store.keep_tarball(name, file, integrity, Some(&release.revision)).await?;
+            self.note(name, file, integrity, &release.revision).await;
             return Ok(held(blob, true));
         }
         let Release { expected, address, revision } = release;
         let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
         let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
-            self.inner.store.keep_tarball(name, file, blob.integrity(), Some(&revision)).await?;
+            self.note(name, file, blob.integrity(), &revision).await;
         }
         Ok(tarball)
+    }
+
+    /// Remembers what a name stands for, as far as the disk takes it: without it the packument is asked the next time.
+    async fn note(&self, name: &PackageName, file: &FileName, is: &Integrity, said_by: &Revision) {
+        if let Err(error) = self.inner.store.keep_tarball(name, file, is, Some(said_by)).await {
+            tracing::debug!(%error, %name, "what a tarball's name stands for was not kept");
+        }
     }
 
     /// What upstream says of a file; a document that does not know the file yet is asked for once more.
@@ -144,19 +153,20 @@ impl Fetch {
         }
         // Only upstream can say that there is no such version.
         let what = name.tarball_path(file);
-        if held {
-            self.confirmed(name, &what).await?
-        } else {
-            self.packument(name, Wish::Usual).await?
-        };
-        self.release_held(name, file).await?.ok_or(Failure::NotFound(what))
+        let document =
+            if held { self.confirmed(name, &what).await? } else { self.packument(name, Wish::Usual).await? };
+        self.release_in(&document, file).await?.ok_or(Failure::NotFound(what))
     }
 
     async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {
-        let Some(document) = self.held(name) else {
-            return Ok(None);
-        };
-        let outline = self.outline(&document).await?;
+        match self.held(name) {
+            Some(document) => self.release_in(&document, file).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn release_in(&self, document: &Document, file: &FileName) -> Result<Option<Release>, Failure> {
+        let (name, outline) = (&document.name, self.outline(document).await?);
         let Some(release) = outline.release_of_file(file) else {
             return Ok(None);
         };

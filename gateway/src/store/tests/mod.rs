@@ -37,6 +37,10 @@ async fn keep(store: &Store, nth: u32, length: usize) -> Result<Integrity, Store
     let mut draft = store.draft();
     draft.write(&bytes).await?;
     store.keep_blob(draft, &integrity).await?;
+    // Without room it is passed on, and has no place.
+    if store.blob(&integrity).await.is_none() {
+        return Err(StoreError::Full);
+    }
     Ok(integrity)
 }
 
