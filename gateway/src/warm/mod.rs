@@ -1,0 +1,3 @@
+//! `open-registry warm`: fetches everything that a lockfile needs.
+
+pub mod lockfile;
