@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
 const IMPORTS: [(&str, &[&str]); 24] = [
-    ("command", &["config", "doctor", "setup", "tls"]),
+    ("command", &["config", "doctor", "setup", "tls", "warm"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http"]),
-    ("operator", &["fetch", "http", "metrics", "units"]),
+    ("operator", &["fetch", "http", "metrics", "units", "warm"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
@@ -30,7 +30,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
-    ("warm", &["config"]),
+    ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "upstream"]),
     ("zone", &[]),
 ];
 

@@ -1,4 +1,4 @@
-//! The operator's listener: metrics, health and status. It knows no client and nothing private.
+//! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::fetch::Fetch;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
+use crate::warm::WarmUps;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +37,7 @@ pub struct Operator {
 
 struct Inner {
     fetch: Fetch,
+    warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -45,9 +47,9 @@ struct Inner {
 impl Operator {
     /// Not ready yet.
     #[must_use]
-    pub fn new(fetch: Fetch, metrics: Arc<Metrics>) -> Self {
+    pub fn new(fetch: Fetch, warm_ups: WarmUps, metrics: Arc<Metrics>) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { fetch, metrics, ready, stopping, started: Instant::now() }) }
+        Self { inner: Arc::new(Inner { fetch, warm_ups, metrics, ready, stopping, started: Instant::now() }) }
     }
 
     /// Clients may be sent here from now on.
@@ -111,7 +113,10 @@ impl Operator {
 }
 
 impl Handle for Operator {
-    async fn handle(&self, request: Request<Incoming>, _: Wire) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
+        if request.method() == Method::POST && request.uri().path() == "/warm" {
+            return self.inner.warm_ups.answer(request, wire).await;
+        }
         self.answer(request.method(), request.uri().path())
     }
 }
