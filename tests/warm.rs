@@ -173,6 +173,38 @@ fn a_gateway_with_another_data_directory_is_left_alone() {
 }
 
 #[test]
+fn without_a_named_directory_the_running_gateway_is_the_right_one() {
+    let registry = registry();
+    let (folder, lockfile) = lockfile(&packages(), &registry, |_| {});
+    let gateway = Gateway::builder().upstream(registry.url()).start();
+
+    let mut command = Command::new(harness::binary());
+    let operator = gateway.operator_url().replace("http://", "");
+    command.env_clear().env("HOME", folder.path()).env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+    command.env("OPEN_REGISTRY_UPSTREAM__URL", registry.url()).arg("warm").arg(&lockfile);
+    let output = command.stdin(Stdio::null()).output().expect("the program");
+
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        said.contains("0 were here, 40 fetched") && said.contains("installs without a connection"),
+        "{said}"
+    );
+    assert_eq!(harness::disk::blobs(gateway.data()).len(), 40);
+}
+
+#[test]
+fn a_moment_of_trouble_costs_nothing() {
+    let registry = registry();
+    registry.fault(Matcher::Packuments, 3, Fault::Status(503));
+    registry.fault(Matcher::Tarballs, 3, Fault::CutAfter(500));
+    registry.fault(Matcher::path("/-/npm/v1/keys"), 1, Fault::Reset);
+    let (_folder, lockfile) = lockfile(&packages(), &registry, |_| {});
+    let report = warmed(Gateway::builder().upstream(registry.url()), &lockfile, &[]);
+    assert_eq!(report["fetched"], json!(40), "{report}");
+}
+
+#[test]
 fn a_gateway_that_cannot_be_asked_is_named_in_the_error() {
     let registry = registry();
     let (_folder, lockfile) = lockfile(&packages(), &registry, |_| {});

@@ -15,19 +15,25 @@ use futures_util::stream::iter;
 use resolver::connectivity::Link;
 use resolver::evidence::EvidenceName;
 use resolver::integrity::{Expected, Integrity, Verifier};
+use resolver::package::PackageName;
 use resolver::packument::Outline;
 use tokio::sync::Semaphore;
 
 use super::lockfile::{LeftOut, Need, Why};
 use super::order::Order;
 use super::report::{Missing, NotTaken, Report, Snapshot};
-use crate::fetch::{Fetch, Tarball, TarballRequest};
+use crate::fetch::{Document, Failure, Fetch, Tarball, TarballRequest};
 use crate::store::Blob;
 
 /// Things asked for at once: clients whose requests are served meanwhile keep half of upstream's places.
 const AT_ONCE: usize = 32;
 /// Versions of one package that are looked at together.
 const TOGETHER: usize = 8;
+/// Times that metadata is asked for: each waits 25 s for one and the same flight, and what has 40 MB may need them.
+const METADATA_TRIES: u32 = 6;
+/// Times that evidence is asked for, and the pause before each further one.
+const EVIDENCE_TRIES: u32 = 3;
+const EVIDENCE_PAUSE: Duration = Duration::from_secs(1);
 /// An upstream that has been down for this long is no longer waited for: the rest is only looked at.
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -160,9 +166,19 @@ impl WarmUp {
         }
         let _listed = self.begin(name.to_string());
         let _place = self.place().await?;
-        let document = self.fetch.packument(name).await.map_err(|failure| failure.to_string())?;
+        let document = self.packument(name).await.map_err(|failure| failure.to_string())?;
         let outline = self.fetch.outline(&document).await.map_err(|failure| failure.to_string())?;
         Ok((outline, Came::Fetched))
+    }
+
+    async fn packument(&self, name: &PackageName) -> Result<Document, Failure> {
+        let mut tries = 1;
+        loop {
+            match self.fetch.packument(name).await {
+                Err(Failure::Unavailable { .. }) if tries < METADATA_TRIES && self.is_up() => tries += 1,
+                ended => return ended,
+            }
+        }
     }
 
     async fn version(&self, at: usize, metadata: Option<(Arc<Outline>, Came)>) {
@@ -239,7 +255,20 @@ impl WarmUp {
             return Ok(Came::Held);
         }
         let _place = self.place().await?;
-        self.fetch.evidence(name).await.map(|_| Came::Fetched).map_err(|failure| failure.to_string())
+        let mut tries = 1;
+        loop {
+            match self.fetch.evidence(name).await {
+                Err(Failure::Unavailable { .. }) if tries < EVIDENCE_TRIES && self.is_up() => {
+                    tokio::time::sleep(EVIDENCE_PAUSE * tries).await;
+                    tries += 1;
+                }
+                ended => return ended.map(|_| Came::Fetched).map_err(|failure| failure.to_string()),
+            }
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.fetch.upstream().latch().link(), Link::Up | Link::Doubtful)
     }
 
     /// A place among those who ask upstream, when there is any use in asking.

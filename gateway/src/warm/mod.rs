@@ -91,7 +91,7 @@ pub async fn run(
     let (lockfile, name) = read(request, config)?;
     let left_out: Vec<NotTaken> = lockfile.left_out.iter().map(NotTaken::from).collect();
     let order = Order {
-        place: Place::of(&dir),
+        place: config.store.dir.as_deref().and_then(Place::of),
         name,
         fetch: !config.offline,
         attestations: lockfile.format.needs_attestations(),
@@ -131,8 +131,10 @@ pub async fn run(
 
 /// The gateway that has the data directory does it; without one, this process.
 async fn begin(config: &Config, dir: &Path, order: Order) -> anyhow::Result<Course> {
-    // A directory that is not there yet is nobody's.
-    if let (Some(operator), Some(_)) = (config.operator.listen, order.place)
+    // One that was named and is not there yet is nobody's. Without a name any gateway is the right one: a service has
+    // its directory from systemd, which the command cannot know.
+    let may_have = order.place.is_some() || config.store.dir.is_none();
+    if let Some(operator) = config.operator.listen.filter(|_| may_have)
         && let Some(remote) = Remote::ask(operator, &order).await?
     {
         return Ok(Course::Remote(remote));

@@ -31,6 +31,8 @@ const WORDS: usize = 64 * 1024;
 pub(super) struct Remote {
     body: Incoming,
     buffer: BytesMut,
+    /// How much of the buffer has no line break.
+    searched: usize,
 }
 
 impl Remote {
@@ -53,7 +55,9 @@ impl Remote {
             return Ok(None);
         };
         match answer.status() {
-            StatusCode::OK => Ok(Some(Self { body: answer.into_body(), buffer: BytesMut::new() })),
+            StatusCode::OK => {
+                Ok(Some(Self { body: answer.into_body(), buffer: BytesMut::new(), searched: 0 }))
+            }
             StatusCode::MISDIRECTED_REQUEST => Ok(None),
             status => {
                 let words = words_of(answer).await;
@@ -68,10 +72,13 @@ impl Remote {
     /// When it ends before its report.
     pub(super) async fn next(&mut self) -> anyhow::Result<Event> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end + 1);
+            let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(end) = found {
+                let line = self.buffer.split_to(self.searched + end + 1);
+                self.searched = 0;
                 return serde_json::from_slice(&line).context("the gateway says what is not understood here");
             }
+            self.searched = self.buffer.len();
             if self.buffer.len() > LINE {
                 bail!("the gateway says too much at once");
             }
