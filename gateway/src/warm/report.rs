@@ -113,7 +113,7 @@ impl Report {
             writeln!(out, "  missing: {}{optional}, its {part}: {}", escape(package), escape(why))?;
         }
         for NotTaken { package, why } in &self.left_out {
-            writeln!(out, "  left out: {} {}", escape(package), escape(why))?;
+            writeln!(out, "  left out: {}: {}", escape(package), escape(why))?;
         }
         writeln!(out, "{}", self.verdict())
     }

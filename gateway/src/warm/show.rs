@@ -11,8 +11,8 @@ use crate::terminal::escape;
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// How much of a name fits beside the bar.
-const NAME: usize = 40;
+/// The longest name that is shown whole.
+const NAME: usize = 60;
 
 /// Where it is shown.
 pub(super) enum Show<O, N> {
@@ -35,7 +35,7 @@ impl<O: Write, N: Write> Show<O, N> {
             return Self::Lines { out, notes, started, said: None };
         }
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} packages, {msg}");
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} packages, {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self::Bar { bar, started, out }
     }
