@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http"]),
-    ("operator", &["fetch", "http", "metrics", "units", "warm"]),
+    ("operator", &["fetch", "http", "metrics", "store", "units", "warm"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

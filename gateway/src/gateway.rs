@@ -20,7 +20,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::store::{OpenError, Store};
+use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -42,11 +42,11 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         fresh: config.upstream.fresh.duration(),
         verify_first_max: config.http.verify_first_max.bytes(),
     };
-    let fetch = Fetch::new(store, upstream.clone(), settings, Arc::clone(&metrics));
+    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let place = Place::of(&config::data_dir(&config)?);
     let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
-    let operator = Operator::new(fetch, warm_ups, Arc::clone(&metrics));
+    let operator = Operator::new(fetch.clone(), warm_ups, Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
@@ -54,6 +54,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
@@ -85,6 +86,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     closing.cancel();
     named.await?;
     operated.await?;
+    store.close().await;
     say("Stopped");
     Ok(())
 }
@@ -92,10 +94,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
-    let opening = dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&opening)).await;
-    // The database panics over some kinds of damage, a truncated file for one.
-    Ok(opened.unwrap_or_else(|_| Err(OpenError::Unreadable(dir, "its state is damaged".into())))?)
+    let store = config.store.clone();
+    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
 }
 
 fn policy(config: &Config) -> Policy {

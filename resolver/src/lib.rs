@@ -10,6 +10,7 @@
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`origin`] (which addresses a document may name), [`credentials`] (what must not be kept);
+//! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
 
 #![no_std]
@@ -23,6 +24,7 @@ pub mod attempts;
 pub mod client;
 pub mod connectivity;
 pub mod credentials;
+pub mod eviction;
 pub mod evidence;
 pub mod integrity;
 pub mod links;

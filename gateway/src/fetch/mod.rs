@@ -13,6 +13,7 @@ mod flights;
 mod packuments;
 mod progress;
 mod renderings;
+mod repairs;
 mod tarballs;
 
 use std::sync::Arc;

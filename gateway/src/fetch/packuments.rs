@@ -220,6 +220,8 @@ impl Fetch {
             revision,
             length,
             checked_ms: now_ms(),
+            fetched_ms: now_ms(),
+            stored: length,
             // The same bytes are not newer because they came again.
             modified_s: before.map_or_else(
                 || modified_s(outline.modified(), last_modified.as_deref()),

@@ -22,7 +22,7 @@ const REMEMBERED: usize = 200_000;
 
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     intact: Arc<Cache<[u8; 16], u64>>,
 }
 
@@ -108,11 +108,11 @@ impl Contents {
         let _ = removed.await;
     }
 
-    fn blob_path(&self, integrity: &Integrity) -> PathBuf {
+    pub(super) fn blob_path(&self, integrity: &Integrity) -> PathBuf {
         sharded(&self.dir.join("blobs/sha512"), &integrity.hex())
     }
 
-    fn document_path(&self, revision: &Revision) -> PathBuf {
+    pub(super) fn document_path(&self, revision: &Revision) -> PathBuf {
         sharded(&self.dir.join("documents/sha256"), &revision.hex())
     }
 }
@@ -215,7 +215,7 @@ fn sharded(root: &Path, hex: &str) -> PathBuf {
     root.join(&hex[..2]).join(&hex[2..])
 }
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%error, path = %path.display(), "cannot remove a file of the store");

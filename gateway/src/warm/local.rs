@@ -23,6 +23,7 @@ const SHOWN_EVERY: Duration = Duration::from_millis(200);
 
 /// A warm-up in this process.
 pub(super) struct Local {
+    store: Store,
     warm_up: Arc<WarmUp>,
     run: BoxFuture<'static, ()>,
     ticks: Interval,
@@ -42,12 +43,13 @@ impl Local {
             verify_first_max: config.http.verify_first_max.bytes(),
         };
         tokio::spawn(upstream.clone().probe_forever());
-        let fetch = Fetch::new(store, upstream, settings, metrics);
+        let fetch = Fetch::new(store.clone(), upstream, settings, metrics);
+        tokio::spawn(fetch.clone().repair_forever());
         let warm_up = Arc::new(WarmUp::new(fetch, order, &config.private.scopes));
         let run = Arc::clone(&warm_up);
         let mut ticks = interval(SHOWN_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { warm_up, run: async move { run.run().await }.boxed(), ticks })
+        Ok(Self { store, warm_up, run: async move { run.run().await }.boxed(), ticks })
     }
 
     /// What there is to say next.
@@ -62,15 +64,18 @@ impl Local {
     pub(super) fn stopped(&self) -> Event {
         Event::Report(self.warm_up.report(false))
     }
+
+    /// Closes the data directory: the next start has nothing to go over.
+    pub(super) async fn close(self) {
+        let Self { store, run, .. } = self;
+        drop(run);
+        store.close().await;
+    }
 }
 
 async fn open(config: &Config, dir: &Path) -> anyhow::Result<Store> {
-    let opening = dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&opening)).await;
-    // The database panics over some kinds of damage, a truncated file for one.
-    let opened =
-        opened.unwrap_or_else(|_| Err(OpenError::Unreadable(dir.into(), "its state is damaged".into())));
-    match opened {
+    let (opening, store) = (dir.to_owned(), config.store.clone());
+    match tokio::task::spawn_blocking(move || Store::open(&opening, &store)).await? {
         Err(OpenError::InUse(dir)) => Err(in_use(config, &dir)),
         opened => opened.context("cannot open the data directory"),
     }
