@@ -128,7 +128,7 @@ fn store_status(totals: &Totals) -> serde_json::Value {
 
 impl Handle for Operator {
     async fn handle(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
-        if request.method() == Method::POST && request.uri().path() == "/warm" {
+        if WarmUps::is_for(request.method(), request.uri().path()) {
             return self.inner.warm_ups.answer(request, wire).await;
         }
         self.answer(request.method(), request.uri().path())

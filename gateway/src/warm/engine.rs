@@ -22,8 +22,9 @@ use tokio::sync::Semaphore;
 use super::lockfile::{LeftOut, Need, Why};
 use super::order::Order;
 use super::report::{Missing, NotTaken, Report, Snapshot};
+use super::sets::{self, Items};
 use crate::fetch::{Document, Failure, Fetch, Tarball, TarballRequest};
-use crate::store::Blob;
+use crate::store::{Blob, PinError};
 
 /// Things asked for at once: clients whose requests are served meanwhile keep half of upstream's places.
 const AT_ONCE: usize = 32;
@@ -50,6 +51,8 @@ pub(super) struct WarmUp {
     missing: Mutex<Vec<Missing>>,
     /// The digests of the tarballs that are here.
     integrities: Mutex<Vec<Integrity>>,
+    /// Why they are not pinned.
+    unpinned: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -95,11 +98,44 @@ impl WarmUp {
             under_way: Mutex::default(),
             missing: Mutex::default(),
             integrities: Mutex::default(),
+            unpinned: Mutex::default(),
         }
     }
 
     /// Runs it to its end. Dropped before, it leaves everything that has come; [`WarmUp::report`] tells how much.
     pub(super) async fn run(&self) {
+        if !self.order.fetch {
+            return self.fetch_all().await;
+        }
+        // Before they come: the first must not be evicted for the last.
+        let locked = self.order.needs.iter().filter_map(|need| integrity(need.expected)).collect();
+        self.note(sets::pin(self.fetch.store(), &self.order.name, &self.items(locked)).await);
+        self.fetch_all().await;
+        let items = self.items(lock(&self.integrities).clone());
+        // What is missing may come with the next try, and what is pinned for it stays so.
+        let whole = lock(&self.missing).is_empty();
+        let pinned = match whole {
+            true => sets::replace(self.fetch.store(), &self.order.name, &items).await,
+            false => sets::pin(self.fetch.store(), &self.order.name, &items).await,
+        };
+        self.note(pinned);
+    }
+
+    /// These tarballs, and the metadata of all packages.
+    fn items(&self, tarballs: Vec<Integrity>) -> Items {
+        let Order { needs, attestations, .. } = &self.order;
+        let mut packages: Vec<_> = needs.iter().map(|need| need.name.clone()).collect();
+        packages.dedup();
+        let of_version = needs.iter().filter(|_| *attestations).map(attestations_of);
+        let evidence = of_version.chain([EvidenceName::Keys]).map(|name| name.path()).collect();
+        Items { tarballs, packages, evidence }
+    }
+
+    fn note(&self, pinned: Result<(), PinError>) {
+        *lock(&self.unpinned) = pinned.err().map(|error| error.to_string());
+    }
+
+    async fn fetch_all(&self) {
         self.keys().await;
         let packages = self.packages().into_iter().map(|versions| self.package(versions));
         iter(packages).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
@@ -122,7 +158,8 @@ impl WarmUp {
     pub(super) fn report(&self, complete: bool) -> Report {
         let mut missing = lock(&self.missing).clone();
         missing.sort();
-        Report { complete, missing, left_out: self.left_out.clone(), ..self.snapshot().into_report() }
+        let (unpinned, left_out) = (lock(&self.unpinned).clone(), self.left_out.clone());
+        Report { complete, missing, left_out, unpinned, ..self.snapshot().into_report() }
     }
 
     async fn keys(&self) {
@@ -193,8 +230,7 @@ impl WarmUp {
             }
         }
         if self.order.attestations {
-            let name = EvidenceName::Attestations(need.name.clone(), need.version.clone());
-            match self.evidence(&name).await {
+            match self.evidence(&attestations_of(need)).await {
                 Ok(how) => came = came.map(|came| came.max(how)),
                 Err(why) => {
                     self.miss(spec(need), "attestations", why, need.optional);
@@ -219,7 +255,8 @@ impl WarmUp {
         let file = file.map_or_else(|| need.name.conventional_file(&need.version), Ok);
         let file = file.map_err(|error| error.to_string())?;
         let digest = integrity(need.expected).or(integrity(promised));
-        let digest = digest.or_else(|| self.fetch.store().tarball(&need.name, &file));
+        let digest =
+            digest.or_else(|| self.fetch.store().tarball(&need.name, &file).map(|record| record.integrity));
         if let Some(digest) = digest
             && let Some(blob) = self.fetch.store().blob(&digest).await
         {
@@ -311,6 +348,10 @@ impl Drop for Listed<'_> {
 
 fn left_out(need: &Need) -> NotTaken {
     NotTaken::from(&LeftOut { what: spec(need), why: Why::Private })
+}
+
+fn attestations_of(need: &Need) -> EvidenceName {
+    EvidenceName::Attestations(need.name.clone(), need.version.clone())
 }
 
 fn spec(need: &Need) -> String {

@@ -73,7 +73,11 @@ impl Local {
     }
 }
 
-async fn open(config: &Config, dir: &Path) -> anyhow::Result<Store> {
+/// Opens the data directory.
+///
+/// # Errors
+/// When it cannot be used: another process has it, or the disk refuses.
+pub(super) async fn open(config: &Config, dir: &Path) -> anyhow::Result<Store> {
     let (opening, store) = (dir.to_owned(), config.store.clone());
     match tokio::task::spawn_blocking(move || Store::open(&opening, &store)).await? {
         Err(OpenError::InUse(dir)) => Err(in_use(config, &dir)),

@@ -11,10 +11,12 @@ mod operated;
 mod order;
 mod remote;
 mod report;
+mod sets;
 mod show;
 
 use std::fs::File;
 use std::io::{Read as _, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -25,8 +27,10 @@ use url::Url;
 use crate::config::{self, Config};
 use local::Local;
 use lockfile::{Lockfile, Registries};
+use operated::{ORDERS, SETS};
 use remote::Remote;
 use report::{Event, NotTaken, Snapshot};
+use sets::{Answer, Question};
 use show::Show;
 
 pub use operated::WarmUps;
@@ -37,15 +41,16 @@ Example:
   open-registry warm ~/app/package-lock.json
 
 It can be interrupted and run again: what is there is not fetched twice. If a gateway is running on the same data
-directory, the gateway fetches. The exit status is 0 only if everything is there.";
+directory, the gateway fetches. The exit status is 0 only if everything is there. It stays there, whatever else
+comes, until `open-registry warm --forget <name>`.";
 
 /// What is to be warmed.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Request {
     /// A package-lock.json, npm-shrinkwrap.json, pnpm-lock.yaml, yarn.lock or bun.lock
-    #[arg(value_name = "lockfile")]
-    lockfile: PathBuf,
+    #[arg(value_name = "lockfile", required_unless_present_any = ["list", "forget"])]
+    lockfile: Option<PathBuf>,
 
     /// What the set of packages is called, instead of by the lockfile's path
     #[arg(long, value_name = "name")]
@@ -58,6 +63,14 @@ pub struct Request {
     /// Print JSON, one object per line: progress now and then, and last the report
     #[arg(long)]
     json: bool,
+
+    /// List what was warmed and is kept for it
+    #[arg(long, conflicts_with_all = ["lockfile", "name", "registries", "forget"])]
+    list: bool,
+
+    /// Keep a set no longer: what only it needs may be evicted
+    #[arg(long, value_name = "name", conflicts_with_all = ["lockfile", "name", "registries"])]
+    forget: Option<String>,
 }
 
 /// How it ended.
@@ -87,8 +100,12 @@ pub async fn run(
     out: &mut impl Write,
     notes: &mut impl Write,
 ) -> anyhow::Result<Ended> {
+    let Some(path) = &request.lockfile else {
+        let done = manage(request, config, out).await?;
+        return Ok(if done { Ended::Whole } else { Ended::Missing });
+    };
     let dir = config::data_dir(config)?;
-    let (lockfile, name) = read(request, config)?;
+    let (lockfile, name) = read(path, request, config)?;
     let left_out: Vec<NotTaken> = lockfile.left_out.iter().map(NotTaken::from).collect();
     let order = Order {
         place: config.store.dir.as_deref().and_then(Place::of),
@@ -117,6 +134,7 @@ pub async fn run(
                 report.left_out.extend(left_out);
                 let (complete, whole) = (report.complete, report.is_whole());
                 show.event(&Event::Report(report))?;
+                course.close().await;
                 return Ok(if whole {
                     Ended::Whole
                 } else if complete {
@@ -131,20 +149,50 @@ pub async fn run(
 
 /// The gateway that has the data directory does it; without one, this process.
 async fn begin(config: &Config, dir: &Path, order: Order) -> anyhow::Result<Course> {
-    // One that was named and is not there yet is nobody's. Without a name any gateway is the right one: a service has
-    // its directory from systemd, which the command cannot know.
-    let may_have = order.place.is_some() || config.store.dir.is_none();
-    if let Some(operator) = config.operator.listen.filter(|_| may_have)
-        && let Some(remote) = Remote::ask(operator, &order).await?
-    {
-        return Ok(Course::Remote(remote));
+    if let Some(operator) = operator(config) {
+        let json = order.to_json().with_context(|| {
+            format!("the lockfile needs more than a running gateway takes ({} MiB)", order::LONGEST >> 20)
+        })?;
+        if let Some(remote) = Remote::ask(operator, ORDERS, json).await? {
+            return Ok(Course::Remote(remote));
+        }
     }
     Ok(Course::Local(Local::begin(config, dir, order).await?))
 }
 
+/// Where a gateway may listen that has the data directory. One that was named and is not there yet is nobody's. Without
+/// a name any gateway is the right one: a service has its directory from systemd, which the command cannot know.
+fn operator(config: &Config) -> Option<SocketAddr> {
+    let may_be = config.store.dir.as_deref().is_none_or(Path::exists);
+    config.operator.listen.filter(|_| may_be)
+}
+
+/// Lists the sets, or forgets one. True if that could be done.
+async fn manage(request: &Request, config: &Config, out: &mut impl Write) -> anyhow::Result<bool> {
+    let place = config.store.dir.as_deref().and_then(Place::of);
+    let question = Question { place, forget: request.forget.clone() };
+    let asked = match operator(config) {
+        Some(operator) => Remote::ask(operator, SETS, serde_json::to_vec(&question)?).await?,
+        None => None,
+    };
+    let answer = match asked {
+        Some(mut remote) => remote.next().await?,
+        None => {
+            let store = local::open(config, &config::data_dir(config)?).await?;
+            let answer = sets::answer(&store, question).await;
+            store.close().await;
+            answer
+        }
+    };
+    match request.json {
+        true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
+        false => answer.print(out)?,
+    }
+    Ok(matches!(answer, Answer::Sets(_) | Answer::Forgotten(true)))
+}
+
 /// What the lockfile says, and the name of its set.
-fn read(request: &Request, config: &Config) -> anyhow::Result<(Lockfile, String)> {
-    let path = &request.lockfile;
+fn read(path: &Path, request: &Request, config: &Config) -> anyhow::Result<(Lockfile, String)> {
     let shown = path.display();
     let bytes = contents(path).with_context(|| format!("cannot read {shown}"))?;
     let registries = request.registries.iter().fold(Registries::of(config), Registries::and);
@@ -159,6 +207,7 @@ fn read(request: &Request, config: &Config) -> anyhow::Result<(Lockfile, String)
             .to_string_lossy()
             .into_owned(),
     };
+    order::check_name(&name).map_err(anyhow::Error::msg)?;
     Ok((lockfile, name))
 }
 
@@ -174,6 +223,13 @@ impl Course {
         match self {
             Self::Local(local) => Ok(local.next().await),
             Self::Remote(remote) => remote.next().await,
+        }
+    }
+
+    /// Ends it in good order.
+    async fn close(self) {
+        if let Self::Local(local) = self {
+            local.close().await;
         }
     }
 

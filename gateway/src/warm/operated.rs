@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::WarmUp;
 use super::order::{LONGEST, Order, Place};
 use super::report::Event;
+use super::sets::{self, Question};
 use crate::fetch::Fetch;
 use crate::http::{Body, Wire, full};
 
@@ -37,6 +38,10 @@ const AT_ONCE: usize = 4;
 const ORDER_WAIT: Duration = Duration::from_secs(60);
 /// Between two lines about how far it is.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
+/// Where orders are taken.
+pub(super) const ORDERS: &str = "/warm";
+/// Where sets are listed and forgotten.
+pub(super) const SETS: &str = "/warm/sets";
 /// What orders and answers are.
 pub(super) const JSON: &str = "application/json";
 
@@ -85,16 +90,23 @@ impl WarmUps {
         Self { inner: Arc::new(Inner { fetch, private_scopes, place, running: Mutex::default(), stop }) }
     }
 
-    /// Answers `POST /warm`.
+    /// Whether it is for this to answer.
+    #[must_use]
+    pub fn is_for(method: &Method, path: &str) -> bool {
+        method == Method::POST && [ORDERS, SETS].contains(&path)
+    }
+
+    /// Answers an order, or a question about sets.
     pub async fn answer(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let running = match allowed(&head, wire) {
-            Ok(()) => self.begin(body).await,
-            Err(refusal) => Err(refusal),
+        let lines = match (allowed(&head, wire), head.uri.path()) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), SETS) => self.sets(body).await,
+            (Ok(()), _) => self.begin(body).await.map(lines),
         };
-        match running {
-            Ok(running) => {
-                let mut response = Response::new(lines(running));
+        match lines {
+            Ok(lines) => {
+                let mut response = Response::new(lines);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
                 response
             }
@@ -113,10 +125,7 @@ impl WarmUps {
         let order = received(body).await?;
         let order = Order::from_json(&order)
             .map_err(|words| Refusal(StatusCode::BAD_REQUEST, format!("this is no order: {words}")))?;
-        if order.place.is_some() && order.place != self.inner.place {
-            let words = "this gateway has another data directory";
-            return Err(Refusal(StatusCode::MISDIRECTED_REQUEST, words.into()));
-        }
+        self.check(order.place)?;
         let listed = self.list(&order.name)?;
         let warm_up = Arc::new(WarmUp::new(self.inner.fetch.clone(), order, &self.inner.private_scopes));
         let run = Arc::clone(&warm_up);
@@ -124,6 +133,26 @@ impl WarmUps {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.inner.stop.clone();
         Ok(Running { warm_up, run: async move { run.run().await }.boxed(), ticks, stop, _listed: listed })
+    }
+
+    async fn sets(&self, body: Incoming) -> Result<Body, Refusal> {
+        let question: Question = serde_json::from_slice(&received(body).await?)
+            .map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("this is no question: {error}")))?;
+        self.check(question.place)?;
+        let answer = sets::answer(self.inner.fetch.store(), question).await;
+        let mut line = serde_json::to_vec(&answer).unwrap_or_default();
+        line.push(b'\n');
+        Ok(full(line))
+    }
+
+    fn check(&self, place: Option<Place>) -> Result<(), Refusal> {
+        match place.is_none() || place == self.inner.place {
+            true => Ok(()),
+            false => Err(Refusal(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this gateway has another data directory".into(),
+            )),
+        }
     }
 
     fn list(&self, name: &str) -> Result<Listed, Refusal> {

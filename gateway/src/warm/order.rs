@@ -10,8 +10,8 @@ use super::lockfile::{ENTRIES, Need};
 
 /// The longest order in bytes: an entry has some 160, and the largest lockfiles of monorepos 20,000 entries.
 pub(super) const LONGEST: usize = 64 * 1024 * 1024;
-/// The longest name of a set: a path has 4096 at most.
-const LONGEST_NAME: usize = 4096;
+/// The longest name of a set, as the store has it.
+const LONGEST_NAME: usize = 256;
 
 /// What is to be fetched, and under which name it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +58,7 @@ impl Order {
         if order.needs.len() > ENTRIES {
             return Err(format!("more than {ENTRIES} entries"));
         }
-        if order.name.is_empty() || order.name.len() > LONGEST_NAME {
-            return Err(format!("a name has 1 to {LONGEST_NAME} bytes"));
-        }
+        check_name(&order.name)?;
         Ok(order)
     }
 
@@ -68,6 +66,17 @@ impl Order {
     #[must_use]
     pub fn to_json(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(self).ok().filter(|json| json.len() <= LONGEST)
+    }
+}
+
+/// Whether a set can be called so.
+///
+/// # Errors
+/// The rule that is broken, in words.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    match name.is_empty() || name.len() > LONGEST_NAME {
+        true => Err(format!("the name of a set has 1 to {LONGEST_NAME} bytes (--name gives it another one)")),
+        false => Ok(()),
     }
 }
 

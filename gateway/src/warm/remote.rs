@@ -11,12 +11,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::operated::JSON;
-use super::order::{LONGEST, Order};
-use super::report::Event;
 
 /// How long a gateway on this machine may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -24,6 +23,15 @@ const CONNECT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(60);
 /// The longest line: a report in which everything is missing has some 300 bytes for each entry.
 const LINE: usize = 256 * 1024 * 1024;
+/// What the right gateway refuses an order with.
+const REFUSALS: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::FORBIDDEN,
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::CONFLICT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+];
 /// The longest refusal that is shown.
 const WORDS: usize = 64 * 1024;
 
@@ -40,15 +48,16 @@ impl Remote {
     ///
     /// # Errors
     /// When the gateway is the right one but does not follow the order.
-    pub(super) async fn ask(operator: SocketAddr, order: &Order) -> anyhow::Result<Option<Self>> {
+    pub(super) async fn ask(
+        operator: SocketAddr,
+        path: &str,
+        order: Vec<u8>,
+    ) -> anyhow::Result<Option<Self>> {
         let address = reachable(operator);
         let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(address)).await else {
             return Ok(None);
         };
-        let words =
-            format!("the lockfile is too large for a running gateway (more than {} MiB)", LONGEST >> 20);
-        let order = order.to_json().context(words)?;
-        let answer = timeout(SILENCE, send(stream, address, order)).await;
+        let answer = timeout(SILENCE, send(stream, address, path, order)).await;
         let answer = answer.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
         // Something else listens there, or it has just ended: the data directory will tell.
         let Ok(answer) = answer else {
@@ -58,7 +67,8 @@ impl Remote {
             StatusCode::OK => {
                 Ok(Some(Self { body: answer.into_body(), buffer: BytesMut::new(), searched: 0 }))
             }
-            StatusCode::MISDIRECTED_REQUEST => Ok(None),
+            // Another gateway's, or no gateway at all.
+            status if !REFUSALS.contains(&status) => Ok(None),
             status => {
                 let words = words_of(answer).await;
                 bail!("the gateway at {address} does not do it ({}): {words}", status.as_u16())
@@ -70,7 +80,7 @@ impl Remote {
     ///
     /// # Errors
     /// When it ends before its report.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Event> {
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         loop {
             let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             if let Some(end) = found {
@@ -96,11 +106,16 @@ impl Remote {
     }
 }
 
-async fn send(stream: TcpStream, address: SocketAddr, order: Vec<u8>) -> io::Result<Response<Incoming>> {
+async fn send(
+    stream: TcpStream,
+    address: SocketAddr,
+    path: &str,
+    order: Vec<u8>,
+) -> io::Result<Response<Incoming>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::spawn(connection);
-    let request = Request::post("/warm")
+    let request = Request::post(path)
         .header(HOST, address.to_string())
         .header(CONTENT_TYPE, JSON)
         .body(Full::new(Bytes::from(order)))

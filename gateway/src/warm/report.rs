@@ -52,6 +52,8 @@ pub(super) struct Report {
     pub(super) bytes: u64,
     /// Whether it came to its end; otherwise it was stopped before.
     pub(super) complete: bool,
+    /// Why what is here may be evicted again; `None`: it may not, as long as the set is not forgotten.
+    pub(super) unpinned: Option<String>,
     /// What is not here.
     pub(super) missing: Vec<Missing>,
     /// What no registry has.
@@ -114,6 +116,9 @@ impl Report {
         }
         for NotTaken { package, why } in &self.left_out {
             writeln!(out, "  left out: {}: {}", escape(package), escape(why))?;
+        }
+        if let Some(why) = &self.unpinned {
+            writeln!(out, "  it may be evicted again: {}", escape(why))?;
         }
         writeln!(out, "{}", self.verdict())
     }
