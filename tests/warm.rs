@@ -1,17 +1,17 @@
 //! Promise: after `open-registry warm <lockfile>` the project installs with the registry unplugged; what cannot be had
 //! is named, with the reason; and whatever interrupts it, nothing that has come is lost.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::clients::{Mode, World, assert_same_packages};
 use harness::http::Request;
-use harness::{Client, Fault, Gateway, GatewayBuilder, Matcher, Package, Registry, Surroundings, Times};
+use harness::warm::{command, lockfile, packages, registry, reported, run, text, through, warmed, within};
+use harness::{Client, Fault, Gateway, Matcher, Package, Registry, Times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
 /// For what takes a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -71,71 +71,6 @@ fn installs_offline(test: &str, client: Client) {
 fn to_share(client: Client, lockfile: &str) -> String {
     let addresses = |line: &&str| client == Client::Yarn1 && line.starts_with("  resolved ");
     lockfile.lines().filter(|line| !addresses(line)).map(|line| format!("{line}\n")).collect()
-}
-
-fn packages() -> Vec<Package> {
-    (0..40).map(|number| Package::new(&format!("p{number}")).version("1.0.0", |v| v.size(2_000))).collect()
-}
-
-fn registry() -> Registry {
-    Registry::builder().packages(packages()).start()
-}
-
-/// A package-lock.json for these packages, changed as `change` says; in a folder of its own.
-fn lockfile(
-    packages: &[Package],
-    registry: &Registry,
-    change: impl FnOnce(&mut Value),
-) -> (TempDir, PathBuf) {
-    let mut locked = json!({"": {"name": "a-project"}});
-    for release in packages.iter().flat_map(Package::releases) {
-        locked[format!("node_modules/{}", release.name)] = json!({
-            "version": release.version,
-            "resolved": format!("{}{}", registry.url(), release.tarball_path()),
-            "integrity": release.integrity,
-        });
-    }
-    let mut lockfile = json!({"name": "a-project", "lockfileVersion": 3, "packages": locked});
-    change(&mut lockfile["packages"]);
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("package-lock.json");
-    std::fs::write(&path, lockfile.to_string()).expect("a file in a new folder");
-    (folder, path)
-}
-
-/// The command, with the configuration of a gateway in the making.
-fn command(gateway: GatewayBuilder, lockfile: &Path, flags: &[&str]) -> (Command, Surroundings) {
-    let gateway = gateway.flag("warm").flag(lockfile.to_str().expect("a plain path"));
-    flags.iter().fold(gateway, |gateway, flag| gateway.flag(flag)).command()
-}
-
-fn run(gateway: GatewayBuilder, lockfile: &Path, flags: &[&str]) -> Output {
-    let (mut command, _surroundings) = command(gateway, lockfile, flags);
-    command.stdin(Stdio::null()).output().expect("the program")
-}
-
-/// What it reports, when everything is there.
-fn warmed(gateway: GatewayBuilder, lockfile: &Path, flags: &[&str]) -> Value {
-    let output = run(gateway, lockfile, &[&["--json"], flags].concat());
-    assert!(output.status.success(), "{output:?}");
-    reported(&output)
-}
-
-fn reported(output: &Output) -> Value {
-    let last = String::from_utf8_lossy(&output.stdout).lines().last().map(str::to_owned);
-    let last: Value =
-        serde_json::from_str(&last.unwrap_or_default()).unwrap_or_else(|_| panic!("{output:?}"));
-    last["report"].clone()
-}
-
-/// The same command, where this gateway's operator is to be asked.
-fn through(gateway: &Gateway, command: GatewayBuilder) -> GatewayBuilder {
-    let operator = gateway.operator_url().replace("http://", "");
-    command.env("OPEN_REGISTRY_OPERATOR__LISTEN", &operator)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[test]
@@ -254,18 +189,6 @@ fn an_interrupted_warm_up_keeps_what_has_come_and_goes_on_from_there() {
             assert_eq!(registry.requests_to(&held), 0, "{held} was fetched again");
         }
     }
-}
-
-/// Looks again and again: the disk tells nobody when it changes.
-fn within(limit: Duration, done: impl Fn() -> bool) -> bool {
-    let end = std::time::Instant::now() + limit;
-    while !done() {
-        if std::time::Instant::now() > end {
-            return false;
-        }
-        std::thread::yield_now();
-    }
-    true
 }
 
 #[test]
@@ -448,95 +371,4 @@ fn a_bad_lockfile_is_refused_with_its_line() {
     }
     let output = run(Gateway::builder(), &folder.path().join("nothing"), &[]);
     assert!(text(&output.stderr).contains("cannot read"), "{output:?}");
-}
-
-/// Runs `open-registry warm` without a lockfile.
-fn ask(gateway: GatewayBuilder, flags: &[&str]) -> Output {
-    let gateway = flags.iter().fold(gateway.flag("warm"), |gateway, flag| gateway.flag(flag));
-    let (mut command, _surroundings) = gateway.command();
-    command.stdin(Stdio::null()).output().expect("the program")
-}
-
-#[test]
-fn sets_are_listed_and_forgotten_with_a_gateway_and_without() {
-    let registry = registry();
-    let (_folder, lockfile) = lockfile(&packages(), &registry, |_| {});
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let warm = || Gateway::builder().upstream(registry.url()).data(data.path());
-    assert_eq!(text(&ask(warm(), &["--list"]).stdout), "Nothing was warmed here.\n");
-    for name in ["ours", "theirs"] {
-        warmed(warm(), &lockfile, &["--name", name]);
-    }
-    // Each package is a tarball and a packument; the registry has its keys.
-    let both = "ours: 81 items\ntheirs: 81 items\n";
-    assert_eq!(text(&ask(warm(), &["--list"]).stdout), both);
-
-    let gateway = warm().start();
-    let asked = || through(&gateway, warm());
-    assert_eq!(text(&ask(asked(), &["--list"]).stdout), both);
-    assert!(ask(asked(), &["--forget", "ours"]).status.success());
-    assert_eq!(ask(asked(), &["--forget", "ours"]).status.code(), Some(1));
-    drop(gateway);
-
-    let list = ask(warm(), &["--list", "--json"]);
-    let list: Value = serde_json::from_slice(&list.stdout).expect("an object");
-    assert_eq!(list, json!({"sets": [{"name": "theirs", "items": 81}]}));
-    assert!(ask(warm(), &["--forget", "theirs"]).status.success());
-    assert_eq!(text(&ask(warm(), &["--list"]).stdout), "Nothing was warmed here.\n");
-}
-
-#[test]
-fn what_was_warmed_is_not_evicted_until_it_is_forgotten() {
-    let big = |prefix: &str, number: usize| {
-        Package::new(&format!("{prefix}{number}")).version("1.0.0", |v| v.size(2_000_000))
-    };
-    let many = |prefix: &str, count: usize| (0..count).map(|n| big(prefix, n)).collect::<Vec<_>>();
-    let (ours, others) = (many("ours", 10), many("other", 30));
-    let registry = Registry::builder().packages([&ours[..], &others[..]].concat()).start();
-    let (_folder, lockfile) = lockfile(&ours, &registry, |_| {});
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let config = "[store]\nmax_bytes = \"MOST\"\nmin_free = \"1MiB\"\n".replace("MOST", MOST);
-    let warm = || Gateway::builder().upstream(registry.url()).data(data.path()).config_toml(&config);
-    let gateway = warm().start();
-    let name = ["--name", "ours"];
-    let report = warmed(through(&gateway, warm()), &lockfile, &name);
-    assert_eq!(report["unpinned"], Value::Null, "{report}");
-
-    let get = |package: &Package| {
-        let path = package.at("1.0.0").tarball_path();
-        assert_eq!(harness::http::get(&format!("{}{path}", gateway.url())).status, 200);
-    };
-    let held = |packages: &[Package]| {
-        packages
-            .iter()
-            .filter(|package| harness::disk::blob(data.path(), package.at("1.0.0")).exists())
-            .count()
-    };
-    for _ in 0..3 {
-        others.iter().for_each(get);
-    }
-    assert!(within(PATIENCE, || held(&others) < 30), "nothing was evicted at all");
-    assert_eq!(held(&ours), 10);
-
-    assert!(ask(through(&gateway, warm()), &["--forget", "ours"]).status.success());
-    let gone = || {
-        others.iter().for_each(get);
-        held(&ours) < 10
-    };
-    assert!(within(PATIENCE, gone), "what was forgotten is never evicted");
-}
-
-/// Room for what is warmed and for most of the others, but not for all.
-const MOST: &str = "64MiB";
-
-#[test]
-fn a_lockfile_that_has_changed_keeps_what_it_needs_now() {
-    let registry = registry();
-    let data = tempfile::tempdir().expect("a temporary folder");
-    let warm = || Gateway::builder().upstream(registry.url()).data(data.path());
-    let (_one, all) = lockfile(&packages(), &registry, |_| {});
-    warmed(warm(), &all, &["--name", "ours"]);
-    let (_two, fewer) = lockfile(&packages()[..5], &registry, |_| {});
-    warmed(warm(), &fewer, &["--name", "ours"]);
-    assert_eq!(text(&ask(warm(), &["--list"]).stdout), "ours: 11 items\n");
 }

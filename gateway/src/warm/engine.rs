@@ -4,6 +4,8 @@
 //! tarballs, then what clients ask about each version besides. What is held is only looked at, so that a second run
 //! goes on where the first one ended.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use resolver::connectivity::Link;
 use resolver::evidence::EvidenceName;
-use resolver::integrity::{Expected, Integrity, Verifier};
+use resolver::integrity::{Expected, Integrity};
 use resolver::package::PackageName;
 use resolver::packument::Outline;
 use tokio::sync::Semaphore;
@@ -23,6 +25,7 @@ use super::lockfile::{LeftOut, Need, Why};
 use super::order::Order;
 use super::report::{Missing, NotTaken, Report, Snapshot};
 use super::sets::{self, Items};
+use super::verify::{agree, agree_with, check_shasum, integrity};
 use crate::fetch::{Document, Failure, Fetch, Tarball, TarballRequest};
 use crate::store::{Blob, PinError};
 
@@ -32,9 +35,6 @@ const AT_ONCE: usize = 32;
 const TOGETHER: usize = 8;
 /// Times that metadata is asked for: each waits 25 s for one and the same flight, and what has 40 MB may need them.
 const METADATA_TRIES: u32 = 6;
-/// Times that evidence is asked for, and the pause before each further one.
-const EVIDENCE_TRIES: u32 = 3;
-const EVIDENCE_PAUSE: Duration = Duration::from_secs(1);
 /// An upstream that has been down for this long is no longer waited for: the rest is only looked at.
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -162,12 +162,6 @@ impl WarmUp {
         Report { complete, missing, left_out, unpinned, ..self.snapshot().into_report() }
     }
 
-    async fn keys(&self) {
-        if let Err(why) = self.evidence(&EvidenceName::Keys).await {
-            self.miss("the registry".into(), "keys", why, false);
-        }
-    }
-
     /// Where the versions of each package stand among the needs.
     fn packages(&self) -> Vec<Range<usize>> {
         let same = self.order.needs.chunk_by(|one, next| one.name == next.name);
@@ -286,24 +280,6 @@ impl WarmUp {
         Ok(())
     }
 
-    async fn evidence(&self, name: &EvidenceName) -> Result<Came, String> {
-        let path = name.path();
-        if self.fetch.store().evidence(&path).is_some() {
-            return Ok(Came::Held);
-        }
-        let _place = self.place().await?;
-        let mut tries = 1;
-        loop {
-            match self.fetch.evidence(name).await {
-                Err(Failure::Unavailable { .. }) if tries < EVIDENCE_TRIES && self.is_up() => {
-                    tokio::time::sleep(EVIDENCE_PAUSE * tries).await;
-                    tries += 1;
-                }
-                ended => return ended.map(|_| Came::Fetched).map_err(|failure| failure.to_string()),
-            }
-        }
-    }
-
     fn is_up(&self) -> bool {
         matches!(self.fetch.upstream().latch().link(), Link::Up | Link::Doubtful)
     }
@@ -360,40 +336,6 @@ fn spec(need: &Need) -> String {
 
 fn knows(outline: &Outline, need: &Need) -> bool {
     outline.release(&need.version).is_some_and(|release| release.version == need.version)
-}
-
-fn integrity(expected: Option<Expected>) -> Option<Integrity> {
-    match expected? {
-        Expected::Integrity(integrity) => Some(integrity),
-        Expected::Shasum(_) => None,
-    }
-}
-
-/// The client would refuse what upstream has: there is no use in fetching it.
-fn agree(locked: Option<Expected>, promised: Option<Expected>) -> Result<(), String> {
-    match (locked, promised) {
-        (Some(Expected::Integrity(locked)), Some(Expected::Integrity(promised))) => {
-            agree_with(locked, promised)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn agree_with(locked: Integrity, found: Integrity) -> Result<(), String> {
-    match locked == found {
-        true => Ok(()),
-        false => Err(format!("the lockfile says {locked}, upstream has {found}")),
-    }
-}
-
-async fn check_shasum(blob: &Blob, expected: Expected) -> Result<(), String> {
-    let mut verifier = Verifier::new(expected);
-    let mut reader = blob.reader(0..blob.length());
-    while let Some(chunk) = reader.next().await.map_err(|error| format!("it cannot be read: {error}"))? {
-        verifier.update(&chunk);
-    }
-    let found = verifier.finish().map_err(|_| format!("it is not what the lockfile says: {expected}"));
-    found.map(|_| ())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

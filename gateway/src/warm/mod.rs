@@ -1,8 +1,10 @@
 //! `open-registry warm`: fetches everything that a lockfile needs, so that its project installs without a connection.
 //!
-//! [`lockfile`] reads it, [`order`] says what is to be fetched, [`engine`] fetches it. That is done by the gateway that
+//! [`lockfile`] reads it, [`order`] says what is to be fetched, [`engine`] fetches it, and [`verify`] compares
+//! what has come with what the lockfile says. That is done by the gateway that
 //! has the data directory ([`remote`] hands the order to its operator's listener, where [`operated`] takes it), or, when
-//! there is none, by the command itself ([`local`]). [`report`] is how it ended, and [`show`] what is seen meanwhile.
+//! there is none, by the command itself ([`local`]). [`report`] is how it ended, [`show`] what is seen meanwhile, and
+//! [`sets`] keep what has come from being evicted.
 
 mod engine;
 mod local;
@@ -13,6 +15,7 @@ mod remote;
 mod report;
 mod sets;
 mod show;
+mod verify;
 
 use std::fs::File;
 use std::io::{Read as _, Write};
@@ -42,7 +45,9 @@ Example:
 
 It can be interrupted and run again: what is there is not fetched twice. If a gateway is running on the same data
 directory, the gateway fetches. The exit status is 0 only if everything is there. It stays there, whatever else
-comes, until `open-registry warm --forget <name>`.";
+comes, until `open-registry warm --forget <name>`.
+
+Without a gateway the command itself writes into the data directory: run it as the user that the gateway runs as.";
 
 /// What is to be warmed.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
