@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 24] = [
+const IMPORTS: [(&str, &[&str]); 25] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
-    ("command", &["config", "doctor", "setup", "tls"]),
+    ("command", &["config", "doctor", "setup", "tls", "warm"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
@@ -22,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http", "store"]),
-    ("operator", &["changes", "fetch", "http", "metrics", "store", "units"]),
+    ("operator", &["changes", "fetch", "http", "metrics", "store", "units", "warm"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
@@ -31,6 +31,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
+    ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "upstream"]),
     ("zone", &[]),
 ];
 

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, Problems, Setting, Sources, load};
 use crate::tls::{Tls, TlsError};
-use crate::{doctor, setup};
+use crate::{doctor, setup, warm};
 
 /// One gateway of a federation of npm registry caches.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub enum Task {
     Setup(setup::Request),
     /// Say whether the name leads to the gateway from here, and if not, what is in the way
     Doctor(doctor::Request),
+    /// Fetch everything that a lockfile needs, so that its project installs without a connection
+    Warm(warm::Request),
 }
 
 #[derive(Debug, Default, Args)]

@@ -26,6 +26,7 @@ use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
+use crate::warm::{Place, WarmUps};
 
 /// Runs one gateway until it is told to stop. Sockets that were handed over are served in place of the configured
 /// addresses of the same role.
@@ -47,7 +48,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let operator = Operator::new(fetch.clone(), feed.clone(), Arc::clone(&metrics));
+    let place = Place::of(&config::data_dir(&config)?);
+    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
+    let operator = Operator::new(fetch.clone(), warm_ups, feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();

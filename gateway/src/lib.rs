@@ -23,4 +23,5 @@ pub mod terminal;
 pub mod tls;
 pub mod units;
 pub mod upstream;
+pub mod warm;
 pub mod zone;

@@ -9,11 +9,13 @@ use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
 use gateway::terminal::UntilClosed;
-use gateway::{doctor, gateway::run, log, setup};
+use gateway::{doctor, gateway::run, log, open_files, setup, warm};
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// The exit status of what Ctrl-C has ended, as shells give it: 128 and SIGINT's number.
+const STOPPED: u8 = 130;
 
 fn main() -> ExitCode {
     match perform(&Command::parse()) {
@@ -33,6 +35,7 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
         Some(Task::Config) => command::config(&loaded, &mut out)?,
         Some(Task::Setup(request)) => setup::run(request, &loaded.config, &mut out, &mut notes)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
+        Some(Task::Warm(request)) => return warm_up(request, &loaded.config, command.verbose()),
         None => serve(loaded.config, command.verbose())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -45,6 +48,24 @@ fn examine(request: &doctor::Request, loaded: &Loaded) -> anyhow::Result<ExitCod
     let healthy = runtime.block_on(doctor::run(request, loaded, &mut UntilClosed(io::stdout())))?;
     runtime.shutdown_timeout(LAST_WAIT);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fails where something is missing; stopped by a signal, it says so as a shell does.
+fn warm_up(request: &warm::Request, config: &Config, verbose: u8) -> anyhow::Result<ExitCode> {
+    if verbose > 0 {
+        log::start(verbose)?;
+    }
+    open_files::raise();
+    let _ = aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (mut out, mut notes) = (UntilClosed(io::stdout()), UntilClosed(io::stderr()));
+    let ended = runtime.block_on(warm::run(request, config, &mut out, &mut notes));
+    runtime.shutdown_timeout(LAST_WAIT);
+    Ok(match ended? {
+        warm::Ended::Whole => ExitCode::SUCCESS,
+        warm::Ended::Missing => ExitCode::FAILURE,
+        warm::Ended::Stopped => ExitCode::from(STOPPED),
+    })
 }
 
 fn serve(config: Config, verbose: u8) -> anyhow::Result<()> {

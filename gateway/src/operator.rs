@@ -1,4 +1,4 @@
-//! The operator's listener: metrics, health and status. It knows no client and nothing private.
+//! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::fetch::Fetch;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
 use crate::store::Totals;
+use crate::warm::WarmUps;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,6 +40,7 @@ pub struct Operator {
 struct Inner {
     fetch: Fetch,
     changes: Option<Feed>,
+    warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -48,9 +50,19 @@ struct Inner {
 impl Operator {
     /// Not ready yet.
     #[must_use]
-    pub fn new(fetch: Fetch, changes: Option<Feed>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(fetch: Fetch, warm_ups: WarmUps, changes: Option<Feed>, metrics: Arc<Metrics>) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { fetch, changes, metrics, ready, stopping, started: Instant::now() }) }
+        Self {
+            inner: Arc::new(Inner {
+                fetch,
+                warm_ups,
+                changes,
+                metrics,
+                ready,
+                stopping,
+                started: Instant::now(),
+            }),
+        }
     }
 
     /// Clients may be sent here from now on.
@@ -128,7 +140,10 @@ fn store_status(totals: &Totals) -> serde_json::Value {
 }
 
 impl Handle for Operator {
-    async fn handle(&self, request: Request<Incoming>, _: Wire) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
+        if WarmUps::is_for(request.method(), request.uri().path()) {
+            return self.inner.warm_ups.answer(request, wire).await;
+        }
         self.answer(request.method(), request.uri().path())
     }
 }

@@ -16,11 +16,11 @@ use sha2::{Digest, Sha512};
 pub struct Integrity([u8; 64]);
 
 /// The SHA-1 of a tarball, believed only when upstream's packument has nothing better.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shasum([u8; 20]);
 
 /// What the bytes must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expected {
     /// By SHA-512, as nearly always.
     Integrity(Integrity),
@@ -102,11 +102,31 @@ impl Integrity {
     }
 }
 
+impl Expected {
+    /// The strongest digest of an SRI string that a tarball can be checked with: its SHA-512, otherwise its SHA-1,
+    /// as lockfiles of old packages have it; `None` when it has neither.
+    #[must_use]
+    pub fn from_sri(sri: &str) -> Option<Self> {
+        let sha1 = || {
+            let hashes = sri.split_ascii_whitespace().filter_map(|hash| hash.strip_prefix("sha1-"));
+            let mut digests = hashes.filter_map(|base64| STANDARD.decode(base64.split('?').next()?).ok());
+            digests.find_map(|digest| digest.try_into().ok()).map(Shasum)
+        };
+        Integrity::from_sri(sri).map(Self::Integrity).or_else(|| sha1().map(Self::Shasum))
+    }
+}
+
 impl Shasum {
     /// From 40 hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         unhex(text).map(Self)
+    }
+
+    /// Lower-case hexadecimal, 40 characters.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
     }
 }
 
@@ -219,6 +239,17 @@ mod tests {
         assert_eq!(Integrity::from_sri(&sri), Some(integrity));
         assert_eq!(Integrity::from_sri("sha1-aaaa"), None);
         assert_eq!(Integrity::from_sri("sha512-short"), None);
+    }
+
+    #[test]
+    fn an_sri_string_of_an_old_package_gives_its_sha1() {
+        let shasum = Shasum::from_hex("da39a3ee5e6b4b0d3255bfef95601890afd80709").unwrap();
+        let sha1 = "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=";
+        assert_eq!(Expected::from_sri(sha1), Some(Expected::Shasum(shasum)));
+        let both = format!("{sha1} {}", Integrity::of(b"left"));
+        assert_eq!(Expected::from_sri(&both), Some(Expected::Integrity(Integrity::of(b"left"))));
+        assert_eq!(Expected::from_sri("md5-aaaa sha1-aaaa"), None);
+        assert_eq!(shasum.hex(), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`dns`]: a client that shows packets as they are.
+//! - [`warm`]: `open-registry warm`, run as a user does.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Container`]: a machine that is booted, with systemd, to run the units on.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
@@ -31,6 +32,7 @@ mod program;
 pub mod projects;
 mod registry;
 mod runtime;
+pub mod warm;
 
 pub use ca::{Ca, Leaf};
 pub use canonical::{canonical_host, canonical_url};

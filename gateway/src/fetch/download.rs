@@ -184,6 +184,8 @@ impl Downloads {
         let ticket = Ticket { progress, received: Arc::default() };
         let (downloads, listed) = (self.clone(), Listed { downloads: self.clone(), key });
         let (order, received) = (order.clone(), Arc::clone(&ticket.received));
+        // Before it starts: without the list's ticket and ours it would take itself for abandoned.
+        under_way.insert(key, ticket.clone());
         tokio::spawn(async move {
             let result = downloads.run(&order, &sender, &received).await;
             sender.send_replace(match result {
@@ -193,7 +195,6 @@ impl Downloads {
             });
             drop(listed);
         });
-        under_way.insert(key, ticket.clone());
         Ok(ticket)
     }
 

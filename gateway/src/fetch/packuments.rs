@@ -158,7 +158,8 @@ impl Fetch {
     }
 
     /// The packument that is held, however old; nobody is asked.
-    pub(super) fn held(&self, name: &PackageName) -> Option<Document> {
+    #[must_use]
+    pub fn held(&self, name: &PackageName) -> Option<Document> {
         let record = self.inner.store.packument(name)?;
         Some(self.document(name, record.into(), Provenance::Store, None))
     }

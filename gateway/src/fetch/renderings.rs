@@ -108,7 +108,7 @@ impl Fetch {
     fn remember_ready(&self, tag: String, ready: &Ready) {
         match (ready, memory_key(&tag)) {
             (Ready::Coded(Coded::Whole(bytes)), Some(key)) => {
-                self.inner.store.memory().insert(key, bytes.clone())
+                self.inner.store.memory().insert(key, bytes.clone());
             }
             _ => self.inner.renderings.open.insert(tag, ready.clone()),
         }

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
@@ -78,10 +78,15 @@ type Next<S> = BoxFuture<'static, (Option<io::Result<Bytes>>, S)>;
 
 /// A body out of a source that is asked for one chunk after the other.
 fn chunks<S: Send + 'static>(source: S, next: fn(S) -> Next<S>) -> Body {
-    let frames = futures_util::stream::unfold(source, move |source| async move {
+    streamed(futures_util::stream::unfold(source, move |source| async move {
         let (chunk, source) = next(source).await;
-        chunk.map(|chunk| (chunk.map(Frame::data).map_err(Error::from), source))
-    });
+        chunk.map(|chunk| (chunk, source))
+    }))
+}
+
+/// Chunks as they come.
+pub fn streamed(chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    let frames = chunks.map(|chunk| chunk.map(Frame::data).map_err(Error::from));
     Body { rest: Rest::Stream(BodyExt::boxed_unsync(StreamBody::new(frames))), sent: None }
 }
 

@@ -30,7 +30,7 @@ use url::Url;
 
 use crate::units::Size;
 
-pub use body::{Body, full};
+pub use body::{Body, full, streamed};
 pub use connection::{Handle, Wire};
 pub use door::Door;
 pub use server::{CONNECTIONS, Server};

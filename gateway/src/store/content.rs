@@ -1,6 +1,5 @@
 //! Content-addressed files: tarballs by SHA-512 here, packuments by SHA-256 in `documents`.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +7,6 @@ use std::sync::Arc;
 use resolver::integrity::Integrity;
 
 use super::blob::Blob;
-use super::documents::Documents;
 use super::draft::{Draft, Kept, blocking};
 use super::known::{Known, remove};
 use super::memory::Memory;
@@ -17,7 +15,6 @@ use super::room::Room;
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
     pub(super) dir: PathBuf,
-    pub(super) documents: Documents,
     pub(super) known: Arc<Known>,
     room: Arc<Room>,
 }
@@ -32,12 +29,7 @@ pub(super) enum Found<T> {
 
 impl Contents {
     pub(super) fn new(dir: &Path, memory: Arc<Memory>) -> Self {
-        Self {
-            dir: dir.into(),
-            documents: Documents::new(dir),
-            known: Arc::new(Known::new(memory)),
-            room: Arc::default(),
-        }
+        Self { dir: dir.into(), known: Arc::new(Known::new(memory)), room: Arc::default() }
     }
 
     /// What is done where the disk takes nothing.
@@ -98,6 +90,7 @@ fn sharded(root: &Path, hex: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::store::known::key;
+    use std::fs;
     use std::fs::File;
 
     /// Contents in a directory that is gone with the test, and tarballs in it.

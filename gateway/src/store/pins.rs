@@ -77,14 +77,26 @@ impl Store {
         tarballs: &[Integrity],
         packages: &[PackageName],
     ) -> Result<(), PinError> {
+        let items = tarballs.iter().map(|integrity| Item::Blob(*integrity));
+        let items = items.chain(packages.iter().map(|name| Item::Packument(name.clone()))).collect();
+        self.pin_items(set, items).await
+    }
+
+    /// Pins small signed documents by their paths, as [`Store::pin`] does with tarballs and packuments.
+    ///
+    /// # Errors
+    /// [`PinError`] says what is in the way.
+    pub async fn pin_evidence(&self, set: &str, paths: &[String]) -> Result<(), PinError> {
+        self.pin_items(set, paths.iter().cloned().map(Item::Evidence).collect()).await
+    }
+
+    async fn pin_items(&self, set: &str, items: Vec<Item>) -> Result<(), PinError> {
         if set.is_empty() || set.len() > LONGEST_NAME {
             return Err(PinError::Name);
         }
-        if tarballs.len() + packages.len() > MOST_ITEMS {
+        if items.len() > MOST_ITEMS {
             return Err(PinError::TooMany);
         }
-        let items = tarballs.iter().map(|integrity| Item::Blob(*integrity));
-        let items = items.chain(packages.iter().map(|name| Item::Packument(name.clone()))).collect();
         match self.commit(Change::Pin { set: set.to_owned(), items }).await?.refused {
             Some(TooMuch { wanted, most }) => Err(PinError::TooMuch { wanted, most }),
             None => Ok(()),
