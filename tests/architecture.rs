@@ -22,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http"]),
-    ("operator", &["changes", "fetch", "http", "metrics", "units"]),
+    ("operator", &["changes", "fetch", "http", "metrics", "store", "units"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

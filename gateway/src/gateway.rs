@@ -22,7 +22,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::store::{OpenError, Store};
+use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -43,11 +43,11 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
         verify_first_max: config.http.verify_first_max.bytes(),
     };
-    let fetch = Fetch::new(store, upstream.clone(), settings, Arc::clone(&metrics));
+    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let operator = Operator::new(fetch, feed.clone(), Arc::clone(&metrics));
+    let operator = Operator::new(fetch.clone(), feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
@@ -58,6 +58,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     if let Some(feed) = feed {
         tokio::spawn(feed.follow_forever());
     }
+    tokio::spawn(fetch.repair_forever());
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
@@ -89,6 +90,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     closing.cancel();
     named.await?;
     operated.await?;
+    store.close().await;
     say("Stopped");
     Ok(())
 }
@@ -96,10 +98,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
-    let opening = dir.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(&opening)).await;
-    // The database panics over some kinds of damage, a truncated file for one.
-    Ok(opened.unwrap_or_else(|_| Err(OpenError::Unreadable(dir, "its state is damaged".into())))?)
+    let store = config.store.clone();
+    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
 }
 
 fn policy(config: &Config) -> Policy {

@@ -43,7 +43,14 @@ struct StoreGauges {
     blob_bytes: Gauge,
     packuments: Gauge,
     packument_bytes: Gauge,
+    bytes: Family<ClassLabel, Gauge>,
+    pinned_bytes: Gauge,
+    evicted: Gauge,
+    evicted_bytes: Gauge,
     corrupt: Gauge,
+    scrubbed_bytes: Gauge,
+    scrub_progress: Gauge,
+    full: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +74,11 @@ struct SourceLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -192,6 +204,25 @@ impl Metrics {
             store.packument_bytes.clone(),
         );
         registry.register("store_corrupt", "Contents found corrupt since the start", store.corrupt.clone());
+        self.register_store();
+    }
+
+    fn register_store(&mut self) {
+        let (registry, store) = (&mut self.registry, &self.gauges);
+        let mut bytes = |name: &str, help: &str, gauge: &Gauge| {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        };
+        bytes("store_pinned", "Bytes on disk that are pinned", &store.pinned_bytes);
+        bytes("store_evicted", "Bytes on disk that were evicted since the start", &store.evicted_bytes);
+        bytes("store_scrubbed", "Bytes that the scrub has verified since the start", &store.scrubbed_bytes);
+        let help = "Bytes on disk, by what they hold";
+        registry.register_with_unit("store", help, Unit::Bytes, store.bytes.clone());
+        let help = "Items that were evicted since the start";
+        registry.register("store_evicted_items", help, store.evicted.clone());
+        let help = "How much of the scrub's round is done, in percent";
+        registry.register("store_scrub_progress", help, store.scrub_progress.clone());
+        let help = "Whether nothing new is kept, for there is no room";
+        registry.register("store_full", help, store.full.clone());
     }
 
     /// A client's request has been answered.
@@ -281,6 +312,20 @@ impl Metrics {
         gauge(&self.gauges.packuments, &totals.packuments);
         gauge(&self.gauges.packument_bytes, &totals.packument_bytes);
         gauge(&self.gauges.corrupt, &totals.corrupt);
+        gauge(&self.gauges.pinned_bytes, &totals.pinned_bytes);
+        gauge(&self.gauges.evicted, &totals.evicted);
+        gauge(&self.gauges.evicted_bytes, &totals.evicted_bytes);
+        gauge(&self.gauges.scrubbed_bytes, &totals.scrubbed_bytes);
+        gauge(&self.gauges.scrub_progress, &totals.scrub_progress);
+        gauge(&self.gauges.full, &totals.full);
+        let classes = [
+            ("tarballs", &totals.blob_stored),
+            ("metadata", &totals.packument_stored),
+            ("state", &totals.state_bytes),
+        ];
+        for (class, value) in classes {
+            gauge(&self.gauges.bytes.get_or_create(&ClassLabel { class }), value);
+        }
         self.upstream_up.set(i64::from(upstream_up));
         let mut out = String::new();
         if text::encode(&mut out, &self.registry).is_err() {

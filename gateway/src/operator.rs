@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -16,6 +16,7 @@ use crate::changes::Feed;
 use crate::fetch::Fetch;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
+use crate::store::Totals;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -93,7 +94,6 @@ impl Operator {
             Link::Down(cause) => ("down", Some(cause)),
             Link::Offline => ("offline", None),
         };
-        let totals = self.inner.fetch.store().totals();
         let (sent, received) = self.inner.metrics.transferred();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -101,16 +101,30 @@ impl Operator {
             "ready": self.is_ready(),
             "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },
             "changes": self.inner.changes.as_ref().map(changes),
-            "store": {
-                "tarballs": totals.blobs.load(Ordering::Relaxed),
-                "tarball_bytes": totals.blob_bytes.load(Ordering::Relaxed),
-                "packuments": totals.packuments.load(Ordering::Relaxed),
-                "packument_bytes": totals.packument_bytes.load(Ordering::Relaxed),
-                "corrupt": totals.corrupt.load(Ordering::Relaxed),
-            },
+            "store": store_status(self.inner.fetch.store().totals()),
             "bytes": { "sent": sent, "received": received },
         })
     }
+}
+
+fn store_status(totals: &Totals) -> serde_json::Value {
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    json!({
+        "tarballs": count(&totals.blobs),
+        "tarball_bytes": count(&totals.blob_bytes),
+        "packuments": count(&totals.packuments),
+        "packument_bytes": count(&totals.packument_bytes),
+        "corrupt": count(&totals.corrupt),
+        "full": count(&totals.full) == 1,
+        "on_disk": {
+            "tarballs": count(&totals.blob_stored),
+            "metadata": count(&totals.packument_stored),
+            "state": count(&totals.state_bytes),
+        },
+        "pinned": { "items": count(&totals.pinned), "bytes": count(&totals.pinned_bytes) },
+        "evicted": { "items": count(&totals.evicted), "bytes": count(&totals.evicted_bytes) },
+        "scrub": { "percent": count(&totals.scrub_progress), "bytes": count(&totals.scrubbed_bytes) },
+    })
 }
 
 impl Handle for Operator {

@@ -65,10 +65,22 @@ impl Integrity {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
+    /// A SHA-512 itself.
+    #[must_use]
+    pub fn from_digest(sha512: [u8; 64]) -> Self {
+        Self(sha512)
+    }
+
     /// From its 64 bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// From 128 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
     }
 
     /// The 64 bytes.

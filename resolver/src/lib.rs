@@ -11,6 +11,7 @@
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
+//! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
 
 #![no_std]
@@ -26,6 +27,7 @@ pub mod client;
 pub mod confirmation;
 pub mod connectivity;
 pub mod credentials;
+pub mod eviction;
 pub mod evidence;
 pub mod integrity;
 pub mod links;

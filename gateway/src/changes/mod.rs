@@ -134,7 +134,7 @@ impl Feed {
         if further {
             // Only now: a page that was not taken in is read once more.
             cursor.since = page.next;
-            self.inner.fetch.store().keep_cursor(cursor.clone()).await?;
+            self.inner.fetch.store().keep_cursor(cursor).await?;
         }
         self.stands(cursor.since, end);
         // A feed may know its end before it gives the last changes: they come the next time.
@@ -151,7 +151,7 @@ impl Feed {
         );
         let doubted_ms = self.inner.fetch.doubt_all();
         let cursor = Cursor { feed: self.inner.address.clone(), since: end, doubted_ms };
-        self.inner.fetch.store().keep_cursor(cursor.clone()).await?;
+        self.inner.fetch.store().keep_cursor(&cursor).await?;
         self.stands(end, end);
         Ok(cursor)
     }

@@ -12,6 +12,9 @@ const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
 const MOST_LISTENERS: usize = 64;
 /// As many as resolv.conf(5) takes.
 const MOST_NAME_SERVERS: usize = 3;
+/// Room for a few of the largest packuments, and for the state.
+const LEAST_STORE: u64 = 64 << 20;
+const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A key whose value breaks a rule.
@@ -39,6 +42,9 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("upstream.fresh", at_most_a_year(config.upstream.fresh.duration()));
     check("upstream.stale", at_most_a_year(config.upstream.stale.duration()));
     check("upstream.changes", config.upstream.changes.as_ref().map_or(Ok(()), base));
+    check("store.max_bytes", max_bytes(config.store.max_bytes.bytes()));
+    check("store.metadata_share", metadata_share(config.store.metadata_share));
+    check("store.scrub", config.store.scrub.map_or(Ok(()), |period| scrub(period.duration())));
     for host in &config.upstream.tarball_hosts {
         check("upstream.tarball_hosts", tarball_host(host));
     }
@@ -162,6 +168,22 @@ fn verify_first_max(bytes: u64) -> Result<(), String> {
 
 fn at_most_a_year(period: Duration) -> Result<(), String> {
     require(period <= A_YEAR, || "must be at most a year; to never ask upstream, set offline".to_owned())
+}
+
+fn max_bytes(bytes: u64) -> Result<(), String> {
+    require(bytes >= LEAST_STORE, || "must be at least 64MiB: less holds nothing of use".to_owned())
+}
+
+fn metadata_share(percent: u8) -> Result<(), String> {
+    require((1..=99).contains(&percent), || {
+        "is a share in percent, 1 to 99: packuments and tarballs are of no use without each other".to_owned()
+    })
+}
+
+fn scrub(period: Duration) -> Result<(), String> {
+    require((AN_HOUR..=A_YEAR).contains(&period), || {
+        "must be an hour to a year; to never verify what is not asked for, set it to \"\"".to_owned()
+    })
 }
 
 fn tarball_host(text: &str) -> Result<(), String> {

@@ -114,7 +114,7 @@ mod tests {
 
     fn coded(encoding: Encoding) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), &crate::store::tests::config(1 << 30)).unwrap();
         let mut coder = Coder::new(encoding, store.draft()).unwrap();
         text().chunks(1000).for_each(|chunk| coder.write(chunk).unwrap());
         let Coding::Coded(mut draft, seal) = coder.finish().unwrap() else { panic!("not coded") };

@@ -19,6 +19,7 @@ mod packuments;
 mod progress;
 mod ready;
 mod renderings;
+mod repairs;
 mod rewrite;
 mod tarballs;
 mod workers;

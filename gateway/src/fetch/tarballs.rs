@@ -3,6 +3,7 @@
 use resolver::integrity::{Expected, Integrity};
 use resolver::package::{FileName, PackageName};
 use resolver::plan::{Plan, Wish};
+use resolver::variant::Revision;
 
 use super::arriving::Arriving;
 use super::download::{Opened, Order, Word};
@@ -29,6 +30,8 @@ pub enum Tarball {
 struct Release {
     expected: Expected,
     address: String,
+    /// Of the packument.
+    revision: Revision,
 }
 
 impl Fetch {
@@ -82,8 +85,14 @@ impl Fetch {
     /// The digest that upstream's word ties to a name: the packument's that is held, otherwise what it was when the
     /// tarball was fetched. A client that expects the latter needs no look into the packument.
     async fn known(&self, name: &PackageName, file: &FileName, hint: Option<Integrity>) -> Option<Integrity> {
-        let fetched = self.inner.store.tarball(name, file);
+        let record = self.inner.store.tarball(name, file);
+        let fetched = record.map(|record| record.integrity);
         if hint.is_some() && hint == fetched {
+            return fetched;
+        }
+        // The packument that is held is the one that said so: there is no need to read it again.
+        let held = self.inner.store.packument(name);
+        if held.is_some_and(|held| record.is_some_and(|record| record.is_word_of(&held.revision))) {
             return fetched;
         }
         match self.release_held(name, file).await {
@@ -115,14 +124,14 @@ impl Fetch {
         if let Expected::Integrity(integrity) = &release.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
-            self.inner.store.keep_tarball(name, file, integrity).await?;
+            self.inner.store.keep_tarball(name, file, integrity, Some(&release.revision)).await?;
             return Ok(held(blob, true));
         }
-        let Release { expected, address } = release;
+        let Release { expected, address, revision } = release;
         let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
         let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
-            self.inner.store.keep_tarball(name, file, blob.integrity()).await?;
+            self.inner.store.keep_tarball(name, file, blob.integrity(), Some(&revision)).await?;
         }
         Ok(tarball)
     }
@@ -155,7 +164,7 @@ impl Fetch {
             return Err(Failure::unavailable(&name.tarball_path(file), "upstream names no digest for it"));
         };
         let address = self.inner.upstream.origins().tarball(release.tarball.as_deref(), name, file);
-        Ok(Some(Release { expected, address }))
+        Ok(Some(Release { expected, address, revision: document.record.revision }))
     }
 
     fn can_ask(&self) -> bool {

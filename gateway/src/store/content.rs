@@ -1,4 +1,4 @@
-//! Tarballs: files named by their SHA-512.
+//! Tarballs: files named by their SHA-512; and where packuments are.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use resolver::integrity::{Expected, Integrity, Verifier};
 
+use super::documents::Documents;
 use super::draft::{Draft, blocking, read_at};
 
 /// A tarball up to this size is read in one piece, in the same trip to the disk that opens it.
@@ -21,7 +22,8 @@ const REMEMBERED: usize = 200_000;
 
 /// The content-addressed part of a data directory.
 pub(super) struct Contents {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) documents: Documents,
     intact: Arc<Cache<[u8; 16], u64>>,
 }
 
@@ -52,7 +54,7 @@ pub struct BlobReader {
 
 impl Contents {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.into(), intact: Arc::new(Cache::new(REMEMBERED)) }
+        Self { dir: dir.into(), documents: Documents::new(dir), intact: Arc::new(Cache::new(REMEMBERED)) }
     }
 
     pub(super) fn draft(&self) -> Draft {
@@ -75,7 +77,7 @@ impl Contents {
         Ok(Blob { integrity: *integrity, length, file, whole: None })
     }
 
-    fn blob_path(&self, integrity: &Integrity) -> PathBuf {
+    pub(super) fn blob_path(&self, integrity: &Integrity) -> PathBuf {
         sharded(&self.dir.join("blobs/sha512"), &integrity.hex())
     }
 }
@@ -178,7 +180,7 @@ fn sharded(root: &Path, hex: &str) -> PathBuf {
     root.join(&hex[..2]).join(&hex[2..])
 }
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%error, path = %path.display(), "cannot remove a file of the store");

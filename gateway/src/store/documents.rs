@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::content::Found;
-use super::draft::{Draft, blocking, read_at};
+use super::draft::{Draft, read_at};
 use super::frames::{Frames, FramesWriter, Source};
-use super::state::PackumentRecord;
+use super::tables::{PackumentRecord, on_disk};
 
 const DOCUMENT: &str = "document";
 const OUTLINE: usize = 0;
@@ -167,8 +167,70 @@ impl Documents {
         discarded_when_damaged(Frames::open(&path), &path)
     }
 
+    /// Whether a revision still is what it is named by, and can be rendered; one that is not is removed. Damaged variants
+    /// go, too. `None`, when it has gone, `pace` says to stop, or the disk refuses. Blocks.
+    pub(super) fn verify(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Option<bool> {
+        let folder = self.folder(revision);
+        let described = describe(&folder, pace);
+        let intact = match described {
+            Ok(described) => described.is_some_and(|(_, record)| record.revision == *revision),
+            Err(Stopped) => return None,
+        };
+        if !folder.exists() {
+            return None;
+        }
+        if !intact {
+            self.remove(revision);
+            return Some(false);
+        }
+        for entry in fs::read_dir(&folder).ok()?.flatten() {
+            let path = entry.path();
+            match path.file_name().and_then(|name| name.to_str()) {
+                None | Some(DOCUMENT) => {}
+                Some(name) if name.ends_with(".id") => _ = discarded_when_damaged(read_plain(&path), &path),
+                Some(_) => _ = discarded_when_damaged(read_coded(&path), &path),
+            }
+            if !pace(entry.metadata().map_or(0, |file| file.len())) {
+                return None;
+            }
+        }
+        Some(true)
+    }
+
+    /// What lies in the folders of one byte, as the documents describe themselves; what is none is removed. `None`:
+    /// `pace` says to stop. Blocks.
+    pub(super) fn found_in(
+        &self,
+        first: u8,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Option<Vec<(PackageName, PackumentRecord)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.dir.join(format!("{first:02x}"))).into_iter().flatten().flatten() {
+            let folder = entry.path();
+            match describe(&folder, pace) {
+                Ok(Some((name, record))) if self.folder(&record.revision) == folder => {
+                    let record = PackumentRecord { stored: size_of(&folder), ..record };
+                    found.push((name, record));
+                }
+                Ok(_) => {
+                    tracing::warn!(path = %folder.display(), "this is no intact document; removed");
+                    // What cannot be removed is found again.
+                    let _ = fs::remove_dir_all(&folder);
+                }
+                Err(Stopped) => return None,
+            }
+        }
+        Some(found)
+    }
+
     fn plain_path(&self, revision: &Revision, tag: &str) -> PathBuf {
         self.folder(revision).join(format!("{tag}.id"))
+    }
+
+    /// Where a document is.
+    #[cfg(test)]
+    pub(super) fn path(&self, revision: &Revision) -> PathBuf {
+        self.folder(revision).join(DOCUMENT)
     }
 
     fn folder(&self, revision: &Revision) -> PathBuf {
@@ -187,18 +249,45 @@ pub fn outline(document: &Frames) -> io::Result<Outline> {
     outline.filter(|outline| outline.length() as u64 == document.length()).ok_or_else(damaged)
 }
 
+/// The work was told to end.
+struct Stopped;
+
 /// What the document in a folder says of itself, if it is intact: every byte of it is read. Blocks.
-pub(super) fn describe(folder: &Path) -> Option<(PackageName, PackumentRecord)> {
-    let document = Frames::open(&folder.join(DOCUMENT)).ok()?;
+fn describe(
+    folder: &Path,
+    pace: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<(PackageName, PackumentRecord)>, Stopped> {
+    let Ok(document) = Frames::open(&folder.join(DOCUMENT)) else {
+        return Ok(None);
+    };
     let mut hash = Sha256::new();
     for number in 0..document.frames() {
-        hash.update(document.frame(number).ok()?);
+        let Ok(frame) = document.frame(number) else {
+            return Ok(None);
+        };
+        hash.update(&frame);
+        if !pace(frame.len() as u64) {
+            return Err(Stopped);
+        }
     }
-    outline(&document).ok()?;
+    Ok(description(&document, &Revision::from_digest(hash.finalize().into())))
+}
+
+fn description(document: &Frames, revision: &Revision) -> Option<(PackageName, PackumentRecord)> {
+    outline(document).ok()?;
     let description: Description = serde_json::from_slice(&document.section(DESCRIPTION).ok()?).ok()?;
-    let is_its_name = Revision::from_digest(hash.finalize().into()) == description.record.revision;
     let name = PackageName::parse(&description.name).ok()?;
-    is_its_name.then_some((name, description.record))
+    (description.record.revision == *revision).then_some((name, description.record))
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| on_disk(file.len())).sum()
+}
+
+fn read_plain(path: &Path) -> io::Result<()> {
+    let frames = Frames::open(path)?;
+    (0..frames.frames()).try_for_each(|number| frames.frame(number).map(drop))
 }
 
 fn read_coded(path: &Path) -> io::Result<Coded> {
@@ -242,17 +331,6 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is damaged")
 }
 
-/// Removes a revision where blocking is allowed.
-pub(super) async fn remove(documents: &Arc<Documents>, revision: Revision) {
-    let documents = Arc::clone(documents);
-    let removed = blocking(move || {
-        documents.remove(&revision);
-        Ok(())
-    });
-    // Removing cannot fail; the task can only be cancelled with the runtime.
-    let _ = removed.await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,7 +351,7 @@ mod tests {
     }
 
     async fn keep(folder: &Path) -> (Store, Documents) {
-        let store = Store::open(folder).unwrap();
+        let store = Store::open(folder, &crate::store::tests::config(1 << 30)).unwrap();
         let mut writer = FramesWriter::new(store.draft()).unwrap();
         writer.write(document().as_bytes()).unwrap();
         let name = PackageName::parse(NAME).unwrap();
@@ -288,7 +366,8 @@ mod tests {
     async fn a_document_says_itself_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (_, documents) = keep(folder.path()).await;
-        let (name, described) = describe(&documents.folder(&record().revision)).unwrap();
+        let (name, described) =
+            describe(&documents.folder(&record().revision), &mut |_| true).ok().flatten().unwrap();
         assert_eq!((name.as_str(), described), (NAME, record()));
         let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
         assert_eq!(outline(&frames).unwrap(), Outline::read(&name, &document()).unwrap());
@@ -302,7 +381,7 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         bytes[100] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert!(describe(&documents.folder(&record().revision)).is_none());
+        assert!(matches!(describe(&documents.folder(&record().revision), &mut |_| true), Ok(None)));
     }
 
     #[tokio::test]

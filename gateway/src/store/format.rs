@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 /// What `<dir>/format` begins with; a number follows.
 const MARK: &str = "open-registry data ";
 /// The layout that this program writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The layout before it, which was never released: its tarballs stay, its names are found again.
+const BEFORE: u32 = 1;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +38,11 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::Io(dir.into(), error);
     fs::create_dir_all(dir).map_err(failed)?;
     match fs::read_to_string(dir.join("format")) {
-        Ok(format) => check(dir, &format)?,
+        Ok(format) => {
+            if check(dir, &format)? == BEFORE {
+                upgrade(dir).map_err(failed)?;
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if !is_empty(dir).map_err(failed)? {
                 return Err(OpenError::NotOurs(dir.into()));
@@ -54,9 +60,25 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
 /// Removes what a process that did not end well left unverified. To be called by the owner of the lock only.
 pub(super) fn empty_drafts(dir: &Path) -> io::Result<()> {
     for draft in fs::read_dir(dir.join("drafts"))? {
-        fs::remove_file(draft?.path())?;
+        let draft = draft?;
+        match draft.file_type()?.is_dir() {
+            true => fs::remove_dir_all(draft.path())?,
+            false => fs::remove_file(draft.path())?,
+        }
     }
     Ok(())
+}
+
+/// Turns a directory of the layout before into one of this: tarballs stay, and the rest goes.
+fn upgrade(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir.join("drafts"))?;
+    let missing_is_fine = |outcome: io::Result<()>| match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    missing_is_fine(fs::rename(dir.join("documents"), dir.join("drafts/documents")))?;
+    missing_is_fine(fs::rename(dir.join("state.redb"), dir.join("drafts/state")))?;
+    fs::write(dir.join("format"), format!("{MARK}{VERSION}\n"))
 }
 
 /// A file system of its own has a `lost+found`, and is empty all the same.
@@ -69,9 +91,10 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn check(dir: &Path, format: &str) -> Result<(), OpenError> {
+/// Which layout it is.
+fn check(dir: &Path, format: &str) -> Result<u32, OpenError> {
     match format.strip_prefix(MARK).and_then(|version| version.trim().parse::<u32>().ok()) {
-        Some(VERSION) => Ok(()),
+        Some(version @ BEFORE..=VERSION) => Ok(version),
         Some(version) => Err(OpenError::Newer(dir.into(), version)),
         None => Err(OpenError::NotOurs(dir.into())),
     }

@@ -341,7 +341,7 @@ mod tests {
     /// A document of this length, as it stands on disk, with two sections.
     fn written(length: usize) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), &crate::store::tests::config(1 << 30)).unwrap();
         let mut writer = FramesWriter::new(store.draft()).unwrap();
         text(length).chunks(100_000).for_each(|chunk| writer.write(chunk).unwrap());
         let mut draft = writer.finish(&[b"outline", b""]).unwrap();

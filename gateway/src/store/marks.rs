@@ -36,7 +36,6 @@ impl Marks {
     }
 
     /// Writes the table next to the state, if it has changed since.
-    #[cfg_attr(not(test), expect(dead_code, reason = "eviction, which comes next, is what asks"))]
     pub(super) fn save(&self, dir: &Path) -> std::io::Result<()> {
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
@@ -59,7 +58,6 @@ impl Marks {
     }
 
     /// Whether it was used; from now on it was not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "eviction, which comes next, is what asks"))]
     pub(super) fn take(&self, key: &[u8]) -> bool {
         let (word, bit) = self.place(key);
         let was = word.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
@@ -70,18 +68,19 @@ impl Marks {
     }
 
     fn place(&self, key: &[u8]) -> (&AtomicU64, u64) {
-        let hash = fnv1a(key);
-        // FNV's upper bits are its better ones.
-        let place = usize::try_from(hash >> 41).unwrap_or(0);
+        let place = usize::try_from(hash(key) >> 41).unwrap_or(0);
         (&self.words[place / 64], 1 << (place % 64))
     }
 }
 
-/// FNV-1a, 64 bits: the same in every build, for the table outlives a program.
-fn fnv1a(key: &[u8]) -> u64 {
-    key.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// FNV-1a, and the end of MurmurHash3 for what FNV leaves of the last byte in its upper bits. The same in every build,
+/// for the table outlives a program.
+fn hash(key: &[u8]) -> u64 {
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53)
 }
 
 #[cfg(test)]

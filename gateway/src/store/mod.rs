@@ -1,8 +1,10 @@
 //! What is kept on disk, and survives a restart.
 //!
 //! ```text
-//! <dir>/format                      "open-registry data 1": the layout below; a newer one is refused
-//! <dir>/state.redb                  names: what is held under which digest (see `state`)
+//! <dir>/format                      "open-registry data 2": the layout below; a newer one is refused
+//! <dir>/state.redb                  names: what is held under which digest (see `tables`)
+//! <dir>/state.redb.damaged          the last state that could not be read, moved aside
+//! <dir>/visited                     which items were used lately (see `marks`)
 //! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
 //! <dir>/documents/sha256/ab/cdef…/  packuments, a folder for each SHA-256 of what upstream sent (see `documents`)
 //! <dir>/drafts/<n>                  bytes being written that are not verified yet; emptied at every start
@@ -11,46 +13,86 @@
 //! Bytes are written as a draft, verified, and renamed to their digest; then the name is committed. So a
 //! crash at any point leaves drafts, which go, or content without a name, which is found by digest or fetched
 //! again. Content is hashed once more when it is first read after a start: what a power cut or a bad disk
-//! made of it is removed and fetched again, never served.
+//! made of it is removed and fetched again, never served. The keeper finds the rest (see `scrub`).
+//!
+//! The store is bounded: above `max_bytes`, or with less than `min_free` left on the disk, what was not used goes
+//! (see `queue`, `eviction`). When there is nothing that could go, it is full: what is held is served, and nothing new
+//! is kept.
 
+mod change;
 mod content;
+mod database;
 mod documents;
 mod draft;
+mod eviction;
 mod format;
 mod frames;
+mod keeper;
 mod marks;
 mod packuments;
+mod pins;
+mod queue;
+mod recovery;
+mod scrub;
+mod shelf;
+mod space;
 mod state;
+mod tables;
+mod totals;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use resolver::eviction::Limits;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
+use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 pub use content::{Blob, BlobReader};
 pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
 pub use frames::{Frames, FramesText, FramesWriter, Source};
+pub use keeper::Lost;
 pub use packuments::VariantKey;
-pub use state::{Cursor, Evidence, PackumentRecord, StateError};
+pub use pins::{PinError, PinSet};
+pub use tables::{Cursor, Evidence, PackumentRecord, TarballRecord, on_disk};
+pub use totals::Totals;
 
+use crate::units::{Period, Size};
+use change::{Applied, Change};
 use content::{Contents, Found};
-use documents::Documents;
-use marks::Marks;
-use state::{Change, State};
+use keeper::Keeper;
+use state::State;
+use tables::{Item, blob_mark, read_json};
 
-/// `[store]`: where everything is kept.
+/// The change feed's place among the notes.
+const CURSOR: &str = "cursor";
+
+/// `[store]`: where everything is kept, and how much of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The data directory; `None`: see [`crate::config::data_dir`].
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub dir: Option<PathBuf>,
+    /// What all our files may take.
+    pub max_bytes: Size,
+    /// What stays free on their file system.
+    pub min_free: Size,
+    /// What metadata may be of it when tarballs want room too: percent.
+    pub metadata_share: u8,
+    /// The time in which every file is read once and verified; `None`: never.
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
+    pub scrub: Option<Period>,
 }
 
 /// The data directory of one gateway. Cheap to clone.
@@ -60,40 +102,30 @@ pub struct Store {
 }
 
 struct Inner {
-    contents: Contents,
-    documents: Arc<Documents>,
+    contents: Arc<Contents>,
     state: State,
-    marks: Marks,
-    totals: Totals,
-}
-
-/// How much is held.
-#[derive(Debug, Default)]
-pub struct Totals {
-    /// Tarballs.
-    pub blobs: AtomicU64,
-    /// Their bytes.
-    pub blob_bytes: AtomicU64,
-    /// Packuments.
-    pub packuments: AtomicU64,
-    /// Their bytes, as upstream sent them.
-    pub packument_bytes: AtomicU64,
-    /// Contents that no longer matched their digest when they were read.
-    pub corrupt: AtomicU64,
+    keeper: Keeper,
 }
 
 /// A failure of the disk or of the state on it. Never the client's fault, and never shown to it in words.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room for anything new; what is held is served all the same.
-    #[error("there is no room left for it")]
+    /// There is no room for anything new, or nothing can be written now; what is held is served all the same.
+    #[error("nothing new can be kept now")]
     Full,
     /// A file could not be read or written.
     #[error("{0}")]
     Io(io::Error),
-    /// The state could not be read or committed.
-    #[error("{0}")]
-    State(#[from] StateError),
+}
+
+impl Config {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_bytes: self.max_bytes.bytes(),
+            min_free: self.min_free.bytes(),
+            metadata_share: self.metadata_share,
+        }
+    }
 }
 
 impl From<io::Error> for StoreError {
@@ -108,30 +140,60 @@ impl From<io::Error> for StoreError {
 }
 
 impl Store {
-    /// Opens the data directory, making it first if it is not there. Blocks.
+    /// Opens the data directory, making it first if it is not there. Takes as long for a full one as for an empty one.
+    /// Blocks.
     ///
     /// # Errors
     /// [`OpenError`] says what is in the way and what to do about it.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+    pub fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
         format::prepare(dir)?;
-        let state = State::open(&dir.join("state.redb"))?;
-        let totals = state.totals().map_err(|error| OpenError::Unreadable(dir.into(), error.to_string()))?;
-        let marks = Marks::load(dir);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                contents: Contents::new(dir),
-                documents: Arc::new(Documents::new(dir)),
-                state,
-                marks,
-                totals,
-            }),
-        })
+        let contents = Arc::new(Contents::new(dir));
+        let last_commit = keeper::written(&dir.join("state.redb"));
+        let (state, was_dirty) = State::open(dir, Arc::clone(&contents), config.limits())?;
+        let doubtful = last_commit.filter(|_| was_dirty);
+        let keeper = Keeper::start(&state, dir, config.scrub.map(Period::duration), doubtful)
+            .map_err(|error| OpenError::Io(dir.into(), error))?;
+        Ok(Self { inner: Arc::new(Inner { contents, state, keeper }) })
+    }
+
+    /// An orderly end: what was used lately is remembered, and the next start has nothing to go over.
+    pub async fn close(&self) {
+        self.inner.keeper.stop();
+        self.inner.state.end().await;
     }
 
     /// How much is held.
     #[must_use]
     pub fn totals(&self) -> &Totals {
-        &self.inner.totals
+        &self.inner.state.shared().totals
+    }
+
+    /// Whether there is no room for anything new: neither is there any, nor can it be made.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.totals().full.load(Ordering::Relaxed) == 1
+    }
+
+    /// Where contents are told that were found corrupt and have a name, so that they can be fetched again. It is
+    /// given out once.
+    #[must_use]
+    pub fn lost(&self) -> Option<mpsc::Receiver<Lost>> {
+        self.inner.keeper.lost()
+    }
+
+    /// Where the change feed was left.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.inner.state.note(CURSOR).and_then(|note| read_json(&note))
+    }
+
+    /// Remembers where the change feed was left.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be committed.
+    pub async fn keep_cursor(&self, cursor: &Cursor) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(cursor).map_err(io::Error::from)?;
+        self.commit(Change::Note { word: CURSOR, value }).await.map(drop)
     }
 
     /// A new draft, to be given to one of the `keep_` methods once it is verified; dropped, it is gone.
@@ -145,11 +207,20 @@ impl Store {
     /// The tarball with this digest, if it is held and intact.
     pub async fn blob(&self, integrity: &Integrity) -> Option<Blob> {
         match self.inner.contents.blob(integrity).await {
-            Found::Intact(blob) => Some(blob),
-            Found::Missing => None,
+            Found::Intact(blob) => {
+                self.inner.state.shared().marks.set(blob_mark(integrity));
+                Some(blob)
+            }
+            Found::Missing => {
+                if self.inner.state.blob_name(integrity).is_some() {
+                    let _ = self.commit(Change::Missing(Item::Blob(*integrity))).await;
+                }
+                None
+            }
             Found::Corrupt => {
                 self.count_corrupt(&integrity.hex());
-                self.forget_blob(integrity).await;
+                // If it cannot be committed, the row goes when its file is missed again.
+                let _ = self.commit(Change::NoBlob { integrity: *integrity }).await;
                 None
             }
         }
@@ -160,22 +231,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the disk refuses; the draft is gone then.
     pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
+        self.check_room()?;
         let blob = self.inner.contents.keep_blob(draft, integrity).await?;
-        let new = self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await?;
-        if new {
-            self.totals().blobs.fetch_add(1, Ordering::Relaxed);
-            self.totals().blob_bytes.fetch_add(blob.length(), Ordering::Relaxed);
-        }
+        self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await?;
         Ok(blob)
     }
 
     /// The digest that a tarball's name stood for when it was last fetched.
     #[must_use]
-    pub fn tarball(&self, name: &PackageName, file: &FileName) -> Option<Integrity> {
+    pub fn tarball(&self, name: &PackageName, file: &FileName) -> Option<TarballRecord> {
         self.inner.state.tarball(name, file)
     }
 
-    /// Remembers which digest upstream's packument gave to a tarball's name.
+    /// Remembers which digest upstream's packument gave to a tarball's name, and which revision of it.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
@@ -184,13 +252,13 @@ impl Store {
         name: &PackageName,
         file: &FileName,
         is: &Integrity,
+        said_by: Option<&Revision>,
     ) -> Result<(), StoreError> {
-        if self.tarball(name, file) == Some(*is) {
+        let record = TarballRecord::new(*is, said_by);
+        if self.tarball(name, file) == Some(record) {
             return Ok(());
         }
-        self.commit(Change::Tarball { name: name.clone(), file: file.clone(), integrity: *is })
-            .await
-            .map(|_| ())
+        self.commit(Change::Tarball { name: name.clone(), file: file.clone(), record }).await.map(drop)
     }
 
     /// A small signed document, by its path at upstream.
@@ -204,36 +272,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
     pub async fn keep_evidence(&self, path: &str, evidence: Evidence) -> Result<(), StoreError> {
-        self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(|_| ())
+        self.check_room()?;
+        self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(drop)
     }
 
-    /// Where the change feed was left.
-    #[must_use]
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.inner.state.cursor()
+    fn check_room(&self) -> Result<(), StoreError> {
+        if self.is_full() { Err(StoreError::Full) } else { Ok(()) }
     }
 
-    /// Keeps where the change feed was left.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn keep_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
-        self.commit(Change::Cursor(cursor)).await.map(|_| ())
-    }
-
-    async fn forget_blob(&self, integrity: &Integrity) {
-        let Some(length) = self.inner.state.blob_length(integrity) else {
-            return;
-        };
-        if matches!(self.commit(Change::NoBlob { integrity: *integrity }).await, Ok(true)) {
-            self.totals().blobs.fetch_sub(1, Ordering::Relaxed);
-            self.totals().blob_bytes.fetch_sub(length, Ordering::Relaxed);
-        }
-    }
-
-    /// Commits a change; says whether it made a difference to what is held.
-    async fn commit(&self, change: Change) -> Result<bool, StoreError> {
-        Ok(self.inner.state.commit(change).await?)
+    async fn commit(&self, change: Change) -> Result<Applied, StoreError> {
+        self.inner.state.commit(change).await
     }
 
     fn count_corrupt(&self, digest: &str) {

@@ -1,15 +1,16 @@
 //! Packuments in the store: which revision a name stands for, its document, and the variants that were made of it.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use resolver::package::PackageName;
 use resolver::packument::Outline;
 use resolver::variant::Revision;
 
+use super::change::Change;
 use super::content::Found;
-use super::documents::{self, Coded, Documents};
-use super::state::Change;
-use super::{Draft, Frames, FramesWriter, PackumentRecord, Store, StoreError};
+use super::documents::{Coded, Documents};
+use super::draft::blocking;
+use super::{Draft, Frames, FramesWriter, PackumentRecord, Store, StoreError, on_disk};
 
 /// Names one variant of one revision of one package.
 #[derive(Debug, Clone)]
@@ -53,35 +54,23 @@ impl Store {
         draft: Draft,
         record: PackumentRecord,
     ) -> Result<PackumentRecord, StoreError> {
-        let before = self.packument(name);
-        let stored = self.inner.documents.keep(draft, &record.revision).await?;
+        self.check_room()?;
+        let stored = on_disk(self.documents().keep(draft, &record.revision).await?);
         let record = PackumentRecord { stored, ..record };
-        self.commit(Change::Packument { name: name.clone(), record: Some(record.clone()) }).await?;
-        let totals = self.totals();
-        totals.packument_bytes.fetch_add(record.length, Ordering::Relaxed);
-        match before {
-            Some(before) => {
-                totals.packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-                if before.revision != record.revision {
-                    documents::remove(&self.inner.documents, before.revision).await;
-                }
-            }
-            None => _ = totals.packuments.fetch_add(1, Ordering::Relaxed),
+        let applied = self.commit(Change::Packument { name: name.clone(), record: record.clone() }).await?;
+        if !applied.changed {
+            // Its files have been evicted, or removed by somebody else, before their row was there.
+            return Err(StoreError::Full);
+        }
+        if let Some(before) = applied.before.filter(|before| before.revision != record.revision) {
+            self.remove_document(before.revision).await;
         }
         Ok(record)
     }
 
-    /// Files of this revision (its variants) have grown by so many bytes, or shrunk; nothing, if it is no longer held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn account_packument(
-        &self,
-        name: &PackageName,
-        revision: &Revision,
-        delta: i64,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Account { name: name.clone(), revision: *revision, delta }).await.map(|_| ())
+    /// A packument was used without a look into the store, so that eviction knows.
+    pub fn touch_packument(&self, name: &PackageName) {
+        self.inner.state.shared().marks.set(name.as_str().as_bytes());
     }
 
     /// Upstream has confirmed the packument that is held.
@@ -93,7 +82,7 @@ impl Store {
         name: &PackageName,
         record: PackumentRecord,
     ) -> Result<(), StoreError> {
-        self.commit(Change::Packument { name: name.clone(), record: Some(record) }).await.map(|_| ())
+        self.commit(Change::Confirmed { name: name.clone(), record }).await.map(drop)
     }
 
     /// What is held counts as confirmed long ago, for it has changed; says whether anything is held.
@@ -104,7 +93,7 @@ impl Store {
         if self.packument(name).is_none() {
             return Ok(false);
         }
-        self.commit(Change::Doubt { name: name.clone() }).await
+        Ok(self.commit(Change::Doubt { name: name.clone() }).await?.changed)
     }
 
     /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
@@ -112,44 +101,55 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
     pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
-        let Some(before) = self.packument(name) else {
-            return Ok(());
-        };
-        self.commit(Change::Packument { name: name.clone(), record: None }).await?;
-        self.totals().packuments.fetch_sub(1, Ordering::Relaxed);
-        self.totals().packument_bytes.fetch_sub(before.length, Ordering::Relaxed);
-        documents::remove(&self.inner.documents, before.revision).await;
+        let applied = self.commit(Change::NoPackument { name: name.clone() }).await?;
+        if let Some(before) = applied.before {
+            self.remove_document(before.revision).await;
+        }
         Ok(())
+    }
+
+    async fn remove_document(&self, revision: Revision) {
+        let contents = Arc::clone(&self.inner.contents);
+        let removed = blocking(move || {
+            contents.documents.remove(&revision);
+            Ok(())
+        });
+        // Removing cannot fail; the task can only be cancelled with the runtime.
+        let _ = removed.await;
+    }
+
+    fn documents(&self) -> &Documents {
+        &self.inner.contents.documents
     }
 
     /// Whether there is a document of this revision; whether it is intact shows when it is read.
     #[must_use]
     pub fn has_document(&self, revision: &Revision) -> bool {
-        self.inner.documents.has(revision)
+        self.documents().has(revision)
     }
 
     /// The document of a revision, if it is held; damage that opening shows is counted, and it is removed. Blocks.
     #[must_use]
     pub fn document(&self, revision: &Revision) -> Option<Frames> {
-        self.intact(self.inner.documents.open(revision), revision)
+        self.intact(self.documents().open(revision), revision)
     }
 
     /// A document that was opened has turned out to be damaged: it goes, with all that was made of it. Blocks.
     pub fn document_is_damaged(&self, revision: &Revision) {
-        self.inner.documents.remove(revision);
+        self.documents().remove(revision);
         self.count_corrupt(&revision.hex());
     }
 
     /// A coded variant, if it has been made. Blocks.
     #[must_use]
     pub fn coded(&self, key: &VariantKey) -> Option<Coded> {
-        self.intact(self.inner.documents.coded(&key.revision, &key.tag), &key.revision)
+        self.intact(self.documents().coded(&key.revision, &key.tag), &key.revision)
     }
 
     /// An uncoded variant, if it has been made. Blocks.
     #[must_use]
     pub fn plain(&self, key: &VariantKey) -> Option<Frames> {
-        self.intact(self.inner.documents.plain(&key.revision, &key.tag), &key.revision)
+        self.intact(self.documents().plain(&key.revision, &key.tag), &key.revision)
     }
 
     /// Keeps a coded variant, sealed with the SHA-256 of its bytes.
@@ -162,8 +162,9 @@ impl Store {
         draft: Draft,
         sha256: [u8; 32],
     ) -> Result<(), StoreError> {
-        let stored = self.inner.documents.keep_coded(draft, sha256, (&key.revision, &key.tag)).await?;
-        self.account_packument(&key.name, &key.revision, i64::try_from(stored).unwrap_or(i64::MAX)).await
+        self.check_room()?;
+        let stored = self.documents().keep_coded(draft, sha256, (&key.revision, &key.tag)).await?;
+        self.account(key, stored).await
     }
 
     /// Keeps an uncoded variant.
@@ -171,8 +172,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the disk refuses, or the revision has gone meanwhile.
     pub async fn keep_plain(&self, key: &VariantKey, draft: Draft) -> Result<(), StoreError> {
-        let stored = self.inner.documents.keep_plain(draft, (&key.revision, &key.tag)).await?;
-        self.account_packument(&key.name, &key.revision, i64::try_from(stored).unwrap_or(i64::MAX)).await
+        self.check_room()?;
+        let stored = self.documents().keep_plain(draft, (&key.revision, &key.tag)).await?;
+        self.account(key, stored).await
+    }
+
+    /// The files of a revision have grown.
+    async fn account(&self, key: &VariantKey, stored: u64) -> Result<(), StoreError> {
+        let delta = i64::try_from(on_disk(stored)).unwrap_or(i64::MAX);
+        let change = Change::Account { name: key.name.clone(), revision: key.revision, delta };
+        self.commit(change).await.map(drop)
     }
 
     fn intact<T>(&self, found: Found<T>, revision: &Revision) -> Option<T> {
