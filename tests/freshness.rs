@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
-use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use harness::http::{self, Reply, Request};
-use harness::{Fault, Gateway, Matcher, Package, Recorded, Registry, Times};
+use harness::{Clock, Fault, Gateway, Matcher, Package, Recorded, Registry, Times};
 
 /// What an answer from the disk takes, many times over.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -33,6 +32,10 @@ fn registry() -> Registry {
 
 fn gateway(registry: &Registry, config: &str) -> Gateway {
     Gateway::builder().upstream(registry.url()).config_toml(config).start()
+}
+
+fn timed(clock: &Clock, registry: &Registry, config: &str) -> Gateway {
+    Gateway::builder().upstream(registry.url()).config_toml(config).clock(clock).start()
 }
 
 fn get(gateway: &Gateway, path: &str) -> Reply {
@@ -94,7 +97,7 @@ fn what_is_usable_is_served_at_once_and_confirmed_behind() {
 #[test]
 fn for_five_minutes_it_is_fresh_then_for_an_hour_usable_and_then_confirmed_first() {
     let (registry, clock) = (registry(), Clock::new());
-    let gateway = clock.gateway(&registry, "");
+    let gateway = timed(&clock, &registry, "");
     get(&gateway, "/left");
     registry.publish(newer("2.0.0"));
 
@@ -403,53 +406,10 @@ fn a_304_that_speaks_of_something_else_confirms_nothing() {
     assert_eq!(latest(&get(&gateway, "/left")), "2.0.0");
 }
 
-/// The gateway's clock, which is set by writing into a file.
-struct Clock {
-    folder: tempfile::TempDir,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let clock = Self { folder: tempfile::tempdir().unwrap() };
-        clock.jump("+0");
-        clock
-    }
-
-    /// So far from the true time: `+25h`, `-10d`.
-    fn jump(&self, offset: &str) {
-        let new = self.folder.path().join("new");
-        fs::write(&new, offset).unwrap();
-        fs::rename(new, self.file()).unwrap();
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("clock")
-    }
-
-    fn gateway(&self, registry: &Registry, config: &str) -> Gateway {
-        Gateway::builder()
-            .upstream(registry.url())
-            .config_toml(config)
-            .env("LD_PRELOAD", library().to_str().unwrap())
-            .env("FAKETIME_TIMESTAMP_FILE", self.file().to_str().unwrap())
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .start()
-    }
-}
-
-/// libfaketime, where Debian keeps it for this machine's kind.
-fn library() -> PathBuf {
-    let kinds = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let mut found =
-        kinds.map(|kind| kind.join("faketime/libfaketimeMT.so.1")).filter(|library| library.exists());
-    found.next().expect("libfaketime is installed by tests/install")
-}
-
 #[test]
 fn after_a_day_of_confirmations_the_whole_document_is_asked_for() {
     let (registry, clock) = (registry(), Clock::new());
-    let gateway = clock.gateway(&registry, DOUBTING);
+    let gateway = timed(&clock, &registry, DOUBTING);
     get(&gateway, "/left");
     get(&gateway, "/left");
     for offset in ["+23h", "+25h", "+25h", "+47h", "+50h"] {
@@ -464,7 +424,7 @@ fn after_a_day_of_confirmations_the_whole_document_is_asked_for() {
 fn no_jump_of_the_clock_makes_anything_fresh_for_ever() {
     let (registry, clock) = (registry(), Clock::new());
     clock.jump("+3650d");
-    let gateway = clock.gateway(&registry, "");
+    let gateway = timed(&clock, &registry, "");
     get(&gateway, "/left");
     registry.publish(newer("2.0.0"));
     assert_eq!(latest(&get(&gateway, "/left")), "1.0.0", "fresh by the wrong clock");

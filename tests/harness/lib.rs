@@ -10,6 +10,7 @@
 //! - [`disk`]: what that process keeps, seen and spoiled from outside.
 //! - [`Container`]: a machine that is booted, with systemd, to run the units on.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
+//! - [`Clock`]: a clock that goes wrong on request.
 //! - [`lan`]: hosts, switches, routers and name servers in that network; [`place`], in which of them something runs.
 //!
 //! Everything is for plain `#[test]` functions, waits with a limit, and ends when it is dropped. What goes wrong
@@ -18,6 +19,7 @@
 mod ca;
 mod canonical;
 pub mod clients;
+mod clock;
 mod container;
 pub mod disk;
 pub mod dns;
@@ -37,6 +39,7 @@ pub mod warm;
 pub use ca::{Ca, Leaf};
 pub use canonical::{canonical_host, canonical_url};
 pub use clients::Client;
+pub use clock::Clock;
 pub use container::Container;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
 pub use network::in_own_network;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
+use crate::clock::Clock;
 
 /// A free port of loopback.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -90,6 +91,12 @@ impl Builder {
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Goes by this clock.
+    #[must_use]
+    pub fn clock(self, clock: &Clock) -> Self {
+        clock.environment().into_iter().fold(self, |builder, (key, value)| builder.env(key, &value))
     }
 
     /// Trusts this authority, and no other: the system's roots are replaced by it.
