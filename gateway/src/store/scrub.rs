@@ -230,7 +230,10 @@ impl Scrub {
         };
         if !self.state.shared().documents.has(&record.revision) {
             // The writer looks once more. If it cannot commit, the next round sees to it.
-            let _ = self.state.commit_blocking(Change::Missing(Item::Packument(name.clone())));
+            let gone = self.state.commit_blocking(Change::Missing(Item::Packument(name.clone())));
+            if gone.is_ok_and(|gone| gone.changed) {
+                self.tell(Lost::Packument(name.clone()));
+            }
         }
         position.after = name.as_str().to_owned();
         !self.stop.is_stopped()
@@ -282,9 +285,13 @@ impl Scrub {
             "a file of the store no longer matches its digest; removed, to be fetched again"
         );
         if let Some(lost) = lost {
-            // When too many wait, it is fetched again when somebody asks for it.
-            let _ = self.lost.try_send(lost);
+            self.tell(lost);
         }
+    }
+
+    fn tell(&self, lost: Lost) {
+        // When too many wait, it is fetched again when somebody asks for it.
+        let _ = self.lost.try_send(lost);
     }
 
     /// Rows of this folder that lead to nothing.
