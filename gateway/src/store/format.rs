@@ -1,13 +1,15 @@
 //! The data directory itself: its layout's version, and what a start does to it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What `<dir>/format` begins with; a number follows.
 const MARK: &str = "open-registry data ";
 /// The layout that this program writes.
 const VERSION: u32 = 1;
+/// What the mark is called until it is on the disk.
+const UNMARKED: &str = "format.new";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +43,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
             if !is_empty(dir).map_err(failed)? {
                 return Err(OpenError::NotOurs(dir.into()));
             }
-            fs::write(dir.join("format"), format!("{MARK}{VERSION}\n")).map_err(failed)?;
+            mark(dir).map_err(failed)?;
         }
         Err(error) => return Err(failed(error)),
     }
@@ -49,6 +51,17 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
         fs::create_dir_all(dir.join(part)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Says whose directory this is, durably and before anything else is in it: without the mark a power cut would make
+/// it somebody else's.
+fn mark(dir: &Path) -> io::Result<()> {
+    let unmarked = dir.join(UNMARKED);
+    let mut file = File::create(&unmarked)?;
+    writeln!(file, "{MARK}{VERSION}")?;
+    file.sync_all()?;
+    fs::rename(unmarked, dir.join("format"))?;
+    File::open(dir)?.sync_all()
 }
 
 /// Removes what a process that did not end well left unverified. To be called by the owner of the lock only.
@@ -59,10 +72,11 @@ pub(super) fn empty_drafts(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file system of its own has a `lost+found`, and is empty all the same.
+/// A file system of its own has a `lost+found`, and is empty all the same; so it is after a start that was cut short.
 fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
-        if entry?.file_name() != "lost+found" {
+        let name = entry?.file_name();
+        if !["lost+found", UNMARKED].iter().any(|known| name == *known) {
             return Ok(false);
         }
     }
