@@ -137,9 +137,9 @@ impl Shape {
     }
 
     fn seed(&self, nth: usize) -> u64 {
-        let name = self.name.bytes().fold(17, |hash, byte| hash * 31 + u64::from(byte));
+        let name = self.name.bytes().fold(17_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
         let edition = if nth + 1 == self.versions { self.edition } else { 0 };
-        (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (name << 20) ^ edition
+        (nth as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ name.rotate_left(20) ^ edition
     }
 }
 
