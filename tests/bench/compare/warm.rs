@@ -69,6 +69,9 @@ const ROWS: [Row; 12] = [
 
 /// Rows in which caches that compute are compared: the others take them seconds for each answer.
 const CACHES: [(&str, f64, f64); 2] = [("verdaccio", 500.0, 100.0), ("nora", 100.0, 30.0)];
+/// They are seconds over an answer: fewer pairs, and each takes them longer.
+const SLOWER: u32 = 4;
+const FEWER_PAIRS: usize = 3;
 const CACHED: [&str; 4] = ["packument-40k", "packument-350k", "tarball-20k", "304"];
 
 /// The upstream that these rows are about.
@@ -146,7 +149,7 @@ fn beside(
         let url = format!("{}/files/{}", rival.url, row.name);
         servers.push(Server::of(row, rival.name, url, rival.program.pid(), reply)?);
     }
-    let samples = in_turn(&servers, options)?;
+    let samples = in_turn(&servers, options.pairs(), options)?;
     let (ours, theirs) = samples.split_first().ok_or("no server")?;
     let least = |pair: usize| theirs.iter().map(|rival| rival[pair].cpu).fold(f64::INFINITY, f64::min);
     let most = |pair: usize| theirs.iter().map(|rival| rival[pair].rate).fold(0.0, f64::max);
@@ -216,9 +219,10 @@ fn beside_cache(
         }
         Server::of(&few, name, url, pid, &reply)
     };
-    let servers =
+    let mut servers =
         [ask("ours", &gateway.url(), gateway.pid())?, ask(cache.name, &cache.url, cache.program.pid())?];
-    let samples = in_turn(&servers, options)?;
+    servers[1].times = SLOWER;
+    let samples = in_turn(&servers, options.pairs().min(FEWER_PAIRS), options)?;
     let ratio = Spread::of(samples[0].iter().zip(&samples[1]).map(|(ours, theirs)| theirs.cpu / ours.cpu));
     Ok(Finding {
         row: format!("{}-{}", cache.name, row.name),
@@ -230,11 +234,12 @@ fn beside_cache(
     })
 }
 
-/// One server and what it is asked.
+/// One server, what it is asked, and how many times as long as the others.
 struct Server {
     name: &'static str,
     ask: Ask,
     pid: u32,
+    times: u32,
 }
 
 impl Server {
@@ -257,20 +262,21 @@ impl Server {
                 return Err(format!("{name} answers {} where 304 was due", again.status));
             }
         }
-        Ok(Self { name, ask: Ask { url, headers, connections: row.connections }, pid })
+        Ok(Self { name, ask: Ask { url, headers, connections: row.connections }, pid, times: 1 })
     }
 }
 
 /// Every server in every round, one after the other, the order turned each time.
-fn in_turn(servers: &[Server], options: &Options) -> Result<Vec<Vec<Sample>>, String> {
+fn in_turn(servers: &[Server], pairs: usize, options: &Options) -> Result<Vec<Vec<Sample>>, String> {
     let mut samples = vec![Vec::new(); servers.len()];
-    for pair in 0..options.pairs() {
+    for pair in 0..pairs {
         let mut order: Vec<usize> = (0..servers.len()).collect();
         if pair % 2 == 1 {
             order.reverse();
         }
-        for server in order {
-            samples[server].push(load::run(&servers[server].ask, servers[server].pid, options.span())?);
+        for nth in order {
+            let Server { ask, pid, times, .. } = &servers[nth];
+            samples[nth].push(load::run(ask, *pid, options.span() * *times)?);
         }
     }
     Ok(samples)
