@@ -1,12 +1,15 @@
 //! Installs of a project of 600 packages by real clients: cold beside the same upstream, warm beside nginx, and
 //! twenty at once.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use harness::clients::{Checkout, Mode, Settings};
 use harness::http::Request;
+use harness::projects::Project;
 use harness::{ABBREVIATED, Client, Gateway, Registry};
 
 use crate::neighbours::{self, Neighbour};
@@ -48,30 +51,32 @@ pub(crate) fn measure(options: &Options, report: &mut Report) {
 /// The project, its upstream, and a place for checkouts.
 struct Scene {
     upstream: Upstream,
-    package_json: String,
+    project: Project,
     folder: PathBuf,
+    lockfiles: RefCell<BTreeMap<Client, Vec<u8>>>,
 }
 
 impl Scene {
     fn new(folder: &Path) -> Self {
         let project = project();
-        let package_json = project.package_json_text();
-        Self { upstream: Upstream::of(project.packages), package_json, folder: neighbours::open(folder) }
+        let upstream = Upstream::of(project.packages.clone());
+        Self { upstream, project, folder: neighbours::open(folder), lockfiles: RefCell::default() }
     }
 
-    /// A checkout of the project with its lockfile, which has been made at this registry.
-    fn checkout(&self, at: &str, client: Client, lockfile: &[u8]) -> Checkout {
-        let checkout = Checkout::new(&self.folder.join(at), &self.package_json);
-        checkout.lock(client, lockfile);
+    /// A checkout of the project, with its lockfile.
+    fn checkout(&self, at: &str, client: Client) -> Checkout {
+        let checkout = Checkout::new(&self.folder.join(at), &self.project.package_json_text());
+        let mut lockfiles = self.lockfiles.borrow_mut();
+        checkout.lock(client, lockfiles.entry(client).or_insert_with(|| self.resolve(client)));
         checkout
     }
 
     /// The lockfile that a client writes behind a gateway, which is the one that it writes without.
-    fn lockfile(&self, client: Client) -> Vec<u8> {
+    fn resolve(&self, client: Client) -> Vec<u8> {
         let gateway = self.upstream.gateway();
-        let checkout = Checkout::new(&self.folder.join("resolve"), &self.package_json);
-        let resolved =
-            client.install(&checkout, &Settings::registry(&gateway.url()), Mode::Resolve).expect_success();
+        let checkout = Checkout::new(&self.folder.join("resolve"), &self.project.package_json_text());
+        let settings = Settings::registry(&gateway.url());
+        let resolved = client.install(&checkout, &settings, Mode::Resolve).expect_success();
         resolved.lockfile.expect("a lockfile")
     }
 }
@@ -83,8 +88,7 @@ fn install(checkout: &Checkout, client: Client, registry: &str) -> f64 {
 }
 
 fn cold(row: &str, client: Client, scene: &Scene, options: &Options, report: &mut Report) {
-    let lockfile = scene.lockfile(client);
-    let checkout = scene.checkout(row, client, &lockfile);
+    let checkout = scene.checkout(row, client);
     let straight = || install(&checkout, client, &scene.upstream.url());
     let through = || install(&checkout, client, &scene.upstream.gateway().url());
     let pairs = turns(options, straight, through);
@@ -92,12 +96,11 @@ fn cold(row: &str, client: Client, scene: &Scene, options: &Options, report: &mu
 }
 
 fn warm(row: &str, client: Client, scene: &Scene, gateway: &Gateway, options: &Options, report: &mut Report) {
-    let nginx = match files(&scene.folder.join(row)) {
+    let nginx = match files(scene, &scene.folder.join(row)) {
         Ok(nginx) => nginx,
         Err(why) => return report.leave_out(row, &why),
     };
-    let lockfile = scene.lockfile(client);
-    let checkout = scene.checkout(&format!("{row}-checkout"), client, &lockfile);
+    let checkout = scene.checkout(&format!("{row}-checkout"), client);
     for registry in [gateway.url(), nginx.url.clone()] {
         install(&checkout, client, &registry);
     }
@@ -137,11 +140,11 @@ fn seconds(row: &str, what: &str, pairs: &[(f64, f64)], wanted: (f64, f64)) -> F
 }
 
 /// nginx with what a registry at its address would serve, as files.
-fn files(folder: &Path) -> Result<Neighbour, String> {
+fn files(scene: &Scene, folder: &Path) -> Result<Neighbour, String> {
     let address = free_address();
     neighbours::open(folder);
-    let registry =
-        Registry::builder().packages(project().packages).public_url(&format!("http://{address}")).start();
+    let packages = scene.project.packages.clone();
+    let registry = Registry::builder().packages(packages).public_url(&format!("http://{address}")).start();
     for nth in 0..INSTALLED {
         for (form, accept) in [("full", "application/json"), ("abbreviated", ABBREVIATED)] {
             let reply = Request::get(&format!("{}/{}", registry.url(), name(nth)))
@@ -167,9 +170,8 @@ fn write(file: &Path, bytes: &[u8]) {
 /// One alone, then all at once; the gateway has everything.
 fn together(scene: &Scene, gateway: &Gateway, report: &mut Report) {
     let client = Client::Pnpm12;
-    let lockfile = scene.lockfile(client);
     let checkouts: Vec<Checkout> =
-        (0..TOGETHER).map(|nth| scene.checkout(&format!("together-{nth}"), client, &lockfile)).collect();
+        (0..TOGETHER).map(|nth| scene.checkout(&format!("together-{nth}"), client)).collect();
     let counted = |installs: &dyn Fn() -> Vec<f64>| {
         let before = process::cpu(gateway.pid());
         let times = installs();
