@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 const MARK: &str = "open-registry data ";
 /// The layout that this program writes.
 const VERSION: u32 = 1;
-/// What the mark is called until it is on the disk.
-const UNMARKED: &str = "format.new";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +51,9 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// What the mark is called until it is on the disk.
+const UNMARKED: &str = "format.new";
+
 /// Says whose directory this is, durably and before anything else is in it: without the mark a power cut would make
 /// it somebody else's.
 fn mark(dir: &Path) -> io::Result<()> {
@@ -72,10 +73,11 @@ pub(super) fn empty_drafts(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file system of its own has a `lost+found`, and is empty all the same; so it is after a start that was cut short.
+/// A file system of its own has a `lost+found`, and is empty all the same.
 fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
+        // The other is what a start leaves that is cut short.
         if !["lost+found", UNMARKED].iter().any(|known| name == *known) {
             return Ok(false);
         }
