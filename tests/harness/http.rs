@@ -132,13 +132,20 @@ impl Reply {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The body without gzip, if it came with it.
+    /// The body without its coding, if it came with one.
     pub fn decoded(&self) -> Bytes {
-        if self.header("content-encoding") != Some("gzip") {
-            return self.body.clone();
-        }
-        let mut decoded = Vec::new();
-        GzDecoder::new(self.body.as_ref()).read_to_end(&mut decoded).expect("a gzip body");
+        let (body, mut decoded) = (self.body.as_ref(), Vec::new());
+        match self.header("content-encoding") {
+            Some("gzip") => GzDecoder::new(body).read_to_end(&mut decoded).expect("a gzip body"),
+            Some("zstd") => {
+                let mut decoder = zstd::Decoder::new(body).expect("memory for zstd");
+                decoder.read_to_end(&mut decoded).expect("a zstd body")
+            }
+            Some("br") => {
+                brotli::Decompressor::new(body, 64 * 1024).read_to_end(&mut decoded).expect("a br body")
+            }
+            _ => return self.body.clone(),
+        };
         decoded.into()
     }
 

@@ -2,12 +2,13 @@
 //!
 //! - [`Package`]: npm packages made from nothing, with real tarballs and real digests; [`projects`] of them.
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
+//! - [`Delay`]: a line with a latency, to have such a registry far away; [`shapes`] of the largest packuments.
 //! - [`Gateway`]: a real `open-registry` process between the two.
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`dns`]: a client that shows packets as they are.
 //! - [`warm`]: `open-registry warm`, run as a user does.
-//! - [`disk`]: what that process keeps, seen and spoiled from outside.
+//! - [`disk`]: what that process keeps, seen and spoiled from outside; [`image`]: a disk whose power can be cut.
 //! - [`Container`]: a machine that is booted, with systemd, to run the units on.
 //! - [`Ca`] and [`network`]: a network of the test's own, in which a [`Registry`] can be the npm registry itself.
 //! - [`Clock`]: a clock that goes wrong on request.
@@ -21,10 +22,12 @@ mod canonical;
 pub mod clients;
 mod clock;
 mod container;
+mod delay;
 pub mod disk;
 pub mod dns;
 mod gateway;
 pub mod http;
+pub mod image;
 pub mod lan;
 pub mod network;
 mod output;
@@ -34,6 +37,7 @@ mod program;
 pub mod projects;
 mod registry;
 mod runtime;
+pub mod shapes;
 pub mod warm;
 
 pub use ca::{Ca, Leaf};
@@ -41,6 +45,7 @@ pub use canonical::{canonical_host, canonical_url};
 pub use clients::Client;
 pub use clock::Clock;
 pub use container::Container;
+pub use delay::Delay;
 pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
 pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};

@@ -1,4 +1,4 @@
-//! Content-addressed files: tarballs by SHA-512 here, packuments by SHA-256 in `documents`.
+//! Tarballs: files named by their SHA-512.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Contents {
         place: bool,
     ) -> io::Result<(Blob, bool)> {
         let length = draft.length();
-        Ok(match draft.keep(place.then(|| self.blob_path(integrity))).await? {
+        Ok(match draft.end(place.then(|| self.blob_path(integrity))).await? {
             Kept::InPlace(file) => (self.known.kept(integrity, file, length), true),
             Kept::Nameless(file) => (self.known.nameless(integrity, file, length), false),
             Kept::InMemory(bytes) => (Blob::in_memory(integrity, bytes), false),
@@ -90,8 +90,7 @@ fn sharded(root: &Path, hex: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::store::known::key;
-    use std::fs;
-    use std::fs::File;
+    use std::fs::{self, File};
 
     /// Contents in a directory that is gone with the test, and tarballs in it.
     struct Shelf {

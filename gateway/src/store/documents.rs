@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::content::Found;
-use super::draft::{Draft, Kept, blocking, read_at};
+use super::draft::{Draft, blocking, read_at};
 use super::frames::{Frames, FramesWriter, Source};
 use super::tables::PackumentRecord;
 
@@ -88,10 +88,8 @@ impl Documents {
     /// Moves a document to its place; says how many bytes it takes.
     pub(super) async fn keep(&self, draft: Draft, revision: &Revision) -> io::Result<u64> {
         let stored = draft.length();
-        match draft.keep(Some(self.folder(revision).join(DOCUMENT))).await? {
-            Kept::InPlace(_) => Ok(stored),
-            Kept::Nameless(_) | Kept::InMemory(_) => Err(io::ErrorKind::StorageFull.into()),
-        }
+        draft.keep(self.folder(revision).join(DOCUMENT)).await?;
+        Ok(stored)
     }
 
     pub(super) fn has(&self, revision: &Revision) -> bool {
@@ -142,7 +140,7 @@ impl Documents {
     ) -> io::Result<u64> {
         draft.write(&seal[..SEAL]).await?;
         let stored = draft.length();
-        in_place(draft.keep_beside(self.folder(revision).join(tag)).await?)?;
+        draft.keep_beside(self.folder(revision).join(tag)).await?;
         Ok(stored)
     }
 
@@ -153,7 +151,7 @@ impl Documents {
         (revision, tag): (&Revision, &str),
     ) -> io::Result<u64> {
         let stored = draft.length();
-        in_place(draft.keep_beside(self.plain_path(revision, tag)).await?)?;
+        draft.keep_beside(self.plain_path(revision, tag)).await?;
         Ok(stored)
     }
 
@@ -225,11 +223,6 @@ pub fn outline(document: &Frames) -> io::Result<Outline> {
 fn described(document: &Frames) -> Option<(PackageName, PackumentRecord)> {
     let description: Description = serde_json::from_slice(&document.section(DESCRIPTION).ok()?).ok()?;
     Some((PackageName::parse(&description.name).ok()?, description.record))
-}
-
-/// It is not, when there is no room or its folder has gone.
-fn in_place(kept: bool) -> io::Result<()> {
-    if kept { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }
 
 fn read_coded(path: &Path) -> io::Result<Coded> {

@@ -1,7 +1,7 @@
 //! The data directory itself: its layout's version, and what a start does to it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What `<dir>/format` begins with; a number follows.
@@ -47,7 +47,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
             if !is_empty(dir).map_err(failed)? {
                 return Err(OpenError::NotOurs(dir.into()));
             }
-            fs::write(dir.join("format"), format!("{MARK}{VERSION}\n")).map_err(failed)?;
+            mark(dir).map_err(failed)?;
         }
         Err(error) => return Err(failed(error)),
     }
@@ -55,6 +55,20 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
         fs::create_dir_all(dir.join(part)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// What the mark is called until it is on the disk.
+const UNMARKED: &str = "format.new";
+
+/// Says whose directory this is, durably and before anything else is in it: without the mark a power cut would make
+/// it somebody else's.
+fn mark(dir: &Path) -> io::Result<()> {
+    let unmarked = dir.join(UNMARKED);
+    let mut file = File::create(&unmarked)?;
+    writeln!(file, "{MARK}{VERSION}")?;
+    file.sync_all()?;
+    fs::rename(unmarked, dir.join("format"))?;
+    File::open(dir)?.sync_all()
 }
 
 /// Removes what a process that did not end well left unverified. To be called by the owner of the lock only.
@@ -84,7 +98,9 @@ fn upgrade(dir: &Path) -> io::Result<()> {
 /// A file system of its own has a `lost+found`, and is empty all the same.
 fn is_empty(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
-        if entry?.file_name() != "lost+found" {
+        let name = entry?.file_name();
+        // The other is what a start leaves that is cut short.
+        if !["lost+found", UNMARKED].iter().any(|known| name == *known) {
             return Ok(false);
         }
     }

@@ -34,7 +34,8 @@ const LONGEST_SECTION: usize = 64 * 1024 * 1024;
 /// The most entries of a seek table: 256 MiB in frames, and some sections.
 const MOST_ENTRIES: usize = 2048;
 
-/// RFC 8878, section 3.1.2.
+/// RFC 8878, sections 3.1.1 and 3.1.2.
+const MAGIC: u32 = 0xFD2F_B528;
 const SKIPPABLE: u32 = 0x184D_2A50;
 const TABLE: u32 = 0x184D_2A5E;
 const FOOTER: u32 = 0x8F92_EAB1;
@@ -194,7 +195,19 @@ impl Frames {
         if stored != end || sections.iter().any(|section| section.start > section.end) {
             return Err(damaged());
         }
-        Ok(Self { source, frames: frames.into(), sections: sections.into(), length: decoded })
+        let laid_out = Self { source, frames: frames.into(), sections: sections.into(), length: decoded };
+        if laid_out.is_told_apart()? { Ok(laid_out) } else { Err(damaged()) }
+    }
+
+    /// The table has no checksum: whether what it takes for the last frame is one, and the first section, too.
+    fn is_told_apart(&self) -> io::Result<bool> {
+        let begins = |at: u64, magic: u32| -> io::Result<bool> {
+            Ok(self.source.part(at..at + 4)?[..] == magic.to_le_bytes())
+        };
+        let frame = self.frames.last().map_or(Ok(true), |frame| begins(frame.stored.start, MAGIC));
+        let first = self.sections.first();
+        let section = first.map_or(Ok(true), |section| begins(section.start - HEADER_LENGTH, SKIPPABLE));
+        Ok(frame? && section?)
     }
 
     /// The length of the document, decoded.

@@ -137,12 +137,7 @@ impl State {
 
     /// For a client: it counts as used.
     pub(super) fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
-        let rows = &self.shared.rows;
-        let look = |read: &ReadTransaction| {
-            let row = read.open_table(PACKUMENTS)?.get(name.as_str())?;
-            Ok(row.and_then(|row| read_json(row.value().1)))
-        };
-        let record = rows.packuments.get(rows.commits(), name, || self.read(look));
+        let record = self.packument_unused(name);
         if record.is_some() {
             self.shared.marks.set(name.as_str().as_bytes());
         }
@@ -151,10 +146,12 @@ impl State {
 
     /// For ourselves.
     pub(super) fn packument_unused(&self, name: &PackageName) -> Option<PackumentRecord> {
-        self.read(|read| {
+        let rows = &self.shared.rows;
+        let look = |read: &ReadTransaction| {
             let row = read.open_table(PACKUMENTS)?.get(name.as_str())?;
             Ok(row.and_then(|row| read_json(row.value().1)))
-        })
+        };
+        rows.packuments.get(rows.commits(), name, || self.read(look))
     }
 
     pub(super) fn tarball(&self, name: &PackageName, file: &FileName) -> Option<TarballRecord> {

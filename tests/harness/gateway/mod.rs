@@ -96,6 +96,16 @@ impl Gateway {
         self.surroundings.data()
     }
 
+    /// The most memory that was resident at once since its start, in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a running process");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -46,11 +46,17 @@ impl Answer {
     }
 
     /// Compresses the body when the client takes gzip; the tag becomes weak, as behind a CDN.
-    pub(crate) fn compressed(mut self, request: &HeaderMap) -> Self {
+    pub(crate) fn compressed(self, request: &HeaderMap) -> Self {
+        let body = self.body.clone();
+        self.compressed_as(request, || gzip(&body))
+    }
+
+    /// As [`Answer::compressed`], with a body that somebody else has compressed.
+    pub(crate) fn compressed_as(mut self, request: &HeaderMap, gzipped: impl FnOnce() -> Bytes) -> Self {
         if !text(request, header::ACCEPT_ENCODING).contains("gzip") || self.body.is_empty() {
             return self;
         }
-        self.body = gzip(&self.body);
+        self.body = gzipped();
         self.set(header::CONTENT_ENCODING, "gzip");
         if let Some(tag) = self.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()) {
             let weak = format!("W/{tag}");

@@ -43,6 +43,15 @@ impl Catalog {
         self.shelves.insert(merged.package.name.clone(), merged);
     }
 
+    /// Has these very bytes as the packuments of a package, whatever they are. There are no tarballs to them.
+    pub(crate) fn hold(&mut self, name: &str, documents: [(Form, Bytes); 2]) {
+        let mut shelf = Shelf::new(Package::new(name), SystemTime::now());
+        let modified = shelf.modified;
+        shelf.rendered =
+            documents.map(|(form, bytes)| (form, Arc::new(Document::of(form, bytes, modified)))).into();
+        self.shelves.insert(name.to_owned(), shelf);
+    }
+
     pub(crate) fn unpublish(&mut self, name: &str) {
         self.shelves.remove(name);
         self.changed(name, true);

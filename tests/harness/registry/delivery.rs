@@ -63,6 +63,10 @@ impl Progress {
         self.log.amend(self.number, |recorded| recorded.status = answer.status.as_u16());
     }
 
+    fn over(&self) {
+        self.log.amend(self.number, |recorded| recorded.over = true);
+    }
+
     pub(crate) fn sent(&self, bytes: usize) {
         self.log.amend(self.number, |recorded| recorded.sent += bytes as u64);
     }
@@ -95,8 +99,18 @@ fn announces_length(course: &Course) -> bool {
 
 fn body(bytes: Bytes, course: &Course, progress: Progress) -> Body {
     let pieces = Pieces { bytes, at: 0, course: course.clone() };
-    let frames = stream::unfold(Some(pieces), move |pieces| next(pieces, progress.clone()));
+    let progress = Lasting(progress);
+    let frames = stream::unfold(Some(pieces), move |pieces| next(pieces, progress.0.clone()));
     StreamBody::new(frames).boxed_unsync()
+}
+
+/// Notes the body's end, whichever way it comes.
+struct Lasting(Progress);
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        self.0.over();
+    }
 }
 
 struct Pieces {

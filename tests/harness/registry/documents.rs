@@ -1,12 +1,13 @@
 //! Packuments as bytes: the full form, the abbreviated one, and what a bare mirror gives.
 
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::package::{Package, Release};
+use crate::package::{Package, Release, gzip};
 
 /// The media type that asks for the abbreviated form and names it.
 pub(crate) const ABBREVIATED: &str = "application/vnd.npm.install-v1+json";
@@ -27,6 +28,7 @@ pub(crate) struct Document {
     /// Strong, without its quotes; every form has its own.
     pub(crate) tag: String,
     pub(crate) modified: SystemTime,
+    gzipped: OnceLock<Bytes>,
 }
 
 impl Document {
@@ -37,8 +39,18 @@ impl Document {
             Form::Bare => bare(package, base, modified),
         };
         let bytes = Bytes::from(serde_json::to_vec(&document).expect("JSON made of JSON"));
+        Self::of(form, bytes, modified)
+    }
+
+    /// These very bytes.
+    pub(crate) fn of(form: Form, bytes: Bytes, modified: SystemTime) -> Self {
         let tag = entity_tag(&bytes);
-        Self { form, bytes, tag, modified }
+        Self { form, bytes, tag, modified, gzipped: OnceLock::new() }
+    }
+
+    /// Compressed once: a large one takes longer than everything else that is done with it.
+    pub(crate) fn gzipped(&self) -> Bytes {
+        self.gzipped.get_or_init(|| gzip(&self.bytes)).clone()
     }
 
     pub(crate) fn content_type(&self) -> &'static str {

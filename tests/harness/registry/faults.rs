@@ -50,6 +50,8 @@ pub enum Fault {
     WrongContentRange,
     /// Another ETag than before; on a range a 206 that disregards If-Range.
     ChangedEtag,
+    /// Another body in this coding (none: as it is), without validators.
+    Body(Bytes, Option<&'static str>),
     /// `Content-Encoding: gzip` over bytes that are not gzip.
     GarbageGzip,
     /// The body, and then zeros until it has so many bytes; its length is not announced.
@@ -96,6 +98,7 @@ impl Fault {
             Self::OtherTarball => answer.body = other_tarball(),
             Self::ChangedEtag => answer.set(header::ETAG, "\"changed-meanwhile\""),
             Self::WrongContentRange => shift_range(&mut answer.headers),
+            Self::Body(body, coding) => replace(answer, body, *coding),
             Self::GarbageGzip => {
                 answer.set(header::CONTENT_ENCODING, "gzip");
                 answer.body = Bytes::from_static(b"this was never compressed");
@@ -208,6 +211,13 @@ impl Faults {
 
 fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).expect("a status has three digits")
+}
+
+fn replace(answer: &mut Answer, body: &Bytes, coding: Option<&str>) {
+    *answer = Answer::of(StatusCode::OK, "application/json", body.clone());
+    if let Some(coding) = coding {
+        answer.set(header::CONTENT_ENCODING, coding);
+    }
 }
 
 fn halve(answer: &mut Answer) {

@@ -31,9 +31,15 @@ pub struct Recorded {
     /// When it arrived.
     pub at: Instant,
     pub(crate) route: Route,
+    pub(crate) over: bool,
 }
 
 impl Recorded {
+    /// Whether the answer's body has ended, or was given up: nothing more of it will be sent.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// A header of the request, if it was there.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -83,6 +89,7 @@ impl Log {
             sent: 0,
             at: Instant::now(),
             route,
+            over: false,
         };
         let mut pages = self.pages();
         pages.requests.push(recorded);

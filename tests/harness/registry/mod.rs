@@ -28,9 +28,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_rustls::TlsAcceptor;
 
 pub use builder::Builder;
+use documents::Form;
 pub use faults::{Fault, Matcher, Times};
 pub use log::Recorded;
 use serve::{Running, State};
@@ -135,6 +137,12 @@ impl Registry {
     /// Adds a package; of one that is there, adds or replaces the versions and tags given.
     pub fn publish(&self, package: Package) {
         self.state.catalog().publish(package);
+    }
+
+    /// Has these very bytes as the full and the abbreviated packument of a package, whatever they are.
+    pub fn hold(&self, name: &str, full: impl Into<Bytes>, abbreviated: impl Into<Bytes>) {
+        let documents = [(Form::Full, full.into()), (Form::Abbreviated, abbreviated.into())];
+        self.state.catalog().hold(name, documents);
     }
 
     /// Removes a package.

@@ -90,7 +90,7 @@ impl Character {
         answer.set(header::VARY, "accept-encoding, accept");
         answer
             .validators(&document.tag, document.modified)
-            .compressed(&asked.headers)
+            .compressed_as(&asked.headers, || document.gzipped())
             .conditional(&asked.headers)
     }
 
