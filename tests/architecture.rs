@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 23] = [
+const IMPORTS: [(&str, &[&str]); 24] = [
+    ("changes", &["fetch", "metrics", "store", "upstream"]),
     ("command", &["config", "doctor", "setup", "tls"]),
     ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
     ("dns", &["listen", "metrics", "pulse"]),
@@ -21,7 +22,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http", "store"]),
-    ("operator", &["fetch", "http", "metrics", "store", "units"]),
+    ("operator", &["changes", "fetch", "http", "metrics", "store", "units"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

@@ -82,7 +82,7 @@ fn downloads_that_trickle_keep_nobody_from_metadata() {
 #[test]
 fn a_version_that_a_mirror_published_again_is_what_its_packument_says() {
     let registry = Registry::builder().package(left()).start();
-    let config = "[upstream]\nfresh = \"0s\"\n";
+    let config = "[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n";
     let gateway = Gateway::builder().upstream(registry.url()).config_toml(config).start();
     let tarball = || http::get(&format!("{}/left/-/left-1.0.0.tgz", gateway.url())).body;
     assert!(tarball() == left().at("1.0.0").tarball);

@@ -43,7 +43,10 @@ fn gateway(registry: &Registry) -> Gateway {
 
 /// One that asks upstream each time.
 fn doubting(registry: &Registry) -> Gateway {
-    Gateway::builder().upstream(registry.url()).config_toml("[upstream]\nfresh = \"0s\"\n").start()
+    Gateway::builder()
+        .upstream(registry.url())
+        .config_toml("[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n")
+        .start()
 }
 
 fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
@@ -380,13 +383,19 @@ fn what_upstream_removes_is_gone_and_what_it_publishes_is_seen() {
     assert_eq!(http::get(&url("/left")).status, 404);
     assert_eq!(http::get(&url("/left/1.0.0")).status, 404);
     registry.publish(left());
-    assert_eq!(http::get(&url("/left")).body, before.body, "it came back as it was");
+    // An absence is believed for a few seconds.
+    let (start, mut back) = (Instant::now(), http::get(&url("/left")));
+    while back.status == 404 {
+        assert!(start.elapsed() < SOON, "it did not come back in {SOON:?}");
+        back = http::get(&url("/left"));
+    }
+    assert_eq!(back.body, before.body, "it came back as it was");
 }
 
 #[test]
 fn a_packument_is_fresh_for_as_long_as_it_says() {
     let registry = registry();
-    let config = "[upstream]\nfresh = \"2s\"\n";
+    let config = "[upstream]\nfresh = \"2s\"\nstale = \"0s\"\n";
     let gateway = Gateway::builder().upstream(registry.url()).config_toml(config).start();
     let url = format!("{}/left", gateway.url());
     let first = http::get(&url);

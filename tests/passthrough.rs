@@ -135,8 +135,10 @@ fn headers_go_on_but_for_those_of_the_connection() {
 #[test]
 fn what_is_published_through_the_gateway_is_there() {
     let registry = registry();
-    let gateway =
-        Gateway::builder().upstream(registry.url()).config_toml("[upstream]\nfresh = \"0s\"\n").start();
+    let gateway = Gateway::builder()
+        .upstream(registry.url())
+        .config_toml("[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n")
+        .start();
     let package = Package::new("new").version("1.0.0", |v| v.size(2 << 20));
     let release = package.at("1.0.0");
     let upload = json!({

@@ -262,8 +262,10 @@ fn a_wrong_digest_does_not_stop_the_right_tarball() {
 fn a_name_that_upstream_gave_new_bytes_is_served_with_them() {
     // The public registry never does this; private ones that allow it do.
     let registry = registry();
-    let gateway =
-        Gateway::builder().upstream(registry.url()).config_toml("[upstream]\nfresh = \"0s\"\n").start();
+    let gateway = Gateway::builder()
+        .upstream(registry.url())
+        .config_toml("[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n")
+        .start();
     get(&gateway, "/left");
     get(&gateway, TARBALL);
     registry.publish(Package::new("left").version("1.0.0", |v| v.file("new.js", "new")));

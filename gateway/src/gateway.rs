@@ -8,10 +8,12 @@ use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
+use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::listening::Listening;
+use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Policy, Server, Service};
@@ -38,12 +40,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
     let settings = Settings {
-        fresh: config.upstream.fresh.duration(),
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
         verify_first_max: config.http.verify_first_max.bytes(),
     };
     let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
     let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
-    let operator = Operator::new(fetch.clone(), Arc::clone(&metrics));
+    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
+    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
+    let operator = Operator::new(fetch.clone(), feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
@@ -52,6 +56,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     listening.announce();
     tokio::spawn(upstream.clone().probe_forever());
     tokio::spawn(fetch.repair_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));

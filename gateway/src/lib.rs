@@ -1,5 +1,6 @@
 //! Does: the sockets, the disk and the upstream of one gateway. What to do is asked of `resolver`.
 
+pub mod changes;
 pub mod command;
 pub mod config;
 pub mod dns;

@@ -29,6 +29,9 @@ pub struct Metrics {
     dns_queries: Family<QueryLabels, Counter>,
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
+    changes_lag: Family<NoLabels, Gauge>,
+    changes_last_success: Family<NoLabels, Gauge>,
+    changes_invalidated: Counter,
     gauges: StoreGauges,
     sent_total: Arc<AtomicU64>,
 }
@@ -118,6 +121,9 @@ impl Metrics {
             dns_queries: Family::default(),
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
+            changes_lag: Family::default(),
+            changes_last_success: Family::default(),
+            changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
             sent_total: Arc::default(),
         };
@@ -161,6 +167,22 @@ impl Metrics {
             "tls_handshake_failures",
             "Connections that ended before TLS began",
             self.tls_failures.clone(),
+        );
+        registry.register(
+            "changes_lag",
+            "Sequences that the change feed is ahead of what was taken in",
+            self.changes_lag.clone(),
+        );
+        registry.register_with_unit(
+            "changes_last_success_timestamp",
+            "When the change feed last answered",
+            Unit::Seconds,
+            self.changes_last_success.clone(),
+        );
+        registry.register(
+            "changes_invalidated",
+            "Held packuments that the change feed has named",
+            self.changes_invalidated.clone(),
         );
         let store = &self.gauges;
         registry.register("store_tarballs", "Tarballs held", store.blobs.clone());
@@ -246,6 +268,21 @@ impl Metrics {
     pub fn certificate_expires(&self, until: SystemTime) {
         let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.tls_expiry.get_or_create(&NoLabels {}).set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// So far is the change feed ahead. Without a feed there is no such sample.
+    pub(crate) fn changes_lag(&self, sequences: u64) {
+        self.changes_lag.get_or_create(&NoLabels {}).set(i64::try_from(sequences).unwrap_or(i64::MAX));
+    }
+
+    /// The change feed has answered: seconds since 1970.
+    pub(crate) fn changes_succeeded(&self, at_s: u64) {
+        self.changes_last_success.get_or_create(&NoLabels {}).set(i64::try_from(at_s).unwrap_or(i64::MAX));
+    }
+
+    /// The change feed has named so many held packuments.
+    pub(crate) fn changes_invalidated(&self, packuments: u64) {
+        self.changes_invalidated.inc_by(packuments);
     }
 
     /// Where connections are counted that end before TLS begins.

@@ -12,6 +12,7 @@ use resolver::connectivity::Link;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::changes::Feed;
 use crate::fetch::Fetch;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
@@ -37,6 +38,7 @@ pub struct Operator {
 
 struct Inner {
     fetch: Fetch,
+    changes: Option<Feed>,
     metrics: Arc<Metrics>,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -46,9 +48,9 @@ struct Inner {
 impl Operator {
     /// Not ready yet.
     #[must_use]
-    pub fn new(fetch: Fetch, metrics: Arc<Metrics>) -> Self {
+    pub fn new(fetch: Fetch, changes: Option<Feed>, metrics: Arc<Metrics>) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { inner: Arc::new(Inner { fetch, metrics, ready, stopping, started: Instant::now() }) }
+        Self { inner: Arc::new(Inner { fetch, changes, metrics, ready, stopping, started: Instant::now() }) }
     }
 
     /// Clients may be sent here from now on.
@@ -98,6 +100,7 @@ impl Operator {
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },
+            "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
             "bytes": { "sent": sent, "received": received },
         })
@@ -128,6 +131,19 @@ impl Handle for Operator {
     async fn handle(&self, request: Request<Incoming>, _: Wire) -> Response<Body> {
         self.answer(request.method(), request.uri().path())
     }
+}
+
+fn changes(feed: &Feed) -> serde_json::Value {
+    let status = feed.status();
+    json!({
+        "url": feed.address(),
+        "sequence": status.since,
+        "lag": status.lag,
+        "last_success_s": status.last_success_s,
+        "invalidated": status.invalidated,
+        "failures": status.failures,
+        "error": status.error,
+    })
 }
 
 fn words(status: StatusCode, words: &'static str) -> Response<Body> {

@@ -9,7 +9,8 @@
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
-//!   [`origin`] (which addresses a document may name), [`credentials`] (what must not be kept);
+//!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
+//!   must not be kept), [`changes`] (what upstream says has changed);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
 
@@ -21,7 +22,9 @@ extern crate std;
 
 pub mod answer;
 pub mod attempts;
+pub mod changes;
 pub mod client;
+pub mod confirmation;
 pub mod connectivity;
 pub mod credentials;
 pub mod eviction;

@@ -8,7 +8,7 @@ use crate::client::TarballUrls;
 use crate::integrity::{hex, unhex};
 
 /// Raised whenever rendering or encoding gives other bytes for the same inputs: it is part of every ETag.
-const RENDERING: &[u8] = b"open-registry variant 1";
+const RENDERING: &[u8] = b"open-registry variant 2";
 
 /// The SHA-256 of a document as upstream sent it (decoded): it names one state of one packument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,10 @@ pub enum Encoding {
     Identity,
     /// RFC 1952.
     Gzip,
+    /// RFC 8878, in one frame, its window within what RFC 9659 allows.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
 }
 
 /// Everything that the bytes of a response depend on besides the document itself.
@@ -103,13 +107,33 @@ impl Form {
 }
 
 impl Encoding {
-    /// The coding that an `Accept-Encoding` header allows (RFC 9110, section 12.5.3).
+    /// The codings, the best first: what makes packuments smallest for least work.
+    const BY_PREFERENCE: [Self; 4] = [Self::Zstd, Self::Brotli, Self::Gzip, Self::Identity];
+
+    /// The coding that an `Accept-Encoding` header prefers (RFC 9110, section 12.5.3); of several that it likes
+    /// equally, the best. `*` alone is no reason for anything newer than gzip.
     #[must_use]
     pub fn accepted(accept_encoding: Option<&str>) -> Self {
         let accept = accept_encoding.unwrap_or("");
-        let gzip = quality(accept, "gzip").or_else(|| quality(accept, "*")).unwrap_or(0);
-        let identity = quality(accept, "identity").unwrap_or(1);
-        if gzip > 0 && gzip >= identity { Self::Gzip } else { Self::Identity }
+        let weight = |coding: Self| match coding {
+            Self::Identity => quality(accept, "identity").unwrap_or(1),
+            Self::Gzip => quality(accept, "gzip").or_else(|| quality(accept, "*")).unwrap_or(0),
+            Self::Zstd | Self::Brotli => quality(accept, coding.token()).unwrap_or(0),
+        };
+        // `max_by_key` gives the last of equals.
+        let best = Self::BY_PREFERENCE.into_iter().rev().max_by_key(|coding| weight(*coding));
+        best.unwrap_or(Self::Identity)
+    }
+
+    /// Its name in `Content-Encoding`.
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+        }
     }
 }
 
@@ -133,6 +157,8 @@ impl Variant {
         match self.encoding {
             Encoding::Identity => field(4, b""),
             Encoding::Gzip => field(5, b""),
+            Encoding::Zstd => field(8, b""),
+            Encoding::Brotli => field(9, b""),
         }
         match &self.urls {
             TarballUrls::At(base) => field(6, base.as_bytes()),
@@ -203,16 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
+    fn the_best_coding_is_sent_of_those_that_a_client_likes_most() {
         for (accept, encoding) in [
-            (Some("gzip, deflate, br"), Encoding::Gzip),
-            (Some("zstd,gzip,deflate"), Encoding::Gzip),
+            (Some("gzip, deflate"), Encoding::Gzip),
+            (Some("gzip, deflate, br"), Encoding::Brotli),
+            (Some("gzip, deflate, br, zstd"), Encoding::Zstd),
+            (Some("zstd,gzip,deflate"), Encoding::Zstd),
+            (Some("zstd;q=0.5,gzip,deflate"), Encoding::Gzip),
             (Some("gzip;q=1, identity;q=.5"), Encoding::Gzip),
+            (Some("gzip;q=0.5, identity"), Encoding::Identity),
             (Some("gzip;q=0"), Encoding::Identity),
             (Some("identity"), Encoding::Identity),
-            (Some("br"), Encoding::Identity),
+            (Some("br"), Encoding::Brotli),
+            (Some("br;q=0, gzip"), Encoding::Gzip),
             (Some("*"), Encoding::Gzip),
             (Some("*;q=0"), Encoding::Identity),
+            (Some(""), Encoding::Identity),
             (None, Encoding::Identity),
         ] {
             assert_eq!(Encoding::accepted(accept), encoding, "{accept:?}");
@@ -230,7 +262,7 @@ mod tests {
     fn variant() -> impl Strategy<Value = Variant> {
         let form =
             prop_oneof![Just(Form::Full), Just(Form::Abbreviated), "[0-9.]{0,5}".prop_map(Form::Manifest)];
-        let encoding = prop_oneof![Just(Encoding::Identity), Just(Encoding::Gzip)];
+        let encoding = proptest::sample::select(&Encoding::BY_PREFERENCE[..]);
         let urls = prop_oneof![Just(TarballUrls::Omitted), "[a-z:/]{0,6}".prop_map(TarballUrls::At)];
         (form, encoding, urls).prop_map(|(form, encoding, urls)| Variant { form, encoding, urls })
     }

@@ -94,6 +94,7 @@ impl Key {
             "tls.cert" => Some(r#""/etc/open-registry/tls/cert.pem""#.to_owned()),
             "tls.key" => Some(r#""/etc/open-registry/tls/key.pem""#.to_owned()),
             "http.canonical_tarballs" => Some(r#""https://npm.example.com""#.to_owned()),
+            "upstream.changes" => Some(r#""https://npm.example.com/registry""#.to_owned()),
             _ if is_empty(&self.default) => None,
             _ => Some(self.default.to_string()),
         }

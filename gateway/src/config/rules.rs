@@ -39,7 +39,9 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("tls.cert", both(config.tls.cert.as_deref(), config.tls.key.as_deref(), "key"));
     check("tls.key", both(config.tls.key.as_deref(), config.tls.cert.as_deref(), "certificate"));
     check("upstream.url", base(&config.upstream.url));
-    check("upstream.fresh", fresh(config.upstream.fresh.duration()));
+    check("upstream.fresh", at_most_a_year(config.upstream.fresh.duration()));
+    check("upstream.stale", at_most_a_year(config.upstream.stale.duration()));
+    check("upstream.changes", config.upstream.changes.as_ref().map_or(Ok(()), base));
     check("store.max_bytes", max_bytes(config.store.max_bytes.bytes()));
     check("store.metadata_share", metadata_share(config.store.metadata_share));
     check("store.scrub", config.store.scrub.map_or(Ok(()), |period| scrub(period.duration())));
@@ -164,7 +166,7 @@ fn verify_first_max(bytes: u64) -> Result<(), String> {
     })
 }
 
-fn fresh(period: Duration) -> Result<(), String> {
+fn at_most_a_year(period: Duration) -> Result<(), String> {
     require(period <= A_YEAR, || "must be at most a year; to never ask upstream, set offline".to_owned())
 }
 
@@ -298,6 +300,6 @@ mod tests {
     fn limits_include_their_bounds() {
         assert!(verify_first_max(0).is_err() && verify_first_max(1).is_ok());
         assert!(verify_first_max(1 << 30).is_ok() && verify_first_max((1 << 30) + 1).is_err());
-        assert!(fresh(A_YEAR).is_ok() && fresh(A_YEAR + Duration::from_secs(1)).is_err());
+        assert!(at_most_a_year(A_YEAR).is_ok() && at_most_a_year(A_YEAR + Duration::from_secs(1)).is_err());
     }
 }

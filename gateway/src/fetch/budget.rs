@@ -1,11 +1,11 @@
-//! Memory for work on whole documents, bounded as a whole: beyond it a queue forms.
+//! Memory for documents that are worked on whole (private ones, which are not kept), bounded as a whole: beyond it a queue forms.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// All documents being read, rendered or compressed at one moment, in KiB.
-const TOTAL_KIB: u32 = 512 * 1024;
+/// All documents being read and rewritten at one moment, in KiB.
+const TOTAL_KIB: u32 = 128 * 1024;
 /// A document in work takes itself, its rendering and its compressed form.
 const COPIES: u64 = 3;
 

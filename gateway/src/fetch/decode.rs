@@ -56,21 +56,56 @@ impl Decoder {
     }
 }
 
+/// Gathers the text of an answer, decoded.
+pub(super) struct Gatherer {
+    decoder: Decoder,
+    text: Vec<u8>,
+    limit: u64,
+}
+
+impl Gatherer {
+    /// For an answer of at most `limit` bytes, decoded.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Wrong`] when it has an odd coding.
+    pub(super) fn new(answer: &Answer, limit: u64) -> Result<Self, UpstreamError> {
+        let decoder =
+            Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
+        Ok(Self { decoder, text: Vec::new(), limit })
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.text.len() as u64
+    }
+
+    pub(super) fn take(&mut self, chunk: Bytes) -> Result<(), UpstreamError> {
+        let left = self.limit - self.length();
+        let decoded = self.decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?;
+        self.text.extend_from_slice(&decoded);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<String, UpstreamError> {
+        let rest = self.decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?;
+        self.text.extend_from_slice(&rest);
+        String::from_utf8(self.text).map_err(|_| wrong("its answer is not text"))
+    }
+}
+
 /// The text of an answer, decoded, when it is not longer than `limit`.
 ///
 /// # Errors
 /// [`UpstreamError`] when it breaks off, is too large or is not text.
 pub(super) async fn text(mut answer: Answer, limit: u64) -> Result<String, UpstreamError> {
-    let wrong = |cause: &str| UpstreamError::Wrong(cause.to_owned());
-    let mut decoder =
-        Decoder::for_coding(answer.header(CONTENT_ENCODING)).ok_or_else(|| wrong("an odd coding"))?;
-    let mut body = Vec::new();
+    let mut gatherer = Gatherer::new(&answer, limit)?;
     while let Some(chunk) = answer.chunk().await? {
-        let left = limit - body.len() as u64;
-        body.extend_from_slice(&decoder.decode(chunk, left).map_err(|_| wrong("its answer is too large"))?);
+        gatherer.take(chunk)?;
     }
-    body.extend_from_slice(&decoder.finish().map_err(|_| wrong("its answer cannot be decoded"))?);
-    String::from_utf8(body).map_err(|_| wrong("its answer is not text"))
+    gatherer.finish()
+}
+
+fn wrong(cause: &str) -> UpstreamError {
+    UpstreamError::Wrong(cause.to_owned())
 }
 
 impl Write for Gathered {

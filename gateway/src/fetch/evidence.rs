@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use resolver::evidence::EvidenceName;
-use resolver::plan::{Plan, Source};
+use resolver::plan::{Held, Plan, Rest, Source, Windows, Wish};
 
 use super::decode;
 use super::failure::Failure;
@@ -32,7 +32,8 @@ impl Fetch {
         let held = self.inner.store.evidence(&path);
         let fresh = if held.as_ref().is_some_and(|held| held.status == 404) { FRESH_ABSENCE } else { FRESH };
         let link = self.inner.upstream.latch().link();
-        let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
+        let facts = held.as_ref().map(|held| Held { age: age(held.checked_ms), rest: Rest::None });
+        let plan = Plan::for_document(facts.as_ref(), Wish::Usual, &Windows::fresh(fresh), &link);
         if plan.revalidate_behind {
             drop(self.evidence_of_upstream(name));
         }

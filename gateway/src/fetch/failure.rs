@@ -42,6 +42,17 @@ impl Failure {
         }
     }
 
+    /// The same failure, for whoever asked for `what`.
+    pub(super) fn about(self, what: &str) -> Self {
+        let what = what.to_owned();
+        match self {
+            Self::NotFound(_) => Self::NotFound(what),
+            Self::Refused { status, .. } => Self::Refused { what, status },
+            Self::Unavailable { cause, .. } => Self::Unavailable { what, cause },
+            Self::Disk => Self::Disk,
+        }
+    }
+
     /// Why, for whoever gets what is held instead.
     pub(super) fn cause(&self) -> String {
         match self {

@@ -65,6 +65,11 @@ where
         under_way.insert(key.clone(), flight.clone());
         flight
     }
+
+    /// Whether there is one to join.
+    pub(super) fn is_under_way(&self, key: &K) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
 }
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {

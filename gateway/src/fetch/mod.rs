@@ -4,18 +4,26 @@
 //! is large and still coming, [`Tarball::Arriving`]. `http` never sees a plan, a peer or upstream.
 
 mod arriving;
+mod behind;
 mod budget;
+mod coder;
 mod decode;
 mod download;
 mod evidence;
 mod failure;
 mod flights;
+mod ingest;
+mod insist;
+mod lately;
 mod packuments;
 mod progress;
+mod ready;
 mod renderings;
 mod repairs;
+mod rewrite;
 mod tarballs;
 mod through;
+mod workers;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use resolver::evidence::EvidenceName;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
+use resolver::plan::Windows;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -31,6 +40,7 @@ use crate::upstream::Upstream;
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
+pub use ready::{Ready, ReadyReader};
 pub use renderings::Rendering;
 pub use tarballs::Tarball;
 
@@ -38,6 +48,7 @@ use budget::Budget;
 use download::Downloads;
 use packuments::Packuments;
 use renderings::Renderings;
+use workers::Workers;
 
 /// A client is told within this time that what he asked for is still not there: yarn 1 gives up at 30 s.
 const FIRST_BYTE: Duration = Duration::from_secs(25);
@@ -53,6 +64,8 @@ struct Inner {
     upstream: Upstream,
     packuments: Packuments,
     renderings: Renderings,
+    workers: Workers,
+    budget: Budget,
     downloads: Downloads,
     evidence: flights::Flights<EvidenceName, crate::store::Evidence>,
 }
@@ -60,8 +73,8 @@ struct Inner {
 /// What `Fetch` needs to know of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How long a packument is served unasked.
-    pub fresh: Duration,
+    /// How long a packument is served unasked, and after that while it is confirmed behind the client's back.
+    pub windows: Windows,
     /// A tarball up to this size is verified before its first byte goes out.
     pub verify_first_max: u64,
 }
@@ -99,10 +112,11 @@ impl Fetch {
     /// Wires the parts.
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let budget = Budget::new();
         let inner = Inner {
-            packuments: Packuments::new(settings.fresh, budget.clone(), Arc::clone(&metrics)),
-            renderings: Renderings::new(budget),
+            packuments: Packuments::new(settings.windows, Arc::clone(&metrics)),
+            renderings: Renderings::new(),
+            workers: Workers::new(),
+            budget: Budget::new(),
             downloads: Downloads::new(store.clone(), upstream.clone(), settings.verify_first_max, metrics),
             evidence: flights::Flights::default(),
             store,
@@ -130,8 +144,43 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and so
-/// counts as long ago.
-fn age(checked_ms: u64) -> Duration {
-    now_ms().checked_sub(checked_ms).map_or(Duration::MAX, Duration::from_millis)
+/// How long ago a moment was.
+fn age(moment_ms: u64) -> Duration {
+    age_at(now_ms(), moment_ms)
+}
+
+/// How long before `now_ms` a moment was. One in the future was noted by a clock that went wrong: it tells nothing, and
+/// so counts as long ago.
+fn age_at(now_ms: u64, moment_ms: u64) -> Duration {
+    now_ms.checked_sub(moment_ms).map_or(Duration::MAX, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WINDOWS: Windows = Windows { fresh: Duration::from_secs(300), stale: Duration::from_secs(3600) };
+
+    #[test]
+    fn what_a_clock_that_went_wrong_has_noted_is_neither_fresh_nor_usable() {
+        let (now, year) = (1_800_000_000_000, 365 * 86_400 * 1000);
+        for (noted, seen) in [(now + 20 * year, now), (now, now - 1), (now, 0), (0, now), (u64::MAX, now)] {
+            assert_eq!(WINDOWS.left(age_at(seen, noted)), (Duration::ZERO, Duration::ZERO), "{noted} {seen}");
+        }
+    }
+
+    proptest! {
+        /// However the clock jumps, and whenever the document was confirmed by it.
+        #[test]
+        fn no_jump_of_the_clock_makes_anything_fresh_for_longer_than_its_window(
+            confirmed in 0u64..u64::MAX,
+            jumped_to in 0u64..u64::MAX - 10_000_000,
+        ) {
+            let later = |ms: u64| WINDOWS.left(age_at(jumped_to + ms, confirmed)).0;
+            // From here on the clock goes as it should: a window later at most, it is asked for.
+            let asked = (0..=300_001).step_by(100_000).chain([300_001]).map(later).any(|left| left.is_zero());
+            prop_assert!(asked);
+        }
+    }
 }

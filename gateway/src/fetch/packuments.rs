@@ -1,28 +1,27 @@
-//! Packuments: served while fresh, confirmed by upstream when not, and served all the same when upstream
-//! does not answer.
+//! Packuments: served while fresh, confirmed by upstream when not (at first behind the client's back), and served all
+//! the same when upstream does not answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use resolver::attempts::{Attempts, Next, Setback};
+use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
-use resolver::packument::Outline;
-use resolver::plan::{self, Plan};
-use resolver::variant::Revision;
-use sha2::{Digest, Sha256};
+use resolver::plan::{self, Held, Plan, Windows, Wish};
+use tokio::time::Instant;
 
-use super::budget::Budget;
-use super::decode::Decoder;
+use super::behind::Behind;
 use super::failure::Failure;
 use super::flights::{Flight, Flights};
+use super::ingest::{TakeError, Taken};
+use super::lately::Lately;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
-use crate::store::{Draft, PackumentRecord};
+use crate::store::{Frames, PackumentRecord, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError, headers};
 
 /// The longest document that is taken, decoded: the largest packuments have 40 MB.
@@ -30,10 +29,22 @@ pub(super) const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Packuments under way, and what they need.
 pub(super) struct Packuments {
-    fresh: Duration,
-    budget: Budget,
-    flights: Flights<PackageName, Arc<PackumentRecord>>,
-    metrics: Arc<Metrics>,
+    pub(super) windows: Windows,
+    pub(super) lately: Lately,
+    /// What was confirmed before this moment counts as confirmed long ago: milliseconds since 1970.
+    pub(super) doubted_ms: AtomicU64,
+    pub(super) flights: Flights<PackageName, Readable>,
+    behind: Behind,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// A packument that can be read.
+#[derive(Debug, Clone)]
+pub(super) struct Readable {
+    /// Which bytes.
+    pub(super) record: Arc<PackumentRecord>,
+    /// The bytes, when there was no room for them.
+    pub(super) loose: Option<Frames>,
 }
 
 /// A packument that may be served.
@@ -45,38 +56,104 @@ pub struct Document {
     pub record: Arc<PackumentRecord>,
     /// How long it may be served without asking again; nothing when it is stale.
     pub fresh_for: Duration,
+    /// How long after that it may be served while it is confirmed behind the client's back.
+    pub usable_for: Duration,
     /// Whether it was here, or upstream was asked for it just now.
     pub source: Provenance,
     /// Why it is served although it is stale.
     pub stale: Option<String>,
+    /// The bytes, when there was no room for them in the store.
+    pub(super) loose: Option<Frames>,
+}
+
+impl Document {
+    /// The bytes, wherever they are. Blocks.
+    pub(super) fn frames(&self, store: &Store) -> Option<Frames> {
+        self.loose.clone().or_else(|| store.document(&self.record.revision))
+    }
+}
+
+impl From<PackumentRecord> for Readable {
+    fn from(record: PackumentRecord) -> Self {
+        Self { record: Arc::new(record), loose: None }
+    }
+}
+
+/// How upstream is asked.
+#[derive(Debug, Clone, Copy)]
+struct Question {
+    /// Counts from 0.
+    attempt: u32,
+    /// Whether a confirmation of what is held is enough.
+    conditional: bool,
+    /// On a connection of its own.
+    apart: bool,
 }
 
 impl Packuments {
-    pub(super) fn new(fresh: Duration, budget: Budget, metrics: Arc<Metrics>) -> Self {
-        Self { fresh, budget, flights: Flights::default(), metrics }
+    pub(super) fn new(windows: Windows, metrics: Arc<Metrics>) -> Self {
+        Self {
+            windows,
+            lately: Lately::default(),
+            doubted_ms: AtomicU64::new(0),
+            flights: Flights::default(),
+            behind: Behind::default(),
+            metrics,
+        }
+    }
+}
+
+impl Packuments {
+    /// Since upstream has confirmed what is held, as far as that counts.
+    pub(super) fn age(&self, held: &PackumentRecord) -> Duration {
+        let doubted = self.doubted_ms.load(Ordering::Relaxed);
+        // In the future it was noted by a clock that went wrong, and must not make all that is held stale for ever.
+        if doubted > now_ms() {
+            self.doubted_ms.fetch_min(now_ms(), Ordering::Relaxed);
+        }
+        if held.checked_ms < doubted { Duration::MAX } else { age(held.checked_ms) }
+    }
+}
+
+impl Document {
+    /// Whether it is neither fresh nor confirmed, and upstream is asked behind the client's back.
+    #[must_use]
+    pub fn is_confirmed_behind(&self) -> bool {
+        self.source == Provenance::Store
+            && self.stale.is_none()
+            && self.fresh_for.is_zero()
+            && !self.usable_for.is_zero()
     }
 }
 
 impl Fetch {
-    /// The packument of `name`, as fresh as it can be had.
+    /// The packument of `name`, as fresh as it is wished for.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
-    pub async fn packument(&self, name: &PackageName) -> Result<Document, Failure> {
+    pub async fn packument(&self, name: &PackageName, wish: Wish) -> Result<Document, Failure> {
+        let packuments = &self.inner.packuments;
         let held = self.inner.store.packument(name);
+        if held.is_none() && packuments.lately.is_absent(name, wish) {
+            return Err(Failure::NotFound(name.to_string()));
+        }
         let link = match held {
             Some(_) => self.inner.upstream.latch().link(),
             None => self.inner.upstream.link_for_missing().await,
         };
-        let fresh = self.inner.packuments.fresh;
-        let plan = Plan::for_document(held.as_ref().map(|held| age(held.checked_ms)), fresh, &link);
+        let facts =
+            held.as_ref().map(|held| Held { age: packuments.age(held), rest: packuments.lately.rest(name) });
+        let may_insist =
+            wish == Wish::Confirmed && held.is_some() && link == Link::Up && self.may_insist(name);
+        let wish = if may_insist { Wish::Confirmed } else { Wish::Usual };
+        let plan = Plan::for_document(facts.as_ref(), wish, &packuments.windows, &link);
         self.walk(name, held, plan).await
     }
 
     /// The packument that is held, however old; nobody is asked.
     pub(super) fn held(&self, name: &PackageName) -> Option<Document> {
         let record = self.inner.store.packument(name)?;
-        Some(self.document(name, Arc::new(record), Provenance::Store, None))
+        Some(self.document(name, record.into(), Provenance::Store, None))
     }
 
     async fn walk(
@@ -86,19 +163,19 @@ impl Fetch {
         plan: Plan,
     ) -> Result<Document, Failure> {
         if plan.revalidate_behind {
-            drop(self.revalidate(name));
+            self.revalidate_behind(name);
         }
         let mut obstacle = plan.obstacle;
         for source in plan.sources {
             match (source, &held) {
                 (plan::Source::Store, Some(record)) => {
-                    return Ok(self.document(name, Arc::new(record.clone()), Provenance::Store, obstacle));
+                    return Ok(self.document(name, record.clone().into(), Provenance::Store, obstacle));
                 }
                 (plan::Source::Store, None) => {}
                 (plan::Source::Upstream { patience }, _) => {
                     let flight = if held.is_some() { self.revalidate(name) } else { self.obtain(name) };
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(record)) => return Ok(self.document(name, record, Provenance::Upstream, None)),
+                        Ok(Ok(held)) => return Ok(self.document(name, held, Provenance::Upstream, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
                         Ok(Err(failure)) => obstacle = Some(failure.cause()),
@@ -113,20 +190,34 @@ impl Fetch {
         Err(Failure::unavailable(name.as_str(), obstacle.unwrap_or_else(|| "upstream gave nothing".into())))
     }
 
-    fn document(
+    pub(super) fn document(
         &self,
         name: &PackageName,
-        record: Arc<PackumentRecord>,
+        held: Readable,
         source: Provenance,
         obstacle: Option<String>,
     ) -> Document {
-        let fresh_for = self.inner.packuments.fresh.saturating_sub(age(record.checked_ms));
+        let Readable { record, loose } = held;
+        let (fresh_for, usable_for) = self.inner.packuments.windows.left(self.inner.packuments.age(&record));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
-        Document { name: name.clone(), record, fresh_for, source, stale }
+        Document { name: name.clone(), record, fresh_for, usable_for, source, stale, loose }
+    }
+
+    /// Asks upstream when there is a place, if nobody has meanwhile, and it can be asked.
+    fn revalidate_behind(&self, name: &PackageName) {
+        let (fetch, of) = (self.clone(), name.clone());
+        self.inner.packuments.behind.start(name, move || async move {
+            let is_wanted = fetch.held(&of).is_some_and(|document| document.fresh_for.is_zero());
+            let can_ask = matches!(fetch.inner.upstream.latch().link(), Link::Up | Link::Doubtful);
+            if is_wanted && can_ask {
+                // Whoever asks next learns what came of it.
+                let _ = fetch.revalidate(&of).await;
+            }
+        });
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
-    pub(super) fn revalidate(&self, name: &PackageName) -> Flight<Arc<PackumentRecord>> {
+    pub(super) fn revalidate(&self, name: &PackageName) -> Flight<Readable> {
         self.inner.packuments.flights.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
             async move { fetch.ask_upstream(&name).await }
@@ -134,61 +225,96 @@ impl Fetch {
     }
 
     /// For what was not held: asks upstream, unless another flight has landed since somebody looked.
-    fn obtain(&self, name: &PackageName) -> Flight<Arc<PackumentRecord>> {
+    fn obtain(&self, name: &PackageName) -> Flight<Readable> {
         self.inner.packuments.flights.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
             async move {
                 match fetch.inner.store.packument(&name) {
-                    Some(record) => Ok(Arc::new(record)),
+                    Some(record) => Ok(record.into()),
                     None => fetch.ask_upstream(&name).await,
                 }
             }
         })
     }
 
-    async fn ask_upstream(&self, name: &PackageName) -> Result<Arc<PackumentRecord>, Failure> {
-        let mut attempts = Attempts::default();
+    async fn ask_upstream(&self, name: &PackageName) -> Result<Readable, Failure> {
+        let lately = &self.inner.packuments.lately;
+        let (began, mut attempts) = (Instant::now(), Attempts::default());
+        let mut question = Question { attempt: 0, conditional: true, apart: false };
         loop {
-            let error = match self.attempt(name, attempts.barren()).await {
-                Ok(record) => return Ok(Arc::new(record)),
-                Err(AttemptError::Store(failure)) => return Err(failure),
-                Err(AttemptError::Upstream(error)) => error,
+            let error = match self.attempt(name, question).await {
+                Ok(readable) => {
+                    lately.given(name);
+                    if lately.has_changed_since(name, began) {
+                        self.inner.store.doubt_packument(name).await?;
+                    }
+                    return Ok(readable);
+                }
+                Err(TakeError::Store(failure)) => return Err(failure),
+                Err(TakeError::Upstream(error)) => error,
             };
             if error == UpstreamError::Missing {
-                self.inner.store.remove_packument(name).await?;
+                if !question.apart && self.inner.store.packument(name).is_some() {
+                    // One that is held is not given up for a single word, which may be one server's of many.
+                    question = Question { conditional: false, apart: true, ..question };
+                    continue;
+                }
+                self.remove(name).await?;
             }
             let next = attempts.after(Setback::Broken { progress: false, pause: error.pause() });
             let (Next::Resume(pause), true) = (next, self.may_pass(name, &error)) else {
+                if error != UpstreamError::Missing {
+                    lately.failed(name, error.pause());
+                }
                 tracing::debug!(%name, %error, "upstream did not give the packument");
                 return Err(Failure::of(name.as_str(), &error));
             };
             tokio::time::sleep(pause).await;
+            // A confirmation of bytes that cannot be read would never end.
+            question = Question { attempt: attempts.barren(), conditional: false, ..question };
         }
     }
 
-    /// Whether it is worth asking again: not while upstream is down, unless nothing is held that could be
-    /// served meanwhile, and upstream has said when to come back.
-    fn may_pass(&self, name: &PackageName, error: &UpstreamError) -> bool {
-        let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
-        let worth_waiting = error.pause().is_some() && self.inner.store.packument(name).is_none();
-        error.is_passing() && (!down || worth_waiting)
+    /// Upstream has no such package. Its tarballs stay.
+    async fn remove(&self, name: &PackageName) -> Result<(), Failure> {
+        self.inner.packuments.lately.missing(name);
+        if self.inner.store.packument(name).is_some() {
+            tracing::info!(%name, "upstream has said twice that it does not have this package; removed");
+            self.inner.store.remove_packument(name).await?;
+        }
+        Ok(())
     }
 
-    async fn attempt(&self, name: &PackageName, attempt: u32) -> Result<PackumentRecord, AttemptError> {
-        // Only the first attempt is conditional: a confirmation of bytes that cannot be read would never end.
-        let held = self.inner.store.packument(name).filter(|held| attempt == 0 && self.is_readable(held));
+    /// Whether it is worth asking again: not while upstream is down or wants to be left alone, unless nothing is held
+    /// that could be served meanwhile, and upstream has said when to come back.
+    fn may_pass(&self, name: &PackageName, error: &UpstreamError) -> bool {
+        let down = matches!(self.inner.upstream.latch().link(), Link::Down(_));
+        let held = self.inner.store.packument(name).is_some();
+        error.is_passing() && if error.pause().is_some() { !held } else { !down }
+    }
+
+    async fn attempt(&self, name: &PackageName, question: Question) -> Result<Readable, TakeError> {
+        let held =
+            self.inner.store.packument(name).filter(|held| question.conditional && self.is_confirmable(held));
         let address = format!("{}/{}", self.inner.upstream.base(), name.packument_path());
         let mut wanted = vec![(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")];
         if let Some(held) = &held {
             wanted.extend(held.etag.as_deref().map(|etag| (IF_NONE_MATCH, etag)));
             wanted.extend(held.last_modified.as_deref().map(|at| (IF_MODIFIED_SINCE, at)));
         }
-        let answer = self.inner.upstream.get(&address, headers(&wanted), attempt).await?;
+        let (wanted, upstream) = (headers(&wanted), &self.inner.upstream);
+        let answer = if question.apart {
+            upstream.get_apart(&address, wanted, question.attempt).await?
+        } else {
+            upstream.get(&address, wanted, question.attempt).await?
+        };
         match (answer.head.status, held) {
-            (StatusCode::NOT_MODIFIED, Some(held)) => {
+            (StatusCode::NOT_MODIFIED, Some(held)) if confirms(&answer, &held) => {
                 let confirmed = PackumentRecord { checked_ms: now_ms(), ..held };
-                self.inner.store.confirm_packument(name, confirmed.clone()).await?;
-                Ok(confirmed)
+                self.confirm(name, confirmed).await
+            }
+            (StatusCode::NOT_MODIFIED, Some(_)) => {
+                Err(UpstreamError::Wrong("it confirmed another document than is held".into()).into())
             }
             (StatusCode::OK, _) => self.take(name, answer).await,
             (status, _) => {
@@ -197,105 +323,35 @@ impl Fetch {
         }
     }
 
-    /// Whether the bytes are there; whether they are intact shows when they are read.
-    fn is_readable(&self, held: &PackumentRecord) -> bool {
-        self.inner.store.has_document(&held.revision)
+    /// Whether a confirmation would do: of bytes that are here (whether they are intact shows when they are read), and
+    /// that were not only confirmed for too long.
+    fn is_confirmable(&self, held: &PackumentRecord) -> bool {
+        plan::is_confirmable(age(held.fetched_ms)) && self.inner.store.has_document(&held.revision)
     }
 
-    /// Takes a body: to disk first, then, within the memory budget, read and checked.
-    async fn take(&self, name: &PackageName, mut answer: Answer) -> Result<PackumentRecord, AttemptError> {
-        let mut draft = self.inner.store.draft();
-        let mut hash = Sha256::new();
-        self.receive(&mut answer, &mut draft, &mut hash).await?;
-        draft.flush().await?;
-        let revision = Revision::from_digest(hash.finalize().into());
-        let length = draft.length();
-        let room = self.inner.packuments.budget.room_for(length).await;
-        let outline = read_outline(name.clone(), &draft, length).await?;
-        drop(room);
-        let last_modified = answer.header(LAST_MODIFIED).map(str::to_owned);
-        let before = self.inner.store.packument(name).filter(|before| before.revision == revision);
-        let record = PackumentRecord {
-            revision,
-            length,
-            checked_ms: now_ms(),
-            fetched_ms: now_ms(),
-            stored: length,
-            // The same bytes are not newer because they came again.
-            modified_s: before.map_or_else(
-                || modified_s(outline.modified(), last_modified.as_deref()),
-                |before| before.modified_s,
-            ),
-            etag: answer.header(ETAG).map(str::to_owned),
-            last_modified,
+    async fn take(&self, name: &PackageName, answer: Answer) -> Result<Readable, TakeError> {
+        let Taken { record, new } = self.take_packument(name, answer).await?;
+        let Some(new) = new else {
+            return self.confirm(name, record).await;
         };
-        self.inner.renderings.remember(revision, Arc::new(outline));
-        self.inner.store.keep_packument(name, draft, record.clone()).await?;
-        Ok(record)
+        self.inner.renderings.remember(record.revision, Arc::new(new.outline));
+        Ok(self.inner.store.keep_packument(name, new.draft, record).await?.into())
     }
 
-    async fn receive(
-        &self,
-        answer: &mut Answer,
-        draft: &mut Draft,
-        hash: &mut Sha256,
-    ) -> Result<(), AttemptError> {
-        let mut decoder = Decoder::for_coding(answer.header(CONTENT_ENCODING))
-            .ok_or_else(|| UpstreamError::Wrong("it sent a coding that was not asked for".into()))?;
-        while let Some(chunk) = answer.chunk().await? {
-            self.inner.packuments.metrics.received(chunk.len() as u64);
-            let decoded = decoder.decode(chunk, LONGEST - draft.length()).map_err(|e| garbled(&e))?;
-            hash.update(&decoded);
-            draft.write(&decoded).await?;
+    /// Upstream still has what is held. That there is no room to write this down changes nothing of it.
+    async fn confirm(&self, name: &PackageName, confirmed: PackumentRecord) -> Result<Readable, TakeError> {
+        match self.inner.store.confirm_packument(name, confirmed.clone()).await {
+            Ok(()) | Err(StoreError::Full) => Ok(confirmed.into()),
+            Err(error) => Err(error.into()),
         }
-        let rest = decoder.finish().map_err(|e| garbled(&e))?;
-        hash.update(&rest);
-        draft.write(&rest).await?;
-        Ok(())
     }
 }
 
-/// Whose fault an attempt's failure was.
-enum AttemptError {
-    Upstream(UpstreamError),
-    Store(Failure),
-}
-
-impl From<UpstreamError> for AttemptError {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
-}
-
-impl<E: Into<crate::store::StoreError>> From<E> for AttemptError {
-    fn from(error: E) -> Self {
-        Self::Store(error.into().into())
-    }
-}
-
-async fn read_outline(name: PackageName, draft: &Draft, length: u64) -> Result<Outline, AttemptError> {
-    let bytes = match draft.reader() {
-        Some(reader) => reader.read(0, usize::try_from(length).unwrap_or(usize::MAX)).await?,
-        None => bytes::Bytes::new(),
-    };
-    let read = tokio::task::spawn_blocking(move || {
-        let document = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        Outline::read(&name, document).map_err(|error| error.to_string())
-    });
-    let read = read.await.unwrap_or_else(|_| Err("it cannot be read".into()));
-    Ok(read.map_err(|cause| UpstreamError::Wrong(format!("it sent something else: {cause}")))?)
-}
-
-fn garbled(error: &std::io::Error) -> UpstreamError {
-    UpstreamError::Wrong(format!("it sent a body that cannot be decoded: {error}"))
-}
-
-/// When the package last changed, in seconds since 1970.
-fn modified_s(modified: Option<&str>, last_modified: Option<&str>) -> u64 {
-    let utc =
-        |text: &str| text.strip_suffix("+00:00").map_or_else(|| text.to_owned(), |utc| format!("{utc}Z"));
-    let of_document = modified.and_then(|text| humantime::parse_rfc3339(&utc(text)).ok());
-    let at = of_document.or_else(|| last_modified.and_then(|text| httpdate::parse_http_date(text).ok()));
-    let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    since.map_or_else(|| now_ms() / 1000, |since| since.as_secs())
+/// Whether a 304 speaks of the document that is held.
+fn confirms(answer: &Answer, held: &PackumentRecord) -> bool {
+    let asked = Validators { etag: held.etag.as_deref(), last_modified: held.last_modified.as_deref() };
+    asked.are_confirmed_by(Validators {
+        etag: answer.header(ETAG),
+        last_modified: answer.header(LAST_MODIFIED),
+    })
 }

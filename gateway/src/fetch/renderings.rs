@@ -1,40 +1,33 @@
-//! Final bytes of packuments: made once per revision and variant, kept in memory while they are used.
+//! Final bytes of packuments: made once per revision and variant, kept on disk coded, and in memory while they are used.
 
-use std::io::Write;
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
-use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
-use resolver::variant::{Encoding, Form, Revision, Variant};
-use tokio::sync::OwnedSemaphorePermit;
+use resolver::variant::{Encoding, Revision, Variant};
 
 use super::Fetch;
-use super::budget::Budget;
-use super::decode;
+use super::coder::{Coder, Coding};
 use super::failure::Failure;
-use super::packuments::{Document, LONGEST};
-use crate::upstream::{Answer, UpstreamError};
+use super::flights::Flights;
+use super::packuments::Document;
+use super::ready::Ready;
+use crate::store::{self, Coded, Frames, Store, VariantKey};
 
-/// Rendered bytes kept in memory; what is pushed out is rendered again.
-const RENDERED_BYTES: u64 = 64 * 1024 * 1024;
+/// Variants kept in memory; what is pushed out is read again.
+const READY_BYTES: u64 = 32 * 1024 * 1024;
 /// Outlines kept in memory.
-const OUTLINE_BYTES: u64 = 24 * 1024 * 1024;
-/// What a document is taken for before its length is known: few are longer.
-const TYPICAL: u64 = 16 * 1024 * 1024;
-/// What gzip spends: level 6 packs 10 MB in 0.1 s and is done once per variant.
-const GZIP: u32 = 6;
+const OUTLINE_BYTES: u64 = 8 * 1024 * 1024;
+/// An uncoded variant up to this length is kept in memory as it goes out.
+const WHOLE: u64 = 1024 * 1024;
 
-/// Renderings and outlines in memory.
+/// Variants and outlines in memory, and variants being made.
 pub(super) struct Renderings {
-    budget: Budget,
-    rendered: Cache<String, Bytes, Weights>,
+    ready: Cache<String, Ready, Weights>,
     outlines: Cache<Revision, Arc<Outline>, Weights>,
+    making: Flights<String, Result<Ready, Lost>>,
 }
 
 /// One variant of one document, as it goes out.
@@ -42,15 +35,42 @@ pub struct Rendering {
     /// The document that was rendered: a newer one than was asked for, if that was replaced meanwhile.
     pub document: Document,
     /// The bytes.
-    pub bytes: Bytes,
+    pub ready: Ready,
+}
+
+/// Why there are no bytes.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    Document,
+    Version,
+}
+
+/// One variant to be made.
+struct Job {
+    store: Store,
+    variant: Variant,
+    document: Document,
+    outline: Option<Arc<Outline>>,
+}
+
+/// What a job has made: it can be sent, whether or not there is room to keep it.
+struct Made {
+    ready: Ready,
+    coding: Coding,
+    outline: Arc<Outline>,
 }
 
 #[derive(Clone)]
 struct Weights;
 
-impl Weighter<String, Bytes> for Weights {
-    fn weight(&self, etag: &String, bytes: &Bytes) -> u64 {
-        (etag.len() + bytes.len() + 128) as u64
+impl Weighter<String, Ready> for Weights {
+    fn weight(&self, tag: &String, ready: &Ready) -> u64 {
+        let bytes = match ready {
+            Ready::Coded(Coded::Whole(bytes)) => bytes.len(),
+            Ready::Coded(Coded::File(..)) => 128,
+            Ready::Plain(frames) => 128 + frames.frames() * 32,
+        };
+        (tag.len() + bytes + 128) as u64
     }
 }
 
@@ -61,8 +81,9 @@ impl Weighter<Revision, Arc<Outline>> for Weights {
 }
 
 impl Renderings {
-    pub(super) fn new(budget: Budget) -> Self {
-        Self { budget, rendered: cache(RENDERED_BYTES, 2_000), outlines: cache(OUTLINE_BYTES, 2_000) }
+    pub(super) fn new() -> Self {
+        let (ready, outlines) = (cache(READY_BYTES, 4_000), cache(OUTLINE_BYTES, 2_000));
+        Self { ready, outlines, making: Flights::default() }
     }
 
     /// Remembers an outline that was read when the document came.
@@ -72,26 +93,23 @@ impl Renderings {
 }
 
 impl Fetch {
-    /// The bytes of a variant if they are in memory.
+    /// A variant if it is in memory.
     #[must_use]
-    pub fn rendered(&self, document: &Document, variant: &Variant) -> Option<Bytes> {
-        self.inner.renderings.rendered.get(&variant.etag(&document.record.revision))
+    pub fn rendered(&self, document: &Document, variant: &Variant) -> Option<Ready> {
+        self.inner.renderings.ready.get(&tag(document, variant))
     }
 
-    /// The bytes of a variant.
+    /// A variant, made first if it has not been made yet.
     ///
     /// # Errors
-    /// [`Failure`], when the document is not readable any more and not to be had again.
+    /// [`Failure`], when the document is not readable any more and not to be had again, or has no such version.
     pub async fn render(&self, document: Document, variant: &Variant) -> Result<Rendering, Failure> {
-        let renderings = &self.inner.renderings;
         let mut document = document;
         for _ in 0..2 {
-            let etag = variant.etag(&document.record.revision);
-            let made = renderings.rendered.get_or_insert_async(&etag, self.make(&document, variant)).await;
-            match made {
-                Ok(bytes) => return Ok(Rendering { document, bytes }),
+            match self.obtain_ready(&document, variant).await? {
+                Ok(ready) => return Ok(Rendering { document, ready }),
                 Err(Lost::Version) => {
-                    return Err(Failure::NotFound(format!("that version of {}", document.name)));
+                    return Err(Failure::NotFound(format!("this version of {}", document.name)));
                 }
                 Err(Lost::Document) => document = self.again(document).await?,
             }
@@ -106,9 +124,8 @@ impl Fetch {
     pub async fn outline(&self, document: &Document) -> Result<Arc<Outline>, Failure> {
         let mut document = document.clone();
         for _ in 0..2 {
-            let read = self.work_on(&document, |text, name| Outline::read(name, &text).ok().map(Arc::new));
-            let read = async { read.await.ok_or(()) };
             let outlines = &self.inner.renderings.outlines;
+            let read = self.read_outline(&document);
             if let Ok(outline) = outlines.get_or_insert_async(&document.record.revision, read).await {
                 return Ok(outline);
             }
@@ -117,93 +134,147 @@ impl Fetch {
         Err(Failure::unavailable(document.name.as_str(), "its document changes faster than it can be read"))
     }
 
+    async fn read_outline(&self, document: &Document) -> Result<Arc<Outline>, Lost> {
+        let (store, document) = (self.inner.store.clone(), document.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let frames = document.frames(&store).ok_or(Lost::Document)?;
+            store::outline(&frames).map(Arc::new).map_err(|error| lost(&store, &document, &error))
+        });
+        read.await.unwrap_or(Err(Lost::Document))
+    }
+
     /// The document that took this one's place, or this one fetched again.
     async fn again(&self, document: Document) -> Result<Document, Failure> {
-        let record = match self.inner.store.packument(&document.name) {
-            Some(record) if record.revision != document.record.revision => Arc::new(record),
-            _ => self.revalidate(&document.name).await?,
-        };
-        Ok(Document { record, ..document })
+        match self.inner.store.packument(&document.name) {
+            Some(record) if record.revision != document.record.revision => {
+                Ok(Document { record: Arc::new(record), loose: None, ..document })
+            }
+            _ => {
+                let held = self.revalidate(&document.name).await?;
+                Ok(Document { record: held.record, loose: held.loose, ..document })
+            }
+        }
     }
 
-    async fn make(&self, document: &Document, variant: &Variant) -> Result<Bytes, Lost> {
-        let known = self.inner.renderings.outlines.get(&document.record.revision);
-        let variant = variant.clone();
-        let made = self.work_on(document, move |text, name| {
-            let outline = known.map_or_else(|| Outline::read(name, &text).map(Arc::new), Ok);
-            outline.ok().map(|outline| (render(&text, &outline, &variant), outline))
-        });
-        let (rendered, outline) = made.await.ok_or(Lost::Document)?;
-        self.inner.renderings.remember(document.record.revision, outline);
-        rendered.ok_or(Lost::Version)
-    }
-
-    /// Works on a document's text where it may block, within the memory budget: the room is given back when the
-    /// work is done, also when whoever wanted it has gone.
-    async fn work_on<T: Send + 'static>(
+    async fn obtain_ready(
         &self,
         document: &Document,
-        work: impl FnOnce(String, &PackageName) -> Option<T> + Send + 'static,
-    ) -> Option<T> {
-        let room = self.inner.renderings.budget.room_for(document.record.length).await;
-        let (store, name, revision) =
-            (self.inner.store.clone(), document.name.clone(), document.record.revision);
-        let done = tokio::task::spawn_blocking(move || {
-            let done = store.read_document(&revision).and_then(|text| work(text, &name));
-            drop(room);
-            done
+        variant: &Variant,
+    ) -> Result<Result<Ready, Lost>, Failure> {
+        let tag = tag(document, variant);
+        if let Some(ready) = self.inner.renderings.ready.get(&tag) {
+            return Ok(Ok(ready));
+        }
+        let flight = self.inner.renderings.making.join(&tag, || {
+            let (fetch, document, variant, tag) =
+                (self.clone(), document.clone(), variant.clone(), tag.clone());
+            async move {
+                let ready = fetch.read_or_make(document, variant, tag.clone()).await;
+                if let Ok(ready) = &ready {
+                    fetch.inner.renderings.ready.insert(tag, ready.clone());
+                }
+                Ok(ready)
+            }
         });
-        done.await.ok().flatten()
+        flight.await
     }
 
-    /// Room for a document that is not kept, to be taken before it is asked for: one that is not read keeps others
-    /// from coming. `None` when too many wait.
-    pub async fn room_to_rewrite(&self, wait: Duration) -> Option<OwnedSemaphorePermit> {
-        tokio::time::timeout(wait, self.inner.renderings.budget.room_for(TYPICAL)).await.ok().flatten()
-    }
-
-    /// Reads a document that is not kept and rewrites it; `None`: it is not what `rewrite` expects.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] when the body breaks off, is too large or is not text.
-    pub async fn rewrite(
-        &self,
-        answer: Answer,
-        room: Option<OwnedSemaphorePermit>,
-        rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
-    ) -> Result<Option<String>, UpstreamError> {
-        let text = decode::text(answer, LONGEST).await?;
-        let done = tokio::task::spawn_blocking(move || {
-            let done = rewrite(&text);
-            drop(room);
-            done
-        });
-        Ok(done.await.ok().flatten())
+    async fn read_or_make(&self, document: Document, variant: Variant, tag: String) -> Result<Ready, Lost> {
+        let key = VariantKey { name: document.name.clone(), revision: document.record.revision, tag };
+        let (store, look) = (self.inner.store.clone(), (key.clone(), variant.encoding));
+        let made_before = tokio::task::spawn_blocking(move || made_before(&store, &look.0, look.1));
+        if let Some(ready) = made_before.await.ok().flatten() {
+            return Ok(ready);
+        }
+        let outline = self.inner.renderings.outlines.get(&document.record.revision);
+        let store = self.inner.store.clone();
+        let job = Job { store, variant, document, outline };
+        let made = self.inner.workers.run(|| job.make()).await.unwrap_or(Err(Lost::Document))?;
+        self.inner.renderings.remember(key.revision, made.outline);
+        let kept = match made.coding {
+            Coding::Coded(draft, seal) => self.inner.store.keep_coded(&key, draft, seal).await,
+            Coding::Plain(draft) => self.inner.store.keep_plain(&key, draft).await,
+        };
+        if let Err(error) = kept {
+            tracing::debug!(%error, name = %key.name, "a variant is not kept");
+        }
+        Ok(made.ready)
     }
 }
 
-/// Why there are no bytes.
-enum Lost {
-    Document,
-    Version,
-}
-
-fn render(text: &str, outline: &Outline, variant: &Variant) -> Option<Bytes> {
-    let rendered = match &variant.form {
-        Form::Full => packument::full(text, outline, &variant.urls),
-        Form::Abbreviated => packument::abbreviated(text, outline, &variant.urls).ok()?,
-        Form::Manifest(version) => {
-            packument::manifest(text, outline, outline.release(version)?, &variant.urls)
-        }
-    };
-    match variant.encoding {
-        Encoding::Identity => Some(rendered.into()),
-        Encoding::Gzip => {
-            let mut gzip = GzEncoder::new(Vec::with_capacity(rendered.len() / 8), Compression::new(GZIP));
-            gzip.write_all(rendered.as_bytes()).ok()?;
-            Some(gzip.finish().ok()?.into())
+impl Job {
+    /// Renders and codes the variant. Blocks.
+    fn make(self) -> Result<Made, Lost> {
+        let frames = self.document.frames(&self.store).ok_or(Lost::Document)?;
+        match self.render(&frames) {
+            Ok(Some(made)) => Ok(made),
+            Ok(None) => Err(Lost::Version),
+            Err(error) => Err(lost(&self.store, &self.document, &error)),
         }
     }
+
+    fn render(&self, frames: &Frames) -> io::Result<Option<Made>> {
+        let outline = self.outline.clone().map_or_else(|| store::outline(frames).map(Arc::new), Ok)?;
+        let mut coder = Coder::new(self.variant.encoding, self.store.draft())?;
+        let (form, urls) = (&self.variant.form, &self.variant.urls);
+        let rendered =
+            packument::render(&mut frames.text()?, &outline, form, urls, &mut |piece| coder.write(piece))?;
+        if !rendered {
+            return Ok(None);
+        }
+        let mut coding = coder.finish()?;
+        let ready = ready(&mut coding)?;
+        Ok(Some(Made { ready, coding, outline }))
+    }
+}
+
+/// What has just been made, as it goes out: in memory when it is short, else out of the draft's own file, which can be
+/// read wherever the draft goes.
+fn ready(coding: &mut Coding) -> io::Result<Ready> {
+    match coding {
+        Coding::Plain(draft) => {
+            let frames = Frames::read(draft.source()?)?;
+            Ok(whole(&frames).unwrap_or(Ready::Plain(frames)))
+        }
+        Coding::Coded(draft, _) => Ok(Ready::Coded(Coded::of(draft.source()?, draft.length())?)),
+    }
+}
+
+/// What reading a document has shown of it.
+fn lost(store: &Store, document: &Document, error: &io::Error) -> Lost {
+    let name = document.name.as_str();
+    tracing::warn!(%error, name, "a document cannot be rendered");
+    if error.kind() == io::ErrorKind::InvalidData && document.loose.is_none() {
+        store.document_is_damaged(&document.record.revision);
+    }
+    Lost::Document
+}
+
+fn made_before(store: &Store, key: &VariantKey, encoding: Encoding) -> Option<Ready> {
+    match encoding {
+        Encoding::Identity => {
+            let frames = store.plain(key)?;
+            Some(whole(&frames).unwrap_or(Ready::Plain(frames)))
+        }
+        Encoding::Gzip | Encoding::Zstd | Encoding::Brotli => store.coded(key).map(Ready::Coded),
+    }
+}
+
+/// A short uncoded variant, decoded once for all. Blocks.
+fn whole(frames: &Frames) -> Option<Ready> {
+    if frames.length() > WHOLE {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(frames.length()).unwrap_or(0));
+    for number in 0..frames.frames() {
+        bytes.extend_from_slice(&frames.frame(number).ok()?);
+    }
+    Some(Ready::Coded(Coded::Whole(bytes.into())))
+}
+
+/// A variant's entity tag without its quotes: what it is known by in memory and on disk.
+fn tag(document: &Document, variant: &Variant) -> String {
+    variant.etag(&document.record.revision).trim_matches('"').to_owned()
 }
 
 /// One shard: a bound by weight is divided among shards, and a document must fit into its own.

@@ -1,5 +1,7 @@
 //! Fetches again what the store has found spoilt before anybody asked for it.
 
+use resolver::plan::Wish;
+
 use crate::store::Lost;
 
 use super::{Fetch, TarballRequest};
@@ -17,7 +19,7 @@ impl Fetch {
                     let request = TarballRequest::Named(name.clone(), file.clone(), Some(*integrity));
                     self.tarball(&request, true).await.map(drop)
                 }
-                Lost::Packument(name) => self.packument(name).await.map(drop),
+                Lost::Packument(name) => self.packument(name, Wish::Usual).await.map(drop),
             };
             if let Err(failure) = again {
                 tracing::info!(?lost, %failure, "what was lost cannot be fetched again yet");

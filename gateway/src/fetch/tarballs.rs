@@ -2,7 +2,7 @@
 
 use resolver::integrity::{Expected, Integrity};
 use resolver::package::{FileName, PackageName};
-use resolver::plan::Plan;
+use resolver::plan::{Plan, Wish};
 use resolver::variant::Revision;
 
 use super::arriving::Arriving;
@@ -150,17 +150,14 @@ impl Fetch {
         if held && let Some(release) = self.release_held(name, file).await? {
             return Ok(release);
         }
-        let document = self.packument(name).await?;
-        if held && document.source == Provenance::Store && document.stale.is_none() {
-            self.revalidate(name).await?;
-        }
+        // Only upstream can say that there is no such version.
         let what = name.tarball_path(file);
-        match (self.release_held(name, file).await?, document.stale) {
-            (Some(release), _) => Ok(release),
-            // Only upstream could say that there is no such version, and it was not asked.
-            (None, Some(cause)) => Err(Failure::unavailable(&what, cause)),
-            (None, None) => Err(Failure::NotFound(what)),
-        }
+        if held {
+            self.confirmed(name, &what).await?
+        } else {
+            self.packument(name, Wish::Usual).await?
+        };
+        self.release_held(name, file).await?.ok_or(Failure::NotFound(what))
     }
 
     async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {

@@ -12,7 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::fetch::Arriving;
+use crate::fetch::{Arriving, Ready};
 use crate::metrics::Sent;
 use crate::store::BlobReader;
 use crate::upstream;
@@ -48,6 +48,14 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A blob, read as the client takes it.
 pub(super) fn blob(reader: BlobReader) -> Body {
     Body { rest: Rest::Blob(reader), sent: None }
+}
+
+/// A variant of a packument.
+pub(super) fn ready(ready: Ready) -> Body {
+    match ready.at_once() {
+        Some(bytes) => full(bytes),
+        None => chunks(ready.reader(), |mut reader| async move { (reader.next().await, reader) }.boxed()),
+    }
 }
 
 /// A tarball that is still coming.

@@ -15,9 +15,9 @@ use resolver::variant::{Encoding, Form, Variant};
 use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body;
 use super::caller::Caller;
-use super::headers::{names_tag, text, value};
+use super::headers::{names_tag, text, value, wish};
 use super::service::Service;
-use crate::fetch::{Document, Failure, Provenance};
+use crate::fetch::{Document, Failure, Provenance, Ready};
 
 /// What the body depends on besides the address.
 const VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, User-Agent");
@@ -30,7 +30,7 @@ impl Service {
         head: &Parts,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
-        let document = self.fetch().packument(name).await?;
+        let document = self.fetch().packument(name, wish(&head.headers)).await?;
         let form = Form::accepted(text(&head.headers, ACCEPT));
         self.document(document, form, head, caller).await
     }
@@ -43,12 +43,8 @@ impl Service {
         head: &Parts,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
-        let document = self.fetch().packument(name).await?;
-        let outline = self.fetch().outline(&document).await?;
-        let Some(release) = outline.release(wanted) else {
-            return Err(Failure::NotFound(format!("version {wanted} of {name}")));
-        };
-        self.document(document, Form::Manifest(release.version.clone()), head, caller).await
+        let (document, version) = self.fetch().manifest(name, wanted, wish(&head.headers)).await?;
+        self.document(document, Form::Manifest(version), head, caller).await
     }
 
     async fn document(
@@ -67,23 +63,21 @@ impl Service {
             describe(response.headers_mut(), &document, &variant);
             return Ok(Answer::new(response, "not_modified", document.source.label()));
         }
-        let (document, bytes) =
-            match (head.method == Method::HEAD, self.fetch().rendered(&document, &variant)) {
-                (_, Some(bytes)) => (document, Some(bytes)),
-                // Nothing of a HEAD's answer needs the body to be made.
-                (true, None) => (document, None),
-                (false, None) => {
-                    let rendering = self.fetch().render(document, &variant).await?;
-                    (rendering.document, Some(rendering.bytes))
-                }
-            };
-        let length = bytes.as_ref().map(bytes::Bytes::len);
-        let mut response =
-            Response::new(bytes.filter(|_| head.method != Method::HEAD).map_or_else(body::empty, body::full));
+        let is_head = head.method == Method::HEAD;
+        let (document, ready) = match self.fetch().rendered(&document, &variant) {
+            // Nothing of a HEAD's answer needs the body to be made.
+            None if !is_head => {
+                let rendering = self.fetch().render(document, &variant).await?;
+                (rendering.document, Some(rendering.ready))
+            }
+            ready => (document, ready),
+        };
+        let length = ready.as_ref().map(Ready::length);
+        let mut response = Response::new(ready.filter(|_| !is_head).map_or_else(body::empty, body::ready));
         describe(response.headers_mut(), &document, &variant);
         response.headers_mut().insert(CONTENT_TYPE, value(variant.form.media_type()));
-        if variant.encoding == Encoding::Gzip {
-            response.headers_mut().insert(CONTENT_ENCODING, value("gzip"));
+        if variant.encoding != Encoding::Identity {
+            response.headers_mut().insert(CONTENT_ENCODING, value(variant.encoding.token()));
         }
         if let Some(length) = length {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -103,9 +97,21 @@ fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
     headers.insert(ETAG, value(&variant.etag(&document.record.revision)));
     headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified)));
     headers.insert(VARY, VARIES);
-    headers.insert(CACHE_CONTROL, value(&format!("public, max-age={}", document.fresh_for.as_secs())));
-    let stale = document.stale.as_ref().map(|cause| format!("stale: {cause}"));
-    headers.insert(CACHE_STATUS, cache_status(document.source == Provenance::Store, stale.as_deref()));
+    headers.insert(CACHE_CONTROL, value(&cache_control(document)));
+    let detail = match &document.stale {
+        Some(cause) => Some(format!("stale: {cause}")),
+        None => document.is_confirmed_behind().then(|| "stale-while-revalidate".to_owned()),
+    };
+    headers.insert(CACHE_STATUS, cache_status(document.source == Provenance::Store, detail.as_deref()));
+}
+
+/// Caches between here and the client may do as we do (RFC 5861), and no longer than we would.
+fn cache_control(document: &Document) -> String {
+    let fresh = format!("public, max-age={}", document.fresh_for.as_secs());
+    match document.usable_for.as_secs() {
+        0 => fresh,
+        usable => format!("{fresh}, stale-while-revalidate={usable}"),
+    }
 }
 
 /// RFC 9110, section 13.2.2: the date counts only where there is no entity tag.

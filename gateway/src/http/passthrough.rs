@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
-use tokio::sync::OwnedSemaphorePermit;
+use resolver::variant::Form;
 
 use super::answer::{Answer, outcome};
 use super::body;
@@ -65,10 +65,6 @@ impl Service {
         let rewritten =
             head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
         let urls = rewritten.then(|| self.tarball_urls(&head, caller));
-        let room = if rewritten { self.fetch().room_to_rewrite(READ_WAIT).await } else { None };
-        if rewritten && room.is_none() {
-            return failed(&UpstreamError::Queued);
-        }
         let wait = if reads { READ_WAIT } else { WRITE_WAIT + upload_time(&head) };
         let request = match self.onward(head, rewritten) {
             Ok(head) => Request::from_parts(
@@ -81,18 +77,22 @@ impl Service {
             Ok(answer) => answer,
             Err(error) => return failed(&error),
         };
+        if let (false, true, Some(name)) = (reads, answer.head.status.is_success(), route.package()) {
+            // What was published through here is seen through here. A state that cannot be committed says so itself.
+            let _ = self.fetch().changed(std::slice::from_ref(name)).await;
+        }
         match (route, urls) {
             (Route::Packument(name), Some(urls)) if answer.head.status == StatusCode::OK => {
                 let name = name.clone();
-                self.rewritten(answer, room, move |text| {
+                self.rewritten(answer, move |text| {
                     let outline = Outline::read(&name, text).ok()?;
-                    Some(packument::full(text, &outline, &urls))
+                    packument::render_text(text, &outline, &Form::Full, &urls)
                 })
                 .await
             }
             (Route::Manifest(name, _), Some(urls)) if answer.head.status == StatusCode::OK => {
                 let name = name.clone();
-                self.rewritten(answer, room, move |text| manifest(&name, text, &urls)).await
+                self.rewritten(answer, move |text| manifest(&name, text, &urls)).await
             }
             _ => passed(answer),
         }
@@ -135,11 +135,10 @@ impl Service {
     async fn rewritten(
         &self,
         answer: upstream::Answer,
-        room: Option<OwnedSemaphorePermit>,
         rewrite: impl FnOnce(&str) -> Option<String> + Send + 'static,
     ) -> Answer {
         let mut head = answer.head.clone();
-        let rendered = match self.fetch().rewrite(answer, room, rewrite).await {
+        let rendered = match self.fetch().rewrite(answer, rewrite).await {
             Ok(Some(rendered)) => rendered,
             Ok(None) => return unavailable("upstream sent something that is not this package's metadata"),
             Err(error) => return failed(&error),
@@ -168,7 +167,7 @@ fn manifest(name: &PackageName, text: &str, urls: &resolver::client::TarballUrls
     let document =
         format!("{{\"name\":{},\"versions\":{{\"-\":{text}}}}}", serde_json::to_string(name.as_str()).ok()?);
     let outline = Outline::read(name, &document).ok()?;
-    Some(packument::manifest(&document, &outline, outline.release("-")?, urls))
+    packument::render_text(&document, &outline, &Form::Manifest("-".to_owned()), urls)
 }
 
 /// Upstream's answer as it is, at the client's pace.

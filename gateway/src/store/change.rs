@@ -7,6 +7,7 @@ use resolver::package::{FileName, PackageName};
 use resolver::variant::Revision;
 
 use super::content::Contents;
+use super::documents::Documents;
 use super::marks::Marks;
 use super::pins;
 use super::queue::{dequeue, enqueue};
@@ -36,6 +37,16 @@ pub(super) enum Change {
         name: PackageName,
         revision: Revision,
         delta: i64,
+    },
+    /// All files of this revision take so many bytes.
+    Measured {
+        name: PackageName,
+        revision: Revision,
+        stored: u64,
+    },
+    /// What is held counts as confirmed long ago.
+    Doubt {
+        name: PackageName,
     },
     Tarball {
         name: PackageName,
@@ -91,6 +102,7 @@ pub(super) struct Applied {
 /// What the writer works with, besides the transaction.
 pub(super) struct Surroundings<'a> {
     pub(super) contents: &'a Contents,
+    pub(super) documents: &'a Documents,
     pub(super) marks: &'a Marks,
     pub(super) limits: &'a Limits,
 }
@@ -112,7 +124,13 @@ impl Work<'_> {
             }
             Change::Pin { set, items } => return self.pin(set, items),
             Change::Confirmed { name, record } => self.confirm(name, record)?,
-            Change::Account { name, revision, delta } => self.account(name, revision, *delta)?,
+            Change::Account { name, revision, delta } => self.update(name, Some(revision), |held| {
+                held.stored = held.stored.saturating_add_signed(*delta);
+            })?,
+            Change::Measured { name, revision, stored } => {
+                self.update(name, Some(revision), |held| held.stored = *stored)?
+            }
+            Change::Doubt { name } => self.update(name, None, |held| held.checked_ms = 0)?,
             Change::Tarball { name, file, record } => self.put_tarball(name, file, record)?,
             Change::Blob { integrity, length } => self.put_blob(integrity, *length)?,
             Change::NoBlob { integrity } => self.remove_blob(integrity)?.is_some(),
@@ -136,47 +154,56 @@ impl Work<'_> {
         record: &PackumentRecord,
     ) -> Result<Applied, redb::Error> {
         // It may have been evicted between its way into place and now.
-        if !self.with.contents.has_document(&record.revision) {
+        if !self.with.documents.has(&record.revision) {
             return Ok(Applied::default());
         }
+        let mut record = record.clone();
         let (before, place) = match self.packument(name)? {
             Some((place, before)) => {
                 self.discount_packument(&before, place);
+                if before.revision == record.revision {
+                    // Its variants have stayed.
+                    record.stored = record.stored.max(before.stored);
+                }
                 (Some(before), place)
             }
             None => (None, self.place(&Item::Packument(name.clone()), record.stored)?),
         };
-        self.count_packument(record, place);
-        let row = json(record)?;
+        self.count_packument(&record, place);
+        let row = json(&record)?;
         self.write.open_table(PACKUMENTS)?.insert(name.as_str(), (place, row.as_slice()))?;
         Ok(Applied { changed: true, before, refused: None })
     }
 
     /// A confirmation never brings back what has gone or changed meanwhile, and knows nothing of its variants.
     fn confirm(&mut self, name: &PackageName, record: &PackumentRecord) -> Result<bool, redb::Error> {
-        match self.packument(name)? {
-            Some((place, held)) if held.revision == record.revision => {
-                let row = json(&PackumentRecord { stored: held.stored, ..record.clone() })?;
-                self.write.open_table(PACKUMENTS)?.insert(name.as_str(), (place, row.as_slice()))?;
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
+        self.update(name, Some(&record.revision), |held| {
+            *held = PackumentRecord { stored: held.stored, ..record.clone() };
+        })
     }
 
-    fn account(&mut self, name: &PackageName, revision: &Revision, delta: i64) -> Result<bool, redb::Error> {
-        match self.packument(name)? {
-            Some((place, held)) if held.revision == *revision => {
-                let stored = held.stored.saturating_add_signed(delta);
-                self.discount_packument(&held, place);
-                let record = PackumentRecord { stored, ..held };
-                self.count_packument(&record, place);
-                let row = json(&record)?;
-                self.write.open_table(PACKUMENTS)?.insert(name.as_str(), (place, row.as_slice()))?;
-                Ok(true)
-            }
-            _ => Ok(false),
+    /// Changes what is known of a packument, if it is held, of this revision. Says whether that is a change.
+    fn update(
+        &mut self,
+        name: &PackageName,
+        revision: Option<&Revision>,
+        change: impl FnOnce(&mut PackumentRecord),
+    ) -> Result<bool, redb::Error> {
+        let held = self.packument(name)?;
+        let fits = |held: &PackumentRecord| revision.is_none_or(|revision| held.revision == *revision);
+        let Some((place, before)) = held.filter(|(_, held)| fits(held)) else {
+            return Ok(false);
+        };
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
+            return Ok(false);
         }
+        self.discount_packument(&before, place);
+        self.count_packument(&after, place);
+        let row = json(&after)?;
+        self.write.open_table(PACKUMENTS)?.insert(name.as_str(), (place, row.as_slice()))?;
+        Ok(true)
     }
 
     pub(super) fn remove_packument(
@@ -273,7 +300,7 @@ impl Work<'_> {
                 self.remove_blob(integrity)?.is_some()
             }
             Item::Packument(name) => match self.packument(name)? {
-                Some((_, record)) if !self.with.contents.has_document(&record.revision) => {
+                Some((_, record)) if !self.with.documents.has(&record.revision) => {
                     self.remove_packument(name)?.is_some()
                 }
                 _ => false,

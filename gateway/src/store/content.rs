@@ -1,12 +1,10 @@
-//! Content-addressed files: tarballs by SHA-512, packuments by SHA-256.
+//! Tarballs: files named by their SHA-512.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use resolver::integrity::Integrity;
-use resolver::variant::Revision;
 
 use super::blob::Blob;
 use super::draft::{Draft, Kept, blocking};
@@ -64,7 +62,7 @@ impl Contents {
         place: bool,
     ) -> io::Result<(Blob, bool)> {
         let length = draft.length();
-        Ok(match draft.keep(place.then(|| self.blob_path(integrity))).await? {
+        Ok(match draft.end(place.then(|| self.blob_path(integrity))).await? {
             Kept::InPlace(file) => (self.known.kept(integrity, file, length), true),
             Kept::Nameless(file) => (self.known.nameless(integrity, file, length), false),
             Kept::InMemory(bytes) => (Blob::in_memory(integrity, bytes), false),
@@ -78,47 +76,8 @@ impl Contents {
         self.known.forget(integrity);
     }
 
-    pub(super) async fn keep_document(&self, draft: Draft, revision: &Revision) -> io::Result<()> {
-        match draft.keep(Some(self.document_path(revision))).await? {
-            Kept::InPlace(_) => Ok(()),
-            Kept::Nameless(_) | Kept::InMemory(_) => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    pub(super) fn has_document(&self, revision: &Revision) -> bool {
-        self.document_path(revision).exists()
-    }
-
-    pub(super) fn read_document(&self, revision: &Revision) -> Found<String> {
-        let path = self.document_path(revision);
-        let Ok(bytes) = fs::read(&path) else {
-            return Found::Missing;
-        };
-        match String::from_utf8(bytes) {
-            Ok(document) if Revision::of(document.as_bytes()) == *revision => Found::Intact(document),
-            _ => {
-                remove(&path);
-                Found::Corrupt
-            }
-        }
-    }
-
-    pub(super) async fn remove_document(&self, revision: &Revision) {
-        let path = self.document_path(revision);
-        let removed = blocking(move || {
-            remove(&path);
-            Ok(())
-        });
-        // Removing cannot fail; the task can only be cancelled with the runtime.
-        let _ = removed.await;
-    }
-
     pub(super) fn blob_path(&self, integrity: &Integrity) -> PathBuf {
         sharded(&self.dir.join("blobs/sha512"), &integrity.hex())
-    }
-
-    pub(super) fn document_path(&self, revision: &Revision) -> PathBuf {
-        sharded(&self.dir.join("documents/sha256"), &revision.hex())
     }
 }
 
@@ -131,7 +90,7 @@ fn sharded(root: &Path, hex: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::store::known::key;
-    use std::fs::File;
+    use std::fs::{self, File};
 
     /// Contents in a directory that is gone with the test, and tarballs in it.
     struct Shelf {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
+use super::frames::Source;
 use super::room::{Held, Room};
 
 /// Bytes gathered before they are written, so that most tarballs cost one trip to the disk.
@@ -39,6 +40,9 @@ pub(super) enum Kept {
     InMemory(Bytes),
 }
 
+/// How a draft gets to its place.
+type Move = fn(&Path, &Path) -> io::Result<()>;
+
 /// Where the bytes of a draft go.
 struct Sink {
     /// A file under `drafts/`.
@@ -47,8 +51,10 @@ struct Sink {
     file: Option<Arc<File>>,
     /// What of the file counts: behind it may be a part of a write that failed.
     written: u64,
-    /// All bytes, once the file has failed.
+    /// All bytes, once the file has failed,
     memory: Option<Held>,
+    /// and no more are to come.
+    whole: Option<Bytes>,
     kept: bool,
 }
 
@@ -56,7 +62,7 @@ impl Draft {
     pub(super) fn new(drafts: &Path, room: Arc<Room>, in_file: bool) -> Self {
         let path = drafts.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         let memory = (!in_file).then(|| Held::empty(&room)).flatten();
-        let sink = Sink { path, room, file: None, written: 0, memory, kept: false };
+        let sink = Sink { path, room, file: None, written: 0, memory, whole: None, kept: false };
         Self { sink: Some(sink), buffer: BytesMut::new(), flushed: 0 }
     }
 
@@ -115,34 +121,66 @@ impl Draft {
         Ok(())
     }
 
-    /// All of it, for whoever cannot keep it. Blocks.
+    /// All that has been written, to be read wherever the draft goes. Nothing can be written after it. Blocks.
     ///
     /// # Errors
-    /// When there is no room for it in memory, or the disk refuses.
-    pub fn contents(mut self) -> io::Result<Bytes> {
-        let mut sink = self.sink.take().ok_or_else(interrupted)?;
-        sink.go_on_in_memory(&self.buffer)?;
-        sink.memory.take().map(Bytes::from_owner).ok_or_else(interrupted)
+    /// As [`write`](Self::write).
+    pub fn source(&mut self) -> io::Result<Source> {
+        let bytes = self.buffer.split();
+        let source = self.sink.as_mut().ok_or_else(interrupted)?.source(&bytes)?;
+        self.flushed += bytes.len() as u64;
+        Ok(source)
     }
 
     /// A reader of what has been flushed; `None` before the first flush, and when it is in memory.
     #[must_use]
     pub fn reader(&self) -> Option<DraftReader> {
-        let sink = self.sink.as_ref().filter(|sink| sink.memory.is_none())?;
+        let sink = self.sink.as_ref().filter(|sink| !sink.is_in_memory())?;
         sink.file.clone().map(DraftReader)
     }
 
-    /// Flushes and moves the file to where content of its digest belongs, over the same content if it is there. When
-    /// the disk does not take it, or there is no target, it is what it was, without a place in the store.
-    pub(super) async fn keep(mut self, target: Option<PathBuf>) -> io::Result<Kept> {
+    /// Moves the draft to where content of its digest belongs, over the same content if it is there.
+    ///
+    /// # Errors
+    /// When the disk does not take it; it is gone then.
+    pub(super) async fn keep(self, target: PathBuf) -> io::Result<()> {
+        self.keep_by(Some(target), move_into_place).await?.in_place()
+    }
+
+    /// Likewise into a folder that has to be there.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    pub(super) async fn keep_beside(self, target: PathBuf) -> io::Result<()> {
+        self.keep_by(Some(target), |draft, target| std::fs::rename(draft, target)).await?.in_place()
+    }
+
+    /// As [`keep`](Self::keep); but where the disk does not take it, or without a target, it can still be read.
+    pub(super) async fn end(self, target: Option<PathBuf>) -> io::Result<Kept> {
+        self.keep_by(target, move_into_place).await
+    }
+
+    async fn keep_by(mut self, target: Option<PathBuf>, moved: Move) -> io::Result<Kept> {
         let bytes = self.buffer.split().freeze();
         let sink = self.sink.take().ok_or_else(interrupted)?;
-        blocking(move || sink.keep(&bytes, target.as_deref())).await
+        blocking(move || sink.keep(&bytes, target.as_deref(), moved)).await
+    }
+}
+
+impl Kept {
+    fn in_place(self) -> io::Result<()> {
+        match self {
+            Self::InPlace(_) => Ok(()),
+            Self::Nameless(_) | Self::InMemory(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 }
 
 impl Sink {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.whole.is_some() {
+            return if bytes.is_empty() { Ok(()) } else { Err(interrupted()) };
+        }
         if self.memory.is_none() {
             match self.write(bytes) {
                 Ok(()) => {
@@ -188,16 +226,27 @@ impl Sink {
         Ok(())
     }
 
-    fn keep(mut self, bytes: &[u8], target: Option<&Path>) -> io::Result<Kept> {
+    fn source(&mut self, bytes: &[u8]) -> io::Result<Source> {
         self.append(bytes)?;
         if let Some(held) = self.memory.take() {
-            return Ok(Kept::InMemory(Bytes::from_owner(held)));
+            self.whole = Some(Bytes::from_owner(held));
         }
-        let file = self.file.clone().ok_or_else(interrupted)?;
+        match (&self.whole, &self.file) {
+            (Some(whole), _) => Ok(Source::Memory(whole.clone())),
+            (None, Some(file)) => Ok(Source::File(Arc::clone(file))),
+            (None, None) => Err(interrupted()),
+        }
+    }
+
+    fn keep(mut self, bytes: &[u8], target: Option<&Path>, moved: Move) -> io::Result<Kept> {
+        let file = match self.source(bytes)? {
+            Source::Memory(whole) => return Ok(Kept::InMemory(whole)),
+            Source::File(file) => file,
+        };
         let Some(target) = target else {
             return Ok(Kept::Nameless(file));
         };
-        match move_into_place(&self.path, target) {
+        match moved(&self.path, target) {
             Ok(()) => {
                 self.kept = true;
                 Ok(Kept::InPlace(file))
@@ -207,6 +256,10 @@ impl Sink {
                 Ok(Kept::Nameless(file))
             }
         }
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.memory.is_some() || self.whole.is_some()
     }
 }
 

@@ -94,7 +94,7 @@ impl Work<'_> {
         let Some(record) = self.remove_packument(name)? else {
             return Ok(0);
         };
-        self.with.contents.remove_document_now(&record.revision);
+        self.with.documents.remove(&record.revision);
         Ok(record.stored)
     }
 

@@ -6,7 +6,7 @@
 //! <dir>/state.redb.damaged          the last state that could not be read, moved aside
 //! <dir>/visited                     which items were used lately (see `marks`)
 //! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
-//! <dir>/documents/sha256/ab/cdef…   packuments as upstream sent them (decoded), named by their SHA-256
+//! <dir>/documents/sha256/ab/cdef…/  packuments, a folder for each SHA-256 of what upstream sent (see `documents`)
 //! <dir>/drafts/<n>                  bytes being written that are not verified yet; emptied at every start
 //! ```
 //!
@@ -24,13 +24,16 @@ mod buffers;
 mod change;
 mod content;
 mod database;
+mod documents;
 mod draft;
 mod eviction;
 mod format;
+mod frames;
 mod keeper;
 mod known;
 mod marks;
 mod memory;
+mod packuments;
 mod pins;
 mod queue;
 mod recovery;
@@ -60,13 +63,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use blob::{Blob, BlobReader};
+pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
+pub use frames::{Frames, FramesText, FramesWriter, Source};
 pub use keeper::Lost;
 pub(crate) use known::OPEN_FILES;
 pub use memory::{Key, Memory};
+pub use packuments::VariantKey;
 pub use pins::{PinError, PinSet};
-pub use tables::{Evidence, PackumentRecord, TarballRecord, on_disk};
+pub use tables::{Cursor, Evidence, PackumentRecord, TarballRecord, on_disk};
 pub use totals::Totals;
 
 use crate::units::{Period, Size};
@@ -74,7 +80,7 @@ use change::{Applied, Change};
 use content::{Contents, Found};
 use keeper::Keeper;
 use state::State;
-use tables::{Item, blob_mark};
+use tables::{Item, blob_mark, read_json};
 
 /// The change feed's place among the notes.
 const CURSOR: &str = "cursor";
@@ -124,6 +130,13 @@ pub enum StoreError {
 }
 
 impl Config {
+    /// A store of so many bytes that is left alone.
+    #[cfg(test)]
+    pub(crate) fn of(max_bytes: u64) -> Self {
+        let (max_bytes, nothing) = (Size(max_bytes), Size(0));
+        Self { dir: None, memory: nothing, max_bytes, min_free: nothing, metadata_share: 25, scrub: None }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_bytes: self.max_bytes.bytes(),
@@ -193,18 +206,18 @@ impl Store {
         self.inner.keeper.lost()
     }
 
-    /// How far the change feed was followed.
+    /// Where the change feed was left.
     #[must_use]
-    pub fn cursor(&self) -> Option<u64> {
-        self.inner.state.note(CURSOR)?.try_into().ok().map(u64::from_le_bytes)
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.inner.state.note(CURSOR).and_then(|note| read_json(&note))
     }
 
-    /// Remembers how far the change feed was followed.
+    /// Keeps where the change feed was left.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
-    pub async fn set_cursor(&self, cursor: u64) -> Result<(), StoreError> {
-        let value = cursor.to_le_bytes().to_vec();
+    pub async fn keep_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
+        let value = serde_json::to_vec(&cursor).map_err(|error| StoreError::Io(error.into()))?;
         self.commit(Change::Note { word: CURSOR, value }).await.map(drop)
     }
 
@@ -299,104 +312,6 @@ impl Store {
             return Ok(());
         }
         self.commit(Change::Tarball { name: name.clone(), file: file.clone(), record }).await.map(drop)
-    }
-
-    /// What is known of a package's packument.
-    #[must_use]
-    pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
-        self.inner.state.packument(name)
-    }
-
-    /// A packument was used without a look into the store, so that eviction knows.
-    pub fn touch_packument(&self, name: &PackageName) {
-        self.inner.state.shared().marks.set(name.as_str().as_bytes());
-    }
-
-    /// Keeps a packument whose bytes were verified to be of this revision; the one before it goes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the disk refuses; the one before stays then.
-    pub async fn keep_packument(
-        &self,
-        name: &PackageName,
-        draft: Draft,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        self.check_room()?;
-        let revision = record.revision;
-        self.inner.contents.keep_document(draft, &revision).await?;
-        let before = self.commit_packument(name, record).await?;
-        if let Some(before) = before.filter(|before| before.revision != revision) {
-            self.inner.contents.remove_document(&before.revision).await;
-        }
-        Ok(())
-    }
-
-    /// Commits the record of a packument whose files are in place; says which one was held before.
-    async fn commit_packument(
-        &self,
-        name: &PackageName,
-        record: PackumentRecord,
-    ) -> Result<Option<PackumentRecord>, StoreError> {
-        let applied = self.commit(Change::Packument { name: name.clone(), record }).await?;
-        // Its files have been evicted, or removed by somebody else, before their row was there.
-        if applied.changed { Ok(applied.before) } else { Err(StoreError::Full) }
-    }
-
-    /// Files of this revision (its variants) have grown by so many bytes, or shrunk; nothing, if it is no longer held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn account_packument(
-        &self,
-        name: &PackageName,
-        revision: &Revision,
-        delta: i64,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Account { name: name.clone(), revision: *revision, delta }).await.map(drop)
-    }
-
-    /// Upstream has confirmed the packument that is held.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn confirm_packument(
-        &self,
-        name: &PackageName,
-        record: PackumentRecord,
-    ) -> Result<(), StoreError> {
-        self.commit(Change::Confirmed { name: name.clone(), record }).await.map(drop)
-    }
-
-    /// Upstream no longer has the package. Its tarballs stay, for those who have their digests.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn remove_packument(&self, name: &PackageName) -> Result<(), StoreError> {
-        let applied = self.commit(Change::NoPackument { name: name.clone() }).await?;
-        if let Some(before) = applied.before {
-            self.inner.contents.remove_document(&before.revision).await;
-        }
-        Ok(())
-    }
-
-    /// Whether there are bytes for a revision; whether they are intact shows when they are read.
-    #[must_use]
-    pub fn has_document(&self, revision: &Revision) -> bool {
-        self.inner.contents.has_document(revision)
-    }
-
-    /// The bytes of a revision, if they are held and intact. Blocks.
-    #[must_use]
-    pub fn read_document(&self, revision: &Revision) -> Option<String> {
-        match self.inner.contents.read_document(revision) {
-            Found::Intact(document) => Some(document),
-            Found::Missing => None,
-            Found::Corrupt => {
-                self.count_corrupt(&revision.hex());
-                None
-            }
-        }
     }
 
     /// A small signed document, by its path at upstream.

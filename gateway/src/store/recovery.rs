@@ -2,35 +2,63 @@
 //! evicted.
 
 use resolver::integrity::Integrity;
+use resolver::variant::Revision;
 
 use super::change::Change;
 use super::database::REBUILD;
 use super::keeper::Stop;
 use super::state::State;
+use super::tables::PackumentRecord;
 
 /// Tarballs in one transaction.
 const AT_ONCE: usize = 256;
 
-/// Gives a row to each tarball on the disk; whether it is intact shows when it is read. True when that is done.
+/// Gives a row to everything on the disk; whether it is intact shows when it is read. True when that is done.
 pub(super) fn adopt_all(state: &State, stop: &Stop) -> bool {
     tracing::info!("looking for names among the files");
-    for first in 0..=u8::MAX {
-        let listed = match state.shared().contents.blobs_in(first) {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%error, "cannot list a folder of tarballs");
-                return false;
-            }
-        };
-        let found: Vec<_> = listed
-            .iter()
-            .filter_map(|(digest, file)| Some((Integrity::from_bytes(digest)?, file.length)))
-            .collect();
-        for some in found.chunks(AT_ONCE) {
-            if stop.is_stopped() || state.commit_blocking(Change::Adopt(some.to_vec())).is_err() {
-                return false;
+    let done = (0..=u8::MAX).all(|first| {
+        adopt_blobs(state, first).is_some() && adopt_packuments(state, first).is_some() && !stop.is_stopped()
+    });
+    done && state.commit_blocking(Change::NoNote { word: REBUILD }).is_ok()
+}
+
+fn adopt_blobs(state: &State, first: u8) -> Option<()> {
+    let listed = state.shared().contents.blobs_in(first).ok()?;
+    let found = listed.iter().map(|(digest, file)| (Integrity::from_digest(*digest), file.length));
+    for some in found.collect::<Vec<_>>().chunks(AT_ONCE) {
+        state.commit_blocking(Change::Adopt(some.to_vec())).ok()?;
+    }
+    Some(())
+}
+
+fn adopt_packuments(state: &State, first: u8) -> Option<()> {
+    for digest in state.shared().documents.revisions_in(first).ok()?.into_keys() {
+        adopt_packument(state, &Revision::from_digest(digest))?;
+    }
+    Some(())
+}
+
+/// Gives a row to a packument that has none; of two revisions the one stays that came later. `None` when that cannot be
+/// committed.
+pub(super) fn adopt_packument(state: &State, revision: &Revision) -> Option<()> {
+    let documents = &state.shared().documents;
+    let Ok((name, record)) = documents.description(revision) else {
+        return Some(());
+    };
+    let stored = documents.measure(revision);
+    match state.packument_unused(&name) {
+        Some(held) if held.revision == *revision => {
+            let revision = *revision;
+            state.commit_blocking(Change::Measured { name, revision, stored }).ok()?;
+        }
+        Some(held) if held.fetched_ms >= record.fetched_ms => documents.remove(revision),
+        _ => {
+            let record = PackumentRecord { stored, ..record };
+            let applied = state.commit_blocking(Change::Packument { name, record }).ok()?;
+            if let Some(before) = applied.before {
+                documents.remove(&before.revision);
             }
         }
     }
-    state.commit_blocking(Change::NoNote { word: REBUILD }).is_ok()
+    Some(())
 }

@@ -4,18 +4,22 @@
 //! One round takes the configured period and reads at most 16 MiB a second; where it has come to is remembered. After a
 //! sudden end it first goes over what was written last, at that rate: that is what a power cut spoils.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use resolver::integrity::Integrity;
+use resolver::package::PackageName;
+use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::change::Change;
 use super::keeper::{Lost, Stop};
 use super::recovery;
+use super::shelf::Verified;
 use super::state::State;
 use super::tables::{Item, json, on_disk, read_json, read_tarball_key};
 
@@ -45,12 +49,12 @@ pub(super) struct Scrub {
     noted: Instant,
 }
 
-/// Where a round has come to. Tarballs come first, then packuments.
+/// Where a round has come to: tarballs come first, then packuments, then rows without files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Position {
-    /// The folder of tarballs that is next; 256 when all are done.
+    /// The folder that is next: 256 of tarballs, 256 of packuments; then the rows.
     folder: u16,
-    /// The tarball that was last, in hexadecimal, or else the packument.
+    /// The digest that was last, in hexadecimal; of the rows, the name.
     after: String,
     /// Bytes that the round has read.
     read: u64,
@@ -138,7 +142,8 @@ impl Scrub {
         for first in 0..=u8::MAX {
             let listed = self.state.shared().contents.blobs_in(first).unwrap_or_default();
             for (digest, _) in listed.iter().filter(|(_, file)| file.written >= since) {
-                if !self.verify_blob(digest, &mut 0) {
+                self.verify_blob(Integrity::from_digest(*digest), &mut 0);
+                if self.stop.is_stopped() {
                     return false;
                 }
             }
@@ -148,51 +153,87 @@ impl Scrub {
 
     /// One tarball, or one packument, or the turn from one folder to the next. False at the end.
     fn step(&mut self, position: &mut Position) -> bool {
-        let Ok(first) = u8::try_from(position.folder) else {
-            return self.step_packument(position);
+        let [kind, first] = position.folder.to_be_bytes();
+        let stepped = match kind {
+            0 => self.step_blob(first, position),
+            1 => self.step_packument(first, position),
+            _ => return self.step_row(position),
         };
+        if stepped {
+            self.note(position);
+        } else {
+            *position = Position { folder: position.folder + 1, after: String::new(), read: position.read };
+        }
+        !self.stop.is_stopped()
+    }
+
+    /// False when the folder has no more.
+    fn step_blob(&mut self, first: u8, position: &mut Position) -> bool {
         let listed = self.state.shared().contents.blobs_in(first).unwrap_or_default();
         if position.after.is_empty() {
             self.forget_missing(first, |digest| listed.contains_key(digest));
         }
         let after = Integrity::from_hex(&position.after).map(|after| *after.as_bytes());
-        let behind = (after.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let Some((digest, file)) = listed.range::<[u8; 64], _>(behind).next() else {
-            *position = Position { folder: position.folder + 1, after: String::new(), read: position.read };
-            return true;
-        };
-        if !self.verify_blob(digest, &mut position.read) {
+        let Some((digest, file)) = behind(&listed, after.as_ref()) else {
             return false;
-        }
-        if self.state.blob_name(&integrity(digest)).is_none() {
+        };
+        let integrity = Integrity::from_digest(*digest);
+        if self.verify_blob(integrity, &mut position.read) && self.state.blob_name(&integrity).is_none() {
             // One that has gone gets no row. If it cannot be committed, it is found again in the next round.
-            let found = vec![(integrity(digest), file.length)];
-            let _ = self.state.commit_blocking(Change::Adopt(found));
+            let _ = self.state.commit_blocking(Change::Adopt(vec![(integrity, file.length)]));
         }
-        position.after = integrity(digest).hex();
-        self.note(position);
+        position.after = integrity.hex();
         true
     }
 
-    fn step_packument(&mut self, position: &mut Position) -> bool {
+    /// False when the folder has no more.
+    fn step_packument(&mut self, first: u8, position: &mut Position) -> bool {
+        let documents = Arc::clone(&self.state.shared().documents);
+        let listed = documents.revisions_in(first).unwrap_or_default();
+        let after = Revision::from_hex(&position.after).map(|after| *after.as_bytes());
+        let Some((digest, written)) = behind(&listed, after.as_ref()) else {
+            return false;
+        };
+        let revision = Revision::from_digest(*digest);
+        position.read += documents.measure(&revision).max(1);
+        match documents.verify(&revision, &mut |bytes| self.pace(bytes)) {
+            Verified::Corrupt(name) => self.lose_packument(&revision, name),
+            Verified::Intact(name) if self.is_at_rest(&name, &revision, *written) => {
+                // If it cannot be committed, the next round sees to it.
+                let _ = recovery::adopt_packument(&self.state, &revision);
+            }
+            Verified::Intact(..) | Verified::Unknown => {}
+        }
+        position.after = revision.hex();
+        true
+    }
+
+    /// Whether nobody is about to give it its row.
+    fn is_at_rest(&self, name: &PackageName, revision: &Revision, written: SystemTime) -> bool {
+        let held = self.state.packument_unused(name).is_some_and(|held| held.revision == *revision);
+        held || written.elapsed().is_ok_and(|age| age > UNWRITTEN)
+    }
+
+    /// Its row goes first, so that it is fetched again.
+    fn lose_packument(&self, revision: &Revision, name: Option<PackageName>) {
+        if let Some(name) = &name {
+            // If it cannot be committed, the row goes when the rows are gone over.
+            let _ = self.state.commit_blocking(Change::Missing(Item::Packument(name.clone())));
+        }
+        self.found_corrupt(&revision.hex(), name.map(Lost::Packument));
+    }
+
+    /// Rows of packuments whose files have gone. False at the end.
+    fn step_row(&mut self, position: &mut Position) -> bool {
         let Some((name, record)) = self.state.packument_after(&position.after) else {
             return self.turn(position);
         };
-        let stored = record.stored;
-        let contents = Arc::clone(&self.state.shared().contents);
-        let verified = contents.verify_document(&record.revision, &mut |bytes| self.pace(bytes));
-        if self.stop.is_stopped() {
-            return false;
-        }
-        // Its row goes if there are no files. If that cannot be committed, the next round sees to it.
-        let _ = self.state.commit_blocking(Change::Missing(Item::Packument(name.clone())));
-        if verified == Some(false) {
-            self.found_corrupt(&record.revision.hex(), Some(Lost::Packument(name.clone())));
+        if !self.state.shared().documents.has(&record.revision) {
+            // The writer looks once more. If it cannot commit, the next round sees to it.
+            let _ = self.state.commit_blocking(Change::Missing(Item::Packument(name.clone())));
         }
         position.after = name.as_str().to_owned();
-        position.read += stored;
-        self.note(position);
-        true
+        !self.stop.is_stopped()
     }
 
     /// The end of a round.
@@ -203,9 +244,8 @@ impl Scrub {
         !was_empty || self.wait(PATIENCE)
     }
 
-    /// Verifies one tarball, and adds to what was read. False at the end.
-    fn verify_blob(&mut self, digest: &[u8; 64], read: &mut u64) -> bool {
-        let integrity = integrity(digest);
+    /// Verifies one tarball, and adds to what was read. True when it is intact.
+    fn verify_blob(&mut self, integrity: Integrity, read: &mut u64) -> bool {
         let contents = Arc::clone(&self.state.shared().contents);
         let mut length = 0;
         let verified = contents.verify_blob(&integrity, &mut |bytes| {
@@ -220,7 +260,7 @@ impl Scrub {
             let _ = self.state.commit_blocking(Change::NoBlob { integrity });
             self.found_corrupt(&integrity.hex(), lost);
         }
-        !self.stop.is_stopped()
+        verified == Some(true)
     }
 
     /// Keeps to the rate. False at the end.
@@ -252,7 +292,8 @@ impl Scrub {
         for digest in self.state.blobs_in(first).unwrap_or_default() {
             if !is_there(&digest) {
                 // The writer looks once more. If it cannot commit, the next round sees to it.
-                let _ = self.state.commit_blocking(Change::Missing(Item::Blob(integrity(&digest))));
+                let _ =
+                    self.state.commit_blocking(Change::Missing(Item::Blob(Integrity::from_digest(digest))));
             }
         }
     }
@@ -275,6 +316,7 @@ impl Scrub {
     }
 }
 
-fn integrity(digest: &[u8; 64]) -> Integrity {
-    Integrity::from_digest(*digest)
+/// The entry behind this key; the first one without a key.
+fn behind<'a, K: Ord, V>(listed: &'a BTreeMap<K, V>, key: Option<&K>) -> Option<(&'a K, &'a V)> {
+    listed.range((key.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)).next()
 }

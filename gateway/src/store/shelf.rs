@@ -7,12 +7,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use resolver::integrity::{Expected, Integrity, Verifier};
+use resolver::package::PackageName;
 use resolver::variant::Revision;
-use sha2::{Digest, Sha256};
 
-use super::content::Contents;
+use super::content::{Contents, Found};
+use super::documents::{DOCUMENT, Documents};
 use super::draft::read_at;
 use super::known::remove;
+use super::tables::on_disk;
 
 /// What a file is read in.
 const CHUNK: usize = 256 * 1024;
@@ -26,35 +28,31 @@ pub(super) struct Listed {
     pub(super) written: SystemTime,
 }
 
+/// What a look at every file of a revision has shown.
+pub(super) enum Verified {
+    /// Whose it is.
+    Intact(PackageName),
+    /// It has been removed; whose it was, if it still says so.
+    Corrupt(Option<PackageName>),
+    /// It has gone, there was no time, or the disk refuses.
+    Unknown,
+}
+
 impl Contents {
     pub(super) fn has_blob(&self, integrity: &Integrity) -> bool {
         self.blob_path(integrity).exists()
     }
 
-    pub(super) fn remove_document_now(&self, revision: &Revision) {
-        remove(&self.document_path(revision));
-    }
-
     /// The tarballs whose digests begin with this byte: one folder in 256, so that a listing is small.
     pub(super) fn blobs_in(&self, first: u8) -> io::Result<BTreeMap<[u8; 64], Listed>> {
-        let hex = format!("{first:02x}");
         let mut listed = BTreeMap::new();
-        let entries = match fs::read_dir(self.dir.join("blobs/sha512").join(&hex)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listed),
-            other => other?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = format!("{hex}{}", entry.file_name().to_string_lossy());
-            let Some(integrity) = Integrity::from_hex(&name) else {
-                continue;
-            };
+        each_in(&self.dir.join("blobs/sha512"), first, |name, entry| {
             // It may go while it is looked at.
-            if let Ok(file) = entry.metadata() {
+            if let (Some(integrity), Ok(file)) = (Integrity::from_hex(name), entry.metadata()) {
                 let written = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 listed.insert(*integrity.as_bytes(), Listed { length: file.len(), written });
             }
-        }
+        })?;
         Ok(listed)
     }
 
@@ -77,21 +75,87 @@ impl Contents {
         }
         settled
     }
+}
 
-    /// The same for a packument.
-    pub(super) fn verify_document(
-        &self,
-        revision: &Revision,
-        pace: &mut dyn FnMut(u64) -> bool,
-    ) -> Option<bool> {
-        let path = self.document_path(revision);
-        let mut hash = Sha256::new();
-        let read = read_through(&path, |chunk| {
-            hash.update(chunk);
-            pace(chunk.len() as u64)
-        });
-        settled(&path, read, || Revision::from_digest(hash.finalize().into()) == *revision)
+impl Documents {
+    /// The revisions whose digests begin with this byte, and when their folders last changed.
+    pub(super) fn revisions_in(&self, first: u8) -> io::Result<BTreeMap<[u8; 32], SystemTime>> {
+        let mut listed = BTreeMap::new();
+        each_in(&self.dir, first, |name, entry| {
+            if let (Some(revision), Ok(folder)) = (Revision::from_hex(name), entry.metadata()) {
+                let written = folder.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                listed.insert(*revision.as_bytes(), written);
+            }
+        })?;
+        Ok(listed)
     }
+
+    /// What all files of a revision take on disk.
+    pub(super) fn measure(&self, revision: &Revision) -> u64 {
+        let entries = fs::read_dir(self.folder(revision)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some(on_disk(entry.metadata().ok()?.len()))).sum()
+    }
+
+    /// Reads every file of a revision. Variants that are damaged are removed, to be made again; with the document, all
+    /// goes.
+    pub(super) fn verify(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Verified {
+        match self.describe(revision, pace) {
+            Ok(Some((name, _))) => {
+                self.verify_variants(revision, pace);
+                Verified::Intact(name)
+            }
+            Ok(None) => Verified::Unknown,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let name = self.description(revision).ok().map(|(name, _)| name);
+                self.remove(revision);
+                Verified::Corrupt(name)
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, revision = revision.hex(), "cannot read a packument to verify it");
+                }
+                Verified::Unknown
+            }
+        }
+    }
+
+    fn verify_variants(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) {
+        for entry in fs::read_dir(self.folder(revision)).into_iter().flatten().flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let length = entry.metadata().map_or(0, |file| file.len());
+            match file.strip_suffix(".id") {
+                _ if file == DOCUMENT => continue,
+                Some(tag) => self.verify_plain(revision, tag, &entry.path()),
+                // Looking is enough: what is damaged goes.
+                None => drop(self.coded(revision, &file)),
+            }
+            if !pace(length) {
+                return;
+            }
+        }
+    }
+
+    fn verify_plain(&self, revision: &Revision, tag: &str, path: &Path) {
+        if let Found::Intact(frames) = self.plain(revision, tag)
+            && (0..frames.frames()).any(|number| frames.frame(number).is_err())
+        {
+            remove(path);
+        }
+    }
+}
+
+/// The entries of one folder of 256, by their digests in hexadecimal; none, when there is no such folder.
+fn each_in(root: &Path, first: u8, mut each: impl FnMut(&str, &fs::DirEntry)) -> io::Result<()> {
+    let hex = format!("{first:02x}");
+    let entries = match fs::read_dir(root.join(&hex)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        each(&format!("{hex}{}", entry.file_name().to_string_lossy()), &entry);
+    }
+    Ok(())
 }
 
 /// False when it was stopped before the end.

@@ -24,6 +24,7 @@ use super::StoreError;
 use super::change::{Applied, Change};
 use super::content::Contents;
 use super::database::{self, Trouble};
+use super::documents::Documents;
 use super::format::{OpenError, empty_drafts};
 use super::marks::Marks;
 use super::pins::{self, PinSet};
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     /// Names have to be looked for among the files.
     pub(super) rebuild: AtomicBool,
     pub(super) contents: Arc<Contents>,
+    pub(super) documents: Arc<Documents>,
     pub(super) marks: Marks,
     pub(super) limits: Limits,
     pub(super) space: Space,
@@ -89,6 +91,7 @@ impl State {
             suspect: AtomicBool::new(false),
             rebuild: AtomicBool::new(opened.rebuild),
             contents,
+            documents: Arc::new(Documents::new(dir)),
             marks: Marks::load(dir),
             limits,
             space: Space::new(dir),
@@ -132,17 +135,23 @@ impl State {
         }
     }
 
+    /// For a client: it counts as used.
     pub(super) fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
+        let record = self.packument_unused(name);
+        if record.is_some() {
+            self.shared.marks.set(name.as_str().as_bytes());
+        }
+        record
+    }
+
+    /// For ourselves.
+    pub(super) fn packument_unused(&self, name: &PackageName) -> Option<PackumentRecord> {
         let rows = &self.shared.rows;
         let look = |read: &ReadTransaction| {
             let row = read.open_table(PACKUMENTS)?.get(name.as_str())?;
             Ok(row.and_then(|row| read_json(row.value().1)))
         };
-        let record = rows.packuments.get(rows.commits(), name, || self.read(look));
-        if record.is_some() {
-            self.shared.marks.set(name.as_str().as_bytes());
-        }
-        record
+        rows.packuments.get(rows.commits(), name, || self.read(look))
     }
 
     pub(super) fn tarball(&self, name: &PackageName, file: &FileName) -> Option<TarballRecord> {

@@ -69,6 +69,17 @@ pub struct Evidence {
     pub checked_ms: u64,
 }
 
+/// Where the change feed was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The feed's address: a sequence of one means nothing to another.
+    pub feed: String,
+    /// The sequence up to which changes were taken in.
+    pub since: u64,
+    /// What was confirmed before this moment may have changed without a word: milliseconds since 1970.
+    pub doubted_ms: u64,
+}
+
 /// The digest that a tarball's name stands for, and which packument said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TarballRecord {

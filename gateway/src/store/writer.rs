@@ -181,6 +181,7 @@ impl Writer {
         }
         let with = Surroundings {
             contents: &self.shared.contents,
+            documents: &self.shared.documents,
             marks: &self.shared.marks,
             limits: &self.shared.limits,
         };

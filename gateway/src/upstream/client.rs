@@ -26,7 +26,8 @@ pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + S
 /// The client.
 pub(super) type Client = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Body>;
 
-pub(super) fn client() -> anyhow::Result<Client> {
+/// The usual client, and one that makes a connection for each request and keeps none.
+pub(super) fn clients() -> anyhow::Result<(Client, Client)> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
@@ -38,15 +39,17 @@ pub(super) fn client() -> anyhow::Result<Client> {
         .enable_http1()
         .enable_http2()
         .wrap_connector(connector);
-    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .http2_keep_alive_timeout(KEEP_ALIVE_WAIT)
-        .build(https))
+        .http2_keep_alive_timeout(KEEP_ALIVE_WAIT);
+    let usual = builder.build(https.clone());
+    Ok((usual, builder.pool_max_idle_per_host(0).build(https)))
 }
 
 /// No body.

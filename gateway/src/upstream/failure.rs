@@ -167,9 +167,30 @@ fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
 
 /// `Retry-After` in its two forms (RFC 9110, section 10.2.3).
 fn seconds(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    let digits = !value.trim().is_empty() && value.trim().bytes().all(|byte| byte.is_ascii_digit());
+    if digits {
+        // More digits than a number has are a long time, too; whoever waits has a bound of his own.
+        return Some(Duration::from_secs(value.trim().parse().unwrap_or(u64::MAX)));
     }
-    let at = httpdate::parse_http_date(value).ok()?;
+    let at = httpdate::parse_http_date(value.trim()).ok()?;
     Some(at.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date_and_anything_else_says_nothing() {
+        assert_eq!(seconds("120"), Some(Duration::from_secs(120)));
+        assert_eq!(seconds(" 0 "), Some(Duration::ZERO));
+        assert_eq!(seconds("99999999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        let in_two_minutes = std::time::SystemTime::now() + Duration::from_secs(120);
+        let pause = seconds(&httpdate::fmt_http_date(in_two_minutes)).unwrap().as_secs();
+        assert!((115..=120).contains(&pause), "{pause}");
+        assert_eq!(seconds("Sat, 01 Jan 2022 00:00:00 GMT"), Some(Duration::ZERO), "it is over");
+        for nothing in ["", "soon", "-5", "1.5", "12 minutes"] {
+            assert_eq!(seconds(nothing), None, "{nothing}");
+        }
+    }
 }

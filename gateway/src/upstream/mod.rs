@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
+use http::header::{ACCEPT, CONTENT_ENCODING, HeaderName, HeaderValue, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -49,6 +49,11 @@ pub struct Config {
     pub url: Url,
     /// How long a packument is served without asking whether it has changed.
     pub fresh: Period,
+    /// How long after that it is served while upstream is asked behind the client's back.
+    pub stale: Period,
+    /// The address of its replication API, whose change feed says early what has changed; `None`: there is none.
+    #[serde(deserialize_with = "crate::units::unset_when_empty")]
+    pub changes: Option<Url>,
     /// `host` or `host:port` besides upstream's own from which tarballs may be fetched.
     pub tarball_hosts: Vec<String>,
 }
@@ -66,6 +71,8 @@ struct Inner {
     instance: String,
     origins: Origins,
     client: client::Client,
+    /// Makes a connection for each request.
+    client_apart: client::Client,
     places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
     latch: Latch,
@@ -81,7 +88,7 @@ impl Upstream {
         let base = config.url.as_str().trim_end_matches('/').to_owned();
         let origins = Origins::new(&base, &config.tarball_hosts)
             .ok_or_else(|| anyhow::anyhow!("upstream.url {base} is not an http or https address"))?;
-        let client = client::client()?;
+        let (client, client_apart) = client::clients()?;
         let inner = Inner {
             safe: base.starts_with("https://") || is_loopback(&config.url),
             base,
@@ -89,6 +96,7 @@ impl Upstream {
             instance: format!("open-registry-{:016x}", RandomState::new().hash_one(std::process::id())),
             origins,
             client,
+            client_apart,
             places: Arc::new(Semaphore::new(AT_ONCE)),
             upload_places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
             latch: Latch::new(offline),
@@ -143,9 +151,64 @@ impl Upstream {
         headers: HeaderMap,
         attempt: u32,
     ) -> Result<Answer, UpstreamError> {
+        self.get_by(&self.inner.client, address, headers, attempt).await
+    }
+
+    /// As [`Upstream::get`], on a connection of its own: where upstream is many servers, likely another one answers.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], which the latch has learned from already.
+    pub async fn get_apart(
+        &self,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
+        self.get_by(&self.inner.client_apart, address, headers, attempt).await
+    }
+
+    /// The text of what stands beside upstream: its change feed. `None`: it is gone (410). No redirect is followed, and
+    /// the latch learns nothing. One asks at a time, so it needs no place.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], also when the text is longer than `longest` bytes.
+    pub async fn aside(&self, address: &str, longest: usize) -> Result<Option<String>, UpstreamError> {
+        let mut request = Request::new(client::empty());
+        *request.uri_mut() =
+            address.parse::<Uri>().map_err(|_| UpstreamError::Wrong("an odd address".into()))?;
+        *request.headers_mut() = self::headers(&[(ACCEPT, "application/json"), (USER_AGENT, PRODUCT)]);
+        let sent = self.send(&self.inner.client, request, HEADERS_WAIT, None, false).await;
+        let mut answer = sent.map_err(|error| self.counted(error))?;
+        match (answer.head.status, failure::of_status(&answer.head)) {
+            (StatusCode::OK, _) if answer.header(CONTENT_ENCODING).is_none() => {}
+            (StatusCode::GONE, _) => return Ok(None),
+            (_, Some(error)) => return Err(self.counted(error)),
+            (status, None) => {
+                let words = format!("it answered {} in a way that was not asked for", status.as_u16());
+                return Err(self.counted(UpstreamError::Wrong(words)));
+            }
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            if text.len() + chunk.len() > longest {
+                return Err(UpstreamError::Wrong(format!("it sent more than {longest} bytes")));
+            }
+            self.inner.metrics.received(chunk.len() as u64);
+            text.extend_from_slice(&chunk);
+        }
+        String::from_utf8(text).map(Some).map_err(|_| UpstreamError::Wrong("it sent no UTF-8".into()))
+    }
+
+    async fn get_by(
+        &self,
+        client: &client::Client,
+        address: &str,
+        headers: HeaderMap,
+        attempt: u32,
+    ) -> Result<Answer, UpstreamError> {
         let mut address = address.to_owned();
         for _ in 0..=HOPS {
-            let answer = self.get_once(&address, headers.clone(), attempt).await?;
+            let answer = self.get_once(client, &address, headers.clone(), attempt).await?;
             if !answer.head.status.is_redirection() || answer.head.status == StatusCode::NOT_MODIFIED {
                 return Ok(answer);
             }
@@ -169,7 +232,8 @@ impl Upstream {
         let place = tokio::time::timeout(wait, Arc::clone(places).acquire_owned()).await;
         let place = place.map_err(|_| self.counted(UpstreamError::Queued))?;
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.send(request, wait, place.ok(), true).await.map_err(|error| match error {
+        let sent = self.send(&self.inner.client, request, wait, place.ok(), true).await;
+        sent.map_err(|error| match error {
             UpstreamError::Silent(_) | UpstreamError::Broken(_) if uploads => self.counted(error),
             error => self.failed(error),
         })
@@ -177,6 +241,7 @@ impl Upstream {
 
     async fn get_once(
         &self,
+        client: &client::Client,
         address: &str,
         headers: HeaderMap,
         attempt: u32,
@@ -190,7 +255,7 @@ impl Upstream {
         let wait = HEADERS_WAIT * 2u32.saturating_pow(attempt.min(4));
         let is_own = address.strip_prefix(&self.inner.base).is_some_and(|path| path.starts_with('/'));
         let place = Arc::clone(&self.inner.places).acquire_owned().await;
-        let sent = self.send(request, wait, place.ok(), is_own).await;
+        let sent = self.send(client, request, wait, place.ok(), is_own).await;
         let answer = sent.map_err(|error| self.learned(error, is_own, attempt))?;
         match failure::of_status(&answer.head) {
             None => Ok(answer),
@@ -213,6 +278,7 @@ impl Upstream {
     /// The latch has yet to learn from an error.
     async fn send(
         &self,
+        client: &client::Client,
         mut request: Request<client::Body>,
         wait: Duration,
         place: Option<OwnedSemaphorePermit>,
@@ -225,7 +291,7 @@ impl Upstream {
             return Err(UpstreamError::Offline);
         }
         let timer = self.inner.metrics.upstream_started();
-        let sent = tokio::time::timeout(wait, self.inner.client.request(request)).await;
+        let sent = tokio::time::timeout(wait, client.request(request)).await;
         let response: Response<Incoming> = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(failure::of_transport(&error)),

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -37,16 +38,15 @@ const FIELDS: [&str; 20] = [
 /// The scripts that npm runs at installation.
 const INSTALL_SCRIPTS: [&str; 3] = ["preinstall", "install", "postinstall"];
 
-/// Appends the abbreviated form of `manifest` to `out`; `dist` stands in it as in the manifest.
-///
-/// # Errors
-/// When the manifest is not an object.
-pub(super) fn push_manifest(out: &mut String, manifest: &str) -> Result<(), serde_json::Error> {
-    let members: Members<'_> = serde_json::from_str(manifest)?;
+/// Appends the abbreviated form of `manifest` to `out`; `dist` stands in it as in the manifest. What is no manifest
+/// becomes an empty one; a document with such a thing has been refused when it was read.
+pub(super) fn push_manifest(out: &mut String, manifest: &[u8]) {
+    let members =
+        serde_json::from_slice(manifest).map_or_else(|_| Vec::new(), |members: Members<'_>| members.0);
     out.push('{');
     let start = out.len();
     let mut has_install_script = None;
-    for (key, value) in &members.0 {
+    for (key, value) in &members {
         match key.as_str() {
             "hasInstallScript" => has_install_script = Some(value.get() == "true"),
             "scripts" => has_install_script = has_install_script.or_else(|| runs_at_installation(value)),
@@ -58,7 +58,6 @@ pub(super) fn push_manifest(out: &mut String, manifest: &str) -> Result<(), serd
         push_member(out, start, "hasInstallScript", "true");
     }
     out.push('}');
-    Ok(())
 }
 
 fn push_member(out: &mut String, start: usize, key: &str, value: &str) {

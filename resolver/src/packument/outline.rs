@@ -1,7 +1,7 @@
 //! What a packument says, and where in it each part stands.
 
 use alloc::borrow::Cow;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -9,22 +9,25 @@ use core::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Members, member_around, span};
+use super::json::{member_around, span};
+use super::reader::Reader;
 use crate::integrity::{Expected, Integrity, Shasum};
 use crate::package::{FileName, PackageName};
 
 /// The parts of one packument that serving needs, with their places in the document it was read from.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Outline {
-    name: PackageName,
+    pub(super) name: PackageName,
+    pub(super) length: usize,
     pub(super) modified: Option<String>,
     pub(super) dist_tags: BTreeMap<String, String>,
     pub(super) time: Option<Range<usize>>,
-    releases: Vec<Release>,
+    pub(super) undated: usize,
+    pub(super) releases: Vec<Release>,
 }
 
 /// One version of a package.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Release {
     /// The version as the packument's key spells it.
     pub version: String,
@@ -56,20 +59,6 @@ pub enum InvalidPackument {
 }
 
 #[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(rename = "dist-tags")]
-    dist_tags: Option<BTreeMap<String, String>>,
-    #[serde(borrow)]
-    versions: Option<Members<'a>>,
-    #[serde(borrow)]
-    time: Option<&'a RawValue>,
-    #[serde(borrow)]
-    modified: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct Manifest<'a> {
     #[serde(borrow)]
     dist: Option<Dist<'a>>,
@@ -86,43 +75,14 @@ struct Dist<'a> {
 }
 
 impl Outline {
-    /// Reads the packument of `name`.
+    /// Reads the packument of `name` from a document that is all here.
     ///
     /// # Errors
     /// [`InvalidPackument`] when the document is cut, malformed, or another package's.
     pub fn read(name: &PackageName, document: &str) -> Result<Self, InvalidPackument> {
-        let raw: Document<'_> = serde_json::from_str(document).map_err(malformed)?;
-        match raw.name.as_deref() {
-            Some(found) if found == name.as_str() => {}
-            found => {
-                let found = found.unwrap_or_default().to_string();
-                return Err(InvalidPackument::OtherPackage { asked: name.clone(), found });
-            }
-        }
-        let mut outline = Self {
-            name: name.clone(),
-            modified: modified(raw.modified, raw.time),
-            dist_tags: raw.dist_tags.unwrap_or_default(),
-            time: raw.time.map(|time| span(document, time.get())),
-            releases: Vec::new(),
-        };
-        outline.read_releases(document, raw.versions)?;
-        Ok(outline)
-    }
-
-    fn read_releases(
-        &mut self,
-        document: &str,
-        versions: Option<Members<'_>>,
-    ) -> Result<(), InvalidPackument> {
-        let mut files = BTreeSet::new();
-        for (version, manifest) in versions.map(|members| members.0).unwrap_or_default() {
-            if let Some(release) = Release::read(&self.name, document, version, manifest, &files)? {
-                files.insert(release.file.clone());
-                self.releases.push(release);
-            }
-        }
-        Ok(())
+        let mut reader = Reader::new(name);
+        reader.feed(document.as_bytes())?;
+        reader.finish()
     }
 
     /// Whose packument it is.
@@ -135,6 +95,18 @@ impl Outline {
     #[must_use]
     pub fn modified(&self) -> Option<&str> {
         self.modified.as_deref()
+    }
+
+    /// The document's length in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// How many versions `time` does not date; age gates cannot judge them.
+    #[must_use]
+    pub fn undated(&self) -> usize {
+        self.undated
     }
 
     /// All versions, in the document's order.
@@ -165,29 +137,33 @@ impl Outline {
 }
 
 impl Release {
-    /// `None` for a version that cannot be named in a URL, which therefore nobody can ask for.
-    fn read(
+    /// Reads a manifest that begins at byte `at` of its document. `None` for a version that cannot be named in a URL,
+    /// which therefore nobody can ask for.
+    pub(super) fn read(
         name: &PackageName,
-        document: &str,
-        version: String,
-        raw: &RawValue,
-        taken: &BTreeSet<FileName>,
+        version: &str,
+        manifest: &str,
+        at: usize,
+        is_taken: impl Fn(&FileName) -> bool,
     ) -> Result<Option<Self>, InvalidPackument> {
-        let manifest: Manifest<'_> = serde_json::from_str(raw.get()).map_err(malformed)?;
-        let dist = manifest.dist;
-        let tarball_at = dist.as_ref().and_then(|dist| dist.tarball).map(|value| span(document, value.get()));
-        let tarball: Option<String> =
-            tarball_at.clone().and_then(|at| serde_json::from_str(&document[at]).ok());
-        let named = tarball.as_deref().and_then(file_of).filter(|file| !taken.contains(file));
-        let Some(file) = named.or_else(|| name.conventional_file(&version).ok()) else {
+        let read: Manifest<'_> = serde_json::from_str(manifest).map_err(malformed)?;
+        let dist = read.dist;
+        let address = dist.as_ref().and_then(|dist| dist.tarball).map(|value| span(manifest, value.get()));
+        let tarball: Option<String> = address.clone().and_then(|at| serde_json::from_str(&manifest[at]).ok());
+        let named = tarball.as_deref().and_then(file_of).filter(|file| !is_taken(file));
+        let Some(file) = named.or_else(|| name.conventional_file(version).ok()) else {
             return Ok(None);
         };
+        let moved = |span: Range<usize>| at + span.start..at + span.end;
         Ok(Some(Self {
-            version,
+            version: version.to_string(),
             file,
             expected: dist.and_then(|dist| dist.expected()),
-            manifest: span(document, raw.get()),
-            tarball_at: tarball_at.map(|value| (value.clone(), member_around(document, &value))),
+            manifest: at..at + manifest.len(),
+            tarball_at: address.map(|value| {
+                let member = member_around(manifest, &value);
+                (moved(value), moved(member))
+            }),
             tarball,
         }))
     }
@@ -206,17 +182,6 @@ fn file_of(url: &str) -> Option<FileName> {
     let file = path.rsplit('/').next()?;
     let decoded = percent_encoding::percent_decode_str(file).decode_utf8().ok()?;
     FileName::parse(&decoded).ok()
-}
-
-/// The abbreviated form's `modified`, the full form's `time.modified`, or (from an upstream that has neither)
-/// the time of the latest version: ISO 8601 in one spelling sorts as text.
-fn modified(own: Option<&RawValue>, time: Option<&RawValue>) -> Option<String> {
-    if let Some(own) = own.and_then(|raw| serde_json::from_str(raw.get()).ok()) {
-        return Some(own);
-    }
-    let times: BTreeMap<String, &RawValue> = serde_json::from_str(time?.get()).ok()?;
-    let text = |raw: &&RawValue| serde_json::from_str::<String>(raw.get()).ok();
-    times.get("modified").and_then(text).or_else(|| times.values().filter_map(text).max())
 }
 
 #[allow(clippy::needless_pass_by_value)]

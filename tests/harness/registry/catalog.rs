@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::changes::Changes;
 use super::documents::{Document, Form};
 use crate::package::{Package, Release};
 
@@ -18,6 +19,7 @@ pub(crate) struct Catalog {
     accounts: BTreeMap<String, String>,
     /// Scope to the token that opens it.
     private: BTreeMap<String, String>,
+    changes: Changes,
 }
 
 #[derive(Debug)]
@@ -37,11 +39,13 @@ impl Catalog {
             }
             None => Shelf::new(package, newest),
         };
+        self.changed(&merged.package.name, false);
         self.shelves.insert(merged.package.name.clone(), merged);
     }
 
     pub(crate) fn unpublish(&mut self, name: &str) {
         self.shelves.remove(name);
+        self.changed(name, true);
     }
 
     pub(crate) fn remove_version(&mut self, name: &str, version: &str) {
@@ -49,6 +53,24 @@ impl Catalog {
             shelf.package.releases.retain(|release| release.version != version);
             let shelf = Shelf::new(shelf.package, shelf.modified + Duration::from_secs(1));
             self.shelves.insert(name.to_owned(), shelf);
+            self.changed(name, false);
+        }
+    }
+
+    /// What has changed, for everybody to follow.
+    pub(crate) fn changes(&mut self) -> &mut Changes {
+        &mut self.changes
+    }
+
+    /// How many packages there are.
+    pub(crate) fn count(&self) -> usize {
+        self.shelves.len()
+    }
+
+    fn changed(&mut self, name: &str, is_gone: bool) {
+        let scope = name.split('/').next().unwrap_or(name);
+        if !self.private.contains_key(scope) {
+            self.changes.note(name, is_gone);
         }
     }
 

@@ -14,6 +14,7 @@
 mod answer;
 mod builder;
 mod catalog;
+mod changes;
 mod delivery;
 mod documents;
 mod faults;
@@ -59,6 +60,26 @@ impl Registry {
     /// Where it listens: `http://127.0.0.1:40123`, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its replication API, whose change feed knows every package but those of private scopes.
+    pub fn replica_url(&self) -> String {
+        format!("{}/-/replica", self.url)
+    }
+
+    /// The sequence that its change feed has come to.
+    pub fn changes_end(&self) -> u64 {
+        self.state.catalog().changes().end()
+    }
+
+    /// The change feed goes on by so many sequences, with nothing to tell of them.
+    pub fn skip_changes(&self, count: u64) {
+        self.state.catalog().changes().skip(count);
+    }
+
+    /// The change feed forgets everything and counts from here.
+    pub fn restart_changes(&self, end: u64) {
+        self.state.catalog().changes().restart(end);
     }
 
     /// Where it listens.

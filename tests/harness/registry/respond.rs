@@ -59,6 +59,13 @@ impl Character {
             Route::DistTags(name) => self.dist_tags(catalog, asked, name),
             Route::Ping => Answer::json(StatusCode::OK, &json!({})),
             _ if self.plain => self.refused_by_mirror(asked),
+            Route::Replica => {
+                let packages = catalog.count();
+                catalog.changes().root(packages)
+            }
+            Route::Changes => {
+                catalog.changes().page(asked.path.split_once('?').map_or("", |(_, query)| query))
+            }
             Route::Search => Answer::json(StatusCode::OK, &search(catalog, &asked.query("text"))),
             Route::Keys => Answer::json(StatusCode::OK, &public_keys()),
             Route::Attestations { name, version } => self.attestations(catalog, asked, name, version),

@@ -19,6 +19,8 @@ pub(crate) enum Route {
     Manifest { name: String, version: String },
     Tarball { name: String, file: String },
     Publish(String),
+    Replica,
+    Changes,
     Unknown,
 }
 
@@ -58,6 +60,8 @@ impl Route {
             ["npm", "v1", "security", "advisories", "bulk"] => Self::Advisories,
             ["npm", "v1", "security", "audits", ..] => Self::Audit,
             ["package", name @ .., "dist-tags"] => Self::DistTags(name.join("/")),
+            ["replica"] => Self::Replica,
+            ["replica", "_changes"] => Self::Changes,
             ["user", user] => Self::login(user),
             _ => Self::Unknown,
         }

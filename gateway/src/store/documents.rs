@@ -1,0 +1,364 @@
+//! Packuments on disk: a folder for each revision, with the document and the variants that were made of it.
+//!
+//! ```text
+//! ab/cdef…/document     the document (see `frames`); its sections: the outline, and name and record
+//! ab/cdef…/<etag>       a variant as it goes out, coded, and behind it 16 bytes of its SHA-256
+//! ab/cdef…/<etag>.id    an uncoded variant, in frames
+//! ```
+//!
+//! So a document says itself what it is, and the state could be made again out of the folders.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use resolver::package::PackageName;
+use resolver::packument::Outline;
+use resolver::variant::Revision;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::content::Found;
+use super::draft::{Draft, blocking, read_at};
+use super::frames::{Frames, FramesWriter, Source};
+use super::tables::PackumentRecord;
+
+pub(super) const DOCUMENT: &str = "document";
+const OUTLINE: usize = 0;
+const DESCRIPTION: usize = 1;
+/// What is kept of a variant's SHA-256 behind it.
+const SEAL: usize = 16;
+/// A variant up to this length is read in one piece.
+const WHOLE: u64 = 1024 * 1024;
+
+/// The packuments of a data directory.
+pub(super) struct Documents {
+    pub(super) dir: PathBuf,
+}
+
+/// A document's own word of what it is.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    name: String,
+    record: PackumentRecord,
+}
+
+/// A coded variant, as it goes out.
+#[derive(Debug, Clone)]
+pub enum Coded {
+    /// All of it.
+    Whole(Bytes),
+    /// A file, of which the first so many bytes are the variant.
+    File(Arc<File>, u64),
+}
+
+impl Coded {
+    /// The first `length` bytes of what has just been written: in one piece when they are few. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn of(source: Source, length: u64) -> io::Result<Self> {
+        match source {
+            Source::File(file) if length > WHOLE => Ok(Self::File(file, length)),
+            source => Ok(Self::Whole(source.part(0..length)?)),
+        }
+    }
+}
+
+impl Documents {
+    pub(super) fn new(dir: &Path) -> Self {
+        Self { dir: dir.join("documents/sha256") }
+    }
+
+    /// Ends a document with what is known of it. Blocks.
+    pub(super) fn finish(
+        writer: FramesWriter,
+        name: &PackageName,
+        outline: &Outline,
+        record: &PackumentRecord,
+    ) -> io::Result<Draft> {
+        let description = Description { name: name.as_str().to_owned(), record: record.clone() };
+        let description = serde_json::to_vec(&description)?;
+        writer.finish(&[outline.to_json().as_bytes(), &description])
+    }
+
+    /// Moves a document to its place; says how many bytes it takes.
+    pub(super) async fn keep(&self, draft: Draft, revision: &Revision) -> io::Result<u64> {
+        let stored = draft.length();
+        draft.keep(self.folder(revision).join(DOCUMENT)).await?;
+        Ok(stored)
+    }
+
+    pub(super) fn has(&self, revision: &Revision) -> bool {
+        self.folder(revision).join(DOCUMENT).exists()
+    }
+
+    /// Opens a document. Blocks.
+    pub(super) fn open(&self, revision: &Revision) -> Found<Frames> {
+        let opened = Frames::open(&self.folder(revision).join(DOCUMENT));
+        self.found(opened, revision)
+    }
+
+    /// Damage to a document is damage to all that was made of it.
+    fn found<T>(&self, opened: io::Result<T>, revision: &Revision) -> Found<T> {
+        match opened {
+            Ok(opened) => Found::Intact(opened),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.remove(revision);
+                Found::Corrupt
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, revision = revision.hex(), "cannot read a document from the store");
+                }
+                Found::Missing
+            }
+        }
+    }
+
+    /// Removes a revision with all its variants. Blocks.
+    pub(super) fn remove(&self, revision: &Revision) {
+        let folder = self.folder(revision);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %folder.display(), "cannot remove a folder of the store");
+            }
+            _ => {}
+        }
+    }
+
+    /// Seals a variant and moves it to its place beside its document; says how many bytes it takes. Where the document
+    /// has gone meanwhile, so has the place. Blocks for a moment only.
+    pub(super) async fn keep_coded(
+        &self,
+        mut draft: Draft,
+        seal: [u8; 32],
+        (revision, tag): (&Revision, &str),
+    ) -> io::Result<u64> {
+        draft.write(&seal[..SEAL]).await?;
+        let stored = draft.length();
+        draft.keep_beside(self.folder(revision).join(tag)).await?;
+        Ok(stored)
+    }
+
+    /// Moves an uncoded variant to its place.
+    pub(super) async fn keep_plain(
+        &self,
+        draft: Draft,
+        (revision, tag): (&Revision, &str),
+    ) -> io::Result<u64> {
+        let stored = draft.length();
+        draft.keep_beside(self.plain_path(revision, tag)).await?;
+        Ok(stored)
+    }
+
+    /// A coded variant; a short one has been checked against its seal, a long one is checked now. Blocks.
+    pub(super) fn coded(&self, revision: &Revision, tag: &str) -> Found<Coded> {
+        let path = self.folder(revision).join(tag);
+        discarded_when_damaged(read_coded(&path), &path)
+    }
+
+    /// An uncoded variant. Blocks.
+    pub(super) fn plain(&self, revision: &Revision, tag: &str) -> Found<Frames> {
+        let path = self.plain_path(revision, tag);
+        discarded_when_damaged(Frames::open(&path), &path)
+    }
+
+    /// What the document of a revision says of itself; of the rest nothing is read. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is damaged, or another one's.
+    pub(super) fn description(&self, revision: &Revision) -> io::Result<(PackageName, PackumentRecord)> {
+        let document = Frames::open(&self.folder(revision).join(DOCUMENT))?;
+        described(&document).filter(|(_, record)| record.revision == *revision).ok_or_else(damaged)
+    }
+
+    /// The same, when every byte has been read; `None` when `pace`, which is told of each part, says to stop. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Self::description`].
+    pub(super) fn describe(
+        &self,
+        revision: &Revision,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Option<(PackageName, PackumentRecord)>> {
+        let document = Frames::open(&self.folder(revision).join(DOCUMENT))?;
+        let mut hash = Sha256::new();
+        for number in 0..document.frames() {
+            let frame = document.frame(number)?;
+            hash.update(&frame);
+            if !pace(frame.len() as u64) {
+                return Ok(None);
+            }
+        }
+        outline(&document)?;
+        let is_its_name = Revision::from_digest(hash.finalize().into()) == *revision;
+        let described = described(&document).filter(|(_, record)| record.revision == *revision);
+        described.filter(|_| is_its_name).map(Some).ok_or_else(damaged)
+    }
+
+    fn plain_path(&self, revision: &Revision, tag: &str) -> PathBuf {
+        self.folder(revision).join(format!("{tag}.id"))
+    }
+
+    pub(super) fn folder(&self, revision: &Revision) -> PathBuf {
+        let hex = revision.hex();
+        self.dir.join(&hex[..2]).join(&hex[2..])
+    }
+}
+
+/// The outline that is kept with a document. Blocks.
+///
+/// # Errors
+/// `InvalidData` when it is damaged.
+pub fn outline(document: &Frames) -> io::Result<Outline> {
+    let json = String::from_utf8(document.section(OUTLINE)?).ok();
+    let outline = json.and_then(|json| Outline::from_json(&json));
+    outline.filter(|outline| outline.length() as u64 == document.length()).ok_or_else(damaged)
+}
+
+fn described(document: &Frames) -> Option<(PackageName, PackumentRecord)> {
+    let description: Description = serde_json::from_slice(&document.section(DESCRIPTION).ok()?).ok()?;
+    Some((PackageName::parse(&description.name).ok()?, description.record))
+}
+
+fn read_coded(path: &Path) -> io::Result<Coded> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len().checked_sub(SEAL as u64).ok_or_else(damaged)?;
+    let mut seal = [0; SEAL];
+    file.read_exact_at(&mut seal, length)?;
+    let mut hash = Sha256::new();
+    let mut whole = Bytes::new();
+    let mut at = 0;
+    while at < length {
+        whole = read_at(&file, at, usize::try_from((length - at).min(WHOLE)).unwrap_or(0))?;
+        if whole.is_empty() {
+            return Err(damaged());
+        }
+        hash.update(&whole);
+        at += whole.len() as u64;
+    }
+    match hash.finalize()[..SEAL] == seal {
+        false => Err(damaged()),
+        true if length <= WHOLE => Ok(Coded::Whole(whole)),
+        true => Ok(Coded::File(Arc::new(file), length)),
+    }
+}
+
+/// A damaged variant is made again.
+fn discarded_when_damaged<T>(opened: io::Result<T>, path: &Path) -> Found<T> {
+    match opened {
+        Ok(opened) => Found::Intact(opened),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "a variant is damaged; it is made again");
+            // When it cannot be removed, it is replaced.
+            let _ = fs::remove_file(path);
+            Found::Corrupt
+        }
+    }
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is damaged")
+}
+
+/// Removes a revision where blocking is allowed.
+pub(super) async fn remove(documents: &Arc<Documents>, revision: Revision) {
+    let documents = Arc::clone(documents);
+    let removed = blocking(move || {
+        documents.remove(&revision);
+        Ok(())
+    });
+    // Removing cannot fail; the task can only be cancelled with the runtime.
+    let _ = removed.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    const NAME: &str = "left";
+
+    fn document() -> String {
+        let versions: Vec<_> = (0..20_000).map(|n| format!("\"{n}.0.0\":{{\"dist\":{{}}}}")).collect();
+        format!("{{\"name\":\"left\",\"versions\":{{{}}}}}", versions.join(","))
+    }
+
+    fn record() -> PackumentRecord {
+        let (revision, length) = (Revision::of(document().as_bytes()), document().len() as u64);
+        let (checked_ms, fetched_ms, stored, modified_s) = (1, 2, 0, 4);
+        let (etag, last_modified) = (Some("\"a\"".into()), None);
+        PackumentRecord { revision, length, checked_ms, fetched_ms, stored, modified_s, etag, last_modified }
+    }
+
+    async fn keep(folder: &Path) -> (Store, Documents) {
+        let store = Store::open(folder, &crate::store::Config::of(1 << 30)).unwrap();
+        let mut writer = FramesWriter::new(store.draft()).unwrap();
+        writer.write(document().as_bytes()).unwrap();
+        let name = PackageName::parse(NAME).unwrap();
+        let outline = Outline::read(&name, &document()).unwrap();
+        let documents = Documents::new(folder);
+        let draft = Documents::finish(writer, &name, &outline, &record()).unwrap();
+        documents.keep(draft, &record().revision).await.unwrap();
+        (store, documents)
+    }
+
+    #[tokio::test]
+    async fn a_document_says_itself_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, documents) = keep(folder.path()).await;
+        let described = documents.describe(&record().revision, &mut |_| true).unwrap();
+        let (name, described) = described.unwrap();
+        assert_eq!((name.as_str(), described), (NAME, record()));
+        let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
+        assert_eq!(outline(&frames).unwrap(), Outline::read(&name, &document()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_document_in_anothers_place_describes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, documents) = keep(folder.path()).await;
+        let path = documents.folder(&record().revision).join(DOCUMENT);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(documents.describe(&record().revision, &mut |_| true).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_variant_whose_bytes_have_changed_is_made_again_and_never_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, documents) = keep(folder.path()).await;
+        let revision = record().revision;
+        for length in [10, 3 * 1024 * 1024] {
+            let bytes = vec![b'x'; length];
+            let mut draft = store.draft();
+            draft.append(&bytes).unwrap();
+            documents.keep_coded(draft, Sha256::digest(&bytes).into(), (&revision, "tag")).await.unwrap();
+            assert!(matches!(documents.coded(&revision, "tag"), Found::Intact(_)), "{length}");
+            let path = documents.folder(&revision).join("tag");
+            let mut wrong = fs::read(&path).unwrap();
+            wrong[length / 2] ^= 1;
+            fs::write(&path, wrong).unwrap();
+            assert!(matches!(documents.coded(&revision, "tag"), Found::Corrupt), "{length}");
+            assert!(matches!(documents.coded(&revision, "tag"), Found::Missing), "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_variant_of_a_revision_that_has_gone_is_kept_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, documents) = keep(folder.path()).await;
+        let revision = record().revision;
+        documents.remove(&revision);
+        let mut draft = store.draft();
+        draft.append(b"x").unwrap();
+        assert!(documents.keep_coded(draft, Sha256::digest(b"x").into(), (&revision, "tag")).await.is_err());
+        assert!(!documents.folder(&revision).exists());
+    }
+}

@@ -1,0 +1,150 @@
+//! Whatever becomes of the files and of the state: it is found, and nothing else is lost.
+
+use super::*;
+use crate::store::documents::Documents;
+
+#[tokio::test]
+async fn a_restart_changes_nothing() {
+    let folder = folder();
+    let counted = |store: &Store| {
+        let totals = store.totals();
+        [&totals.blobs, &totals.blob_stored, &totals.packuments, &totals.packument_stored]
+            .map(|count| count.load(Ordering::Relaxed))
+    };
+    let store = open(&folder, 24 * MIB);
+    for nth in 0..200 {
+        keep(&store, nth, 128 * 1024).await.unwrap();
+        keep_packument(&store, nth, 20_000).await.unwrap();
+    }
+    let cursor = Cursor { feed: "a".into(), since: 7, doubted_ms: 1 };
+    store.keep_cursor(cursor.clone()).await.unwrap();
+    let hot = Integrity::of(&bytes(199, 128 * 1024));
+    assert!(store.blob(&hot).await.is_some());
+    let before = counted(&store);
+    store.close().await;
+    drop(store);
+
+    let store = open(&folder, 24 * MIB);
+    assert_eq!(counted(&store), before);
+    assert_eq!(store.cursor(), Some(cursor));
+    for nth in 1000..1170 {
+        keep(&store, nth, 128 * 1024).await.unwrap();
+    }
+    assert!(store.blob(&hot).await.is_some(), "it was used before the restart");
+}
+
+#[tokio::test]
+async fn a_state_that_is_lost_or_spoilt_is_found_again_from_the_files() {
+    for spoil in [
+        |path: &Path| std::fs::remove_file(path).unwrap(),
+        |path: &Path| std::fs::write(path, b"nobody's state ".repeat(1000)).unwrap(),
+        |path: &Path| std::fs::File::options().write(true).open(path).unwrap().set_len(9000).unwrap(),
+    ] {
+        let folder = folder();
+        let store = open(&folder, 24 * MIB);
+        let integrity = keep(&store, 1, 10_000).await.unwrap();
+        store.close().await;
+        drop(store);
+        spoil(&folder.path().join("state.redb"));
+
+        let store = open(&folder, 24 * MIB);
+        eventually("the tarball is counted", || store.totals().blobs.load(Ordering::Relaxed) == 1).await;
+        assert!(store.blob(&integrity).await.is_some());
+        for nth in 2..300 {
+            keep(&store, nth, 128 * 1024).await.unwrap();
+        }
+        assert!(taken(&store) <= 24 * MIB);
+    }
+}
+
+#[tokio::test]
+async fn the_layout_before_becomes_this_one_and_keeps_its_tarballs() {
+    let folder = folder();
+    let integrity = {
+        let store = open(&folder, 24 * MIB);
+        let integrity = keep(&store, 1, 10_000).await.unwrap();
+        store.close().await;
+        integrity
+    };
+    std::fs::write(folder.path().join("format"), "open-registry data 1\n").unwrap();
+    std::fs::write(folder.path().join("documents/sha256/old"), "{}").unwrap();
+    std::fs::write(folder.path().join("state.redb"), "old").unwrap();
+    let store = open(&folder, 24 * MIB);
+    assert!(store.blob(&integrity).await.is_some());
+    assert!(files(&folder.path().join("documents")).is_empty());
+    assert_eq!(std::fs::read_to_string(folder.path().join("format")).unwrap(), "open-registry data 2\n");
+    eventually("the tarball is counted", || store.totals().blobs.load(Ordering::Relaxed) == 1).await;
+}
+
+fn scrubbing() -> Config {
+    Config { scrub: Some(Period(Duration::from_millis(200))), ..Config::of(24 * MIB) }
+}
+
+#[tokio::test]
+async fn the_scrub_finds_what_is_spoilt_nameless_or_gone() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    let [spoilt, gone, sound] =
+        [keep(&store, 1, 10_000).await, keep(&store, 2, 10_000).await, keep(&store, 3, 10_000).await]
+            .map(Result::unwrap);
+    store.keep_tarball(&name(1), &file(1), &spoilt, None).await.unwrap();
+    let revision = keep_packument(&store, 4, 10_000).await.unwrap();
+    keep_packument(&store, 5, 10_000).await.unwrap();
+    store.close().await;
+    let (contents, documents) =
+        (Contents::new(folder.path(), Arc::new(Memory::new(0))), Documents::new(folder.path()));
+    std::fs::write(contents.blob_path(&spoilt), b"something else").unwrap();
+    std::fs::remove_file(contents.blob_path(&gone)).unwrap();
+    std::fs::write(documents.folder(&revision).join(documents::DOCUMENT), b"something else").unwrap();
+    let nameless = Integrity::of(b"nameless");
+    std::fs::create_dir_all(contents.blob_path(&nameless).parent().unwrap()).unwrap();
+    std::fs::write(contents.blob_path(&nameless), b"nameless").unwrap();
+    drop(store);
+
+    let store = Store::open(folder.path(), &scrubbing()).unwrap();
+    let mut lost = store.lost().unwrap();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.push(tokio::time::timeout(LIMIT, lost.recv()).await.unwrap().unwrap());
+    }
+    assert!(told.contains(&Lost::Tarball(name(1), file(1), spoilt)), "{told:?}");
+    assert!(told.contains(&Lost::Packument(name(4))), "{told:?}");
+    let held = || {
+        let totals = store.totals();
+        (totals.blobs.load(Ordering::Relaxed), totals.packuments.load(Ordering::Relaxed))
+    };
+    eventually("rows and files agree", || held() == (2, 1)).await;
+    assert_eq!(store.totals().corrupt.load(Ordering::Relaxed), 2);
+    assert!(store.blob(&sound).await.is_some() && store.blob(&nameless).await.is_some());
+    assert!(store.blob(&spoilt).await.is_none() && store.blob(&gone).await.is_none());
+}
+
+/// Clocks jump: a file from the future is doubtful too, and one from the past is verified when it is read.
+#[tokio::test]
+async fn after_a_sudden_end_what_was_written_last_is_verified_unasked_whatever_the_clock_says() {
+    let folder = self::folder();
+    let store = open(&folder, 24 * MIB);
+    let [fresh, future, past] =
+        [keep(&store, 1, 10_000).await, keep(&store, 2, 10_000).await, keep(&store, 3, 10_000).await]
+            .map(Result::unwrap);
+    // As a process that is killed leaves it: nobody says that it is the end.
+    let killed = self::folder();
+    for (path, _) in files(folder.path()) {
+        let copy = killed.path().join(path.strip_prefix(folder.path()).unwrap());
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(path, copy).unwrap();
+    }
+    let contents = Contents::new(killed.path(), Arc::new(Memory::new(0)));
+    let now = std::time::SystemTime::now();
+    for (integrity, at) in
+        [(fresh, now), (future, now + Duration::from_secs(1 << 30)), (past, std::time::UNIX_EPOCH)]
+    {
+        let path = contents.blob_path(&integrity);
+        std::fs::write(&path, b"something else").unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+    }
+    let store = open(&killed, 24 * MIB);
+    eventually("two are found", || store.totals().corrupt.load(Ordering::Relaxed) == 2).await;
+    assert!(store.blob(&past).await.is_none());
+    assert_eq!(store.totals().corrupt.load(Ordering::Relaxed), 3);
+}
