@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::http::{Reply, Request};
 use harness::{Ca, Fault, Gateway, Matcher, Package, Registry, Release, Times, disk};
@@ -146,6 +146,12 @@ fn assert_all_pass_through(gateway: &Gateway, packages: &[Package]) {
 
 fn assert_kept_again(gateway: &Gateway, registry: &Registry, packages: &[Package]) {
     let releases: Vec<Release> = packages.iter().map(release).collect();
+    // The store looks how much room there is once a second.
+    let (first, since) = (&releases[0], Instant::now());
+    while !disk::blob(gateway.data(), first).exists() {
+        assert!(since.elapsed() < LIMIT, "nothing is kept although there is room");
+        assert_whole(&asking(gateway, first).send(), first);
+    }
     for release in &releases {
         assert_whole(&asking(gateway, release).send(), release);
         assert!(disk::blob(gateway.data(), release).exists(), "{}", release.name);
