@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 24] = [
     ("log", &["terminal"]),
     ("main", &[]),
     ("metrics", &["store"]),
-    ("open_files", &["http"]),
+    ("open_files", &["http", "store"]),
     ("operator", &["changes", "fetch", "http", "metrics", "store", "units"]),
     ("private", &[]),
     ("pulse", &[]),

@@ -1,6 +1,7 @@
 //! What is counted, in Prometheus' words.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +33,7 @@ pub struct Metrics {
     changes_last_success: Family<NoLabels, Gauge>,
     changes_invalidated: Counter,
     gauges: StoreGauges,
-    sent_total: AtomicU64,
+    sent_total: Arc<AtomicU64>,
 }
 
 /// What the store holds, set when the metrics are read.
@@ -47,6 +48,7 @@ struct StoreGauges {
     evicted: Gauge,
     evicted_bytes: Gauge,
     corrupt: Gauge,
+    not_kept: Gauge,
     scrubbed_bytes: Gauge,
     scrub_progress: Gauge,
     full: Gauge,
@@ -84,6 +86,12 @@ struct ClassLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
 
+/// Counts the bytes of one body.
+pub struct Sent {
+    of_source: Counter,
+    total: Arc<AtomicU64>,
+}
+
 /// Measures one request to upstream until its headers.
 pub struct UpstreamTimer<'a> {
     metrics: &'a Metrics,
@@ -117,7 +125,7 @@ impl Metrics {
             changes_last_success: Family::default(),
             changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
-            sent_total: AtomicU64::new(0),
+            sent_total: Arc::default(),
         };
         metrics.register();
         metrics
@@ -192,6 +200,11 @@ impl Metrics {
             store.packument_bytes.clone(),
         );
         registry.register("store_corrupt", "Contents found corrupt since the start", store.corrupt.clone());
+        registry.register(
+            "store_not_kept",
+            "Contents served since the start although the disk did not take them",
+            store.not_kept.clone(),
+        );
         self.register_store();
     }
 
@@ -218,10 +231,11 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { route, outcome, source }).inc();
     }
 
-    /// Bytes of a body have been handed to a client's connection.
-    pub fn sent(&self, source: &'static str, bytes: u64) {
-        self.sent.get_or_create(&SourceLabel { source }).inc_by(bytes);
-        self.sent_total.fetch_add(bytes, Ordering::Relaxed);
+    /// Where the bytes of one body are counted as they are handed to a client's connection.
+    #[must_use]
+    pub fn sending(&self, source: &'static str) -> Sent {
+        let of_source = self.sent.get_or_create(&SourceLabel { source }).clone();
+        Sent { of_source, total: Arc::clone(&self.sent_total) }
     }
 
     /// Bytes of a body have come from upstream.
@@ -294,6 +308,7 @@ impl Metrics {
         gauge(&self.gauges.packuments, &totals.packuments);
         gauge(&self.gauges.packument_bytes, &totals.packument_bytes);
         gauge(&self.gauges.corrupt, &totals.corrupt);
+        gauge(&self.gauges.not_kept, &totals.not_kept);
         gauge(&self.gauges.pinned_bytes, &totals.pinned_bytes);
         gauge(&self.gauges.evicted, &totals.evicted);
         gauge(&self.gauges.evicted_bytes, &totals.evicted_bytes);
@@ -315,6 +330,14 @@ impl Metrics {
             let _ = writeln!(out, "# the metrics could not be written");
         }
         out
+    }
+}
+
+impl Sent {
+    /// Bytes have been handed to a client's connection.
+    pub fn count(&self, bytes: u64) {
+        self.of_source.inc_by(bytes);
+        self.total.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 

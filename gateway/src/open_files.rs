@@ -3,9 +3,11 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::http::CONNECTIONS;
+use crate::store::OPEN_FILES;
 
-/// Two for each client, its connection and the file that is sent, and some for upstream, DNS and the store.
-const WANTED: u64 = 2 * CONNECTIONS as u64 + 1024;
+/// Two for each client, its connection and the file that is sent; those that the store keeps open; and some for
+/// upstream and DNS.
+const WANTED: u64 = (2 * CONNECTIONS + OPEN_FILES + 1024) as u64;
 
 /// Takes as many as the process may have, and says when these are too few. The usual limit is 1024, for programs that
 /// use select(2) and must not see higher numbers.

@@ -7,12 +7,13 @@ use resolver::integrity::{Expected, Integrity};
 use tokio::sync::{mpsc, watch};
 
 use super::progress::{Progress, Received};
+use super::through::Through;
 use crate::store::Blob;
 
 /// What stays behind until the digest matches: without it no client takes the body for complete.
-const TAIL: u64 = 64 * 1024;
+pub(super) const TAIL: u64 = 64 * 1024;
 /// What is read and sent at once.
-const CHUNK: u64 = 256 * 1024;
+pub(super) const CHUNK: u64 = 256 * 1024;
 /// Chunks on their way to a client that is slower than upstream.
 const AHEAD: usize = 4;
 
@@ -27,6 +28,8 @@ pub struct Arriving {
 struct Pump {
     progress: watch::Receiver<Progress>,
     from: Received,
+    /// How it goes on where there is no room for the rest.
+    alone: Option<Through>,
     sent: u64,
     chunks: mpsc::Sender<io::Result<Bytes>>,
 }
@@ -35,10 +38,18 @@ struct Pump {
 struct Gone;
 
 impl Arriving {
-    pub(super) fn new(expected: Expected, from: Received, progress: watch::Receiver<Progress>) -> Self {
+    pub(super) fn new(alone: Through, from: Received, progress: watch::Receiver<Progress>) -> Self {
         let (sender, chunks) = mpsc::channel(AHEAD);
-        let length = from.length;
-        tokio::spawn(Pump { progress, from, sent: 0, chunks: sender }.run());
+        let (expected, length) = (alone.expected(), from.length);
+        tokio::spawn(Pump { progress, from, alone: Some(alone), sent: 0, chunks: sender }.run());
+        Self { expected, length, chunks }
+    }
+
+    /// A body that no other client shares.
+    pub(super) fn through(through: Through, length: Option<u64>) -> Self {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        let expected = through.expected();
+        tokio::spawn(through.run(sender));
         Self { expected, length, chunks }
     }
 
@@ -75,6 +86,7 @@ impl Pump {
             match now {
                 Progress::Done(Ok(blob)) => return self.finish(&blob).await,
                 Progress::Done(Err(failure)) => return self.send(Err(io::Error::other(failure))).await,
+                Progress::NoRoom => return self.go_on_alone().await,
                 Progress::Receiving(received) if received.draft == self.from.draft => {
                     self.forward(&received).await?;
                 }
@@ -94,6 +106,18 @@ impl Pump {
             let left = end.saturating_sub(TAIL) - self.sent;
             let chunk = received.reader.read(self.sent, small(left)).await;
             self.send_some(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// The rest comes on a request of its own; what was sent so far is read once more, to be hashed with it.
+    async fn go_on_alone(&mut self) -> Result<(), Gone> {
+        let Some(mut through) = self.alone.take() else {
+            return Err(Gone);
+        };
+        match through.follow(&self.from.reader, self.sent, self.from.length).await {
+            Ok(()) => through.run(self.chunks.clone()).await,
+            Err(error) => self.send(Err(error)).await?,
         }
         Ok(())
     }

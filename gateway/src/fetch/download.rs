@@ -15,12 +15,13 @@ use super::FIRST_BYTE;
 use super::arriving::Arriving;
 use super::failure::Failure;
 use super::progress::{Progress, Received, Ticket};
+use super::through::Through;
 use crate::metrics::Metrics;
 use crate::store::{Blob, Draft, Store};
 use crate::upstream::{Answer, Upstream, UpstreamError, headers};
 
 /// The largest tarball that is taken. The largest on the public registry have a few hundred MB.
-const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
+pub(super) const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Downloads at once. Fewer than upstream's places: tarballs never keep metadata waiting.
 const AT_ONCE: usize = 48;
@@ -95,7 +96,14 @@ enum AttemptError {
     Upstream(UpstreamError),
     /// The bytes that have come are of no use.
     Wrong,
-    Disk(Failure),
+    /// There is room for them neither on the disk nor in memory.
+    NoRoom,
+}
+
+/// How a download ended that gave no blob.
+enum Ended {
+    Failed(Failure),
+    NoRoom,
 }
 
 impl Downloads {
@@ -113,32 +121,48 @@ impl Downloads {
     /// `whole`, when all of them are here. As long as bytes come, or others are served first, there is no limit:
     /// yarn 1 repeats a request that took too long, not one that met a 503, and all other clients wait.
     pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
-        let (what, expected) = (order.what.clone(), order.expected);
-        let Ticket { mut progress, received } = self.join(order)?;
+        let what = order.what.as_str();
+        let Ticket { mut progress, received } = self.join(&order)?;
         let mut seen = 0;
         loop {
             let ready = progress.wait_for(|now| match now {
-                Progress::Done(_) => true,
+                Progress::Done(_) | Progress::NoRoom => true,
                 Progress::Receiving(received) => !whole && self.may_stream(received),
                 Progress::Queued | Progress::Begun => false,
             });
             if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
-                return Err(Failure::unavailable(&what, "its download came to a sudden end"));
+                return Err(Failure::unavailable(what, "its download came to a sudden end"));
             }
             let so_far = received.load(Ordering::Relaxed);
             let now = progress.borrow_and_update().clone();
             match now {
                 Progress::Done(result) => return result.map(Opened::Kept),
+                Progress::NoRoom => return self.pass_through(order).await,
                 Progress::Receiving(received) if !whole && self.may_stream(&received) => {
-                    return Ok(Opened::Arriving(Arriving::new(expected, received, progress)));
+                    let alone = self.through(order);
+                    return Ok(Opened::Arriving(Arriving::new(alone, received, progress)));
                 }
                 Progress::Queued => {}
                 Progress::Begun | Progress::Receiving(_) if so_far > seen => seen = so_far,
                 Progress::Begun | Progress::Receiving(_) => {
-                    return Err(Failure::unavailable(&what, "upstream is slow"));
+                    return Err(Failure::unavailable(what, "upstream is slow"));
                 }
             }
         }
+    }
+
+    /// What finds no room here goes straight to each client, on a request of its own and at its own pace.
+    async fn pass_through(&self, order: Order) -> Result<Opened, Failure> {
+        let what = order.what.clone();
+        let mut through = self.through(order);
+        let begun = tokio::time::timeout(FIRST_BYTE, through.begin()).await;
+        let length = begun.unwrap_or_else(|_| Err(Failure::unavailable(&what, "upstream is slow")))?;
+        Ok(Opened::Arriving(Arriving::through(through, length)))
+    }
+
+    fn through(&self, order: Order) -> Through {
+        let Inner { store, upstream, metrics, .. } = &*self.inner;
+        Through::new(store.clone(), upstream.clone(), Arc::clone(metrics), order)
     }
 
     /// Large, and from a source that is believed until the digest has the last word.
@@ -147,7 +171,7 @@ impl Downloads {
         received.authentic && large
     }
 
-    fn join(&self, order: Order) -> Result<Ticket, Failure> {
+    fn join(&self, order: &Order) -> Result<Ticket, Failure> {
         let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (order.expected, order.word);
         if let Some(ticket) = under_way.get(&key) {
@@ -159,10 +183,14 @@ impl Downloads {
         let (sender, progress) = watch::channel(Progress::Queued);
         let ticket = Ticket { progress, received: Arc::default() };
         let (downloads, listed) = (self.clone(), Listed { downloads: self.clone(), key });
-        let received = Arc::clone(&ticket.received);
+        let (order, received) = (order.clone(), Arc::clone(&ticket.received));
         tokio::spawn(async move {
             let result = downloads.run(&order, &sender, &received).await;
-            sender.send_replace(Progress::Done(result));
+            sender.send_replace(match result {
+                Ok(blob) => Progress::Done(Ok(blob)),
+                Err(Ended::Failed(failure)) => Progress::Done(Err(failure)),
+                Err(Ended::NoRoom) => Progress::NoRoom,
+            });
             drop(listed);
         });
         under_way.insert(key, ticket.clone());
@@ -174,11 +202,11 @@ impl Downloads {
         order: &Order,
         progress: &watch::Sender<Progress>,
         received: &AtomicU64,
-    ) -> Result<Blob, Failure> {
+    ) -> Result<Blob, Ended> {
         // The semaphore is never closed.
         let _place = self.inner.places.acquire().await;
         if is_abandoned(progress) {
-            return Err(Failure::unavailable(&order.what, "nobody waited for it"));
+            return Err(Failure::unavailable(&order.what, "nobody waited for it").into());
         }
         progress.send_replace(Progress::Begun);
         // Another download of it may have ended between the look into the store and the start of this one.
@@ -194,17 +222,18 @@ impl Downloads {
             let ended =
                 self.attempt(&mut partial, &order.address, attempts.barren(), (progress, received)).await;
             let (setback, cause) = match (ended, partial.verifier.clone().finish()) {
-                (Err(AttemptError::Disk(failure)), _) => return Err(failure),
+                (Err(AttemptError::NoRoom), _) => return Err(Ended::NoRoom),
                 // Also when the connection broke behind the last byte: there is nothing left to resume.
                 (_, Ok(integrity)) => {
-                    return Ok(self.inner.store.keep_blob(partial.draft, &integrity).await?);
+                    let kept = self.inner.store.keep_blob(partial.draft, &integrity).await;
+                    return kept.map_err(|_| Ended::NoRoom);
                 }
                 (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(order, &mismatch.to_string())),
                 (Err(AttemptError::Wrong), _) => {
                     (Setback::Wrong, self.wrong(order, "its parts do not fit together"))
                 }
                 (Err(AttemptError::Upstream(error)), _) if !error.is_passing() => {
-                    return Err(Failure::of(&order.what, &error));
+                    return Err(Failure::of(&order.what, &error).into());
                 }
                 (Err(AttemptError::Upstream(error)), _) => {
                     let progress = partial.draft.length() > before;
@@ -213,10 +242,10 @@ impl Downloads {
             };
             let is_clients_mistake = setback == Setback::Wrong && order.word == Word::Client;
             if is_clients_mistake || is_abandoned(progress) {
-                return Err(cause);
+                return Err(cause.into());
             }
             match attempts.after(setback) {
-                Next::GiveUp => return Err(cause),
+                Next::GiveUp => return Err(cause.into()),
                 Next::Resume(pause) => tokio::time::sleep(pause).await,
                 Next::Restart(pause) => {
                     tokio::time::sleep(pause).await;
@@ -269,6 +298,9 @@ impl Downloads {
             StatusCode::PARTIAL_CONTENT if range_start(&answer) == Some(from) => {}
             _ => return Err(AttemptError::Wrong),
         }
+        if partial.length.is_some_and(|length| self.inner.store.has_no_room_for(length)) {
+            return Err(AttemptError::NoRoom);
+        }
         let authentic = address.starts_with("https://");
         while let Some(chunk) = answer.chunk().await? {
             self.inner.metrics.received(chunk.len() as u64);
@@ -278,7 +310,7 @@ impl Downloads {
             }
             partial.verifier.update(&chunk);
             let flushed = partial.draft.flushed();
-            partial.draft.write(&chunk).await.map_err(|error| AttemptError::Disk(error.into()))?;
+            partial.draft.write(&chunk).await.map_err(|_| AttemptError::NoRoom)?;
             if partial.draft.flushed() > flushed {
                 partial.show(progress, authentic);
             }
@@ -331,6 +363,12 @@ fn is_abandoned(progress: &watch::Sender<Progress>) -> bool {
     progress.receiver_count() <= 1
 }
 
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl From<UpstreamError> for AttemptError {
     fn from(error: UpstreamError) -> Self {
         Self::Upstream(error)
@@ -338,6 +376,6 @@ impl From<UpstreamError> for AttemptError {
 }
 
 /// The first byte's position in `Content-Range: bytes <first>-<last>/<length>`.
-fn range_start(answer: &Answer) -> Option<u64> {
+pub(super) fn range_start(answer: &Answer) -> Option<u64> {
     answer.header(CONTENT_RANGE)?.trim().strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }

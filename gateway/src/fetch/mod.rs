@@ -22,6 +22,7 @@ mod renderings;
 mod repairs;
 mod rewrite;
 mod tarballs;
+mod through;
 mod workers;
 
 use std::sync::Arc;

@@ -26,6 +26,8 @@ pub(super) enum Progress {
     Begun,
     /// Bytes are coming.
     Receiving(Received),
+    /// There is no room for it; everybody has to fetch it for himself.
+    NoRoom,
     /// It is over.
     Done(Result<Blob, Failure>),
 }

@@ -13,7 +13,7 @@ use crate::store::Blob;
 
 /// A tarball that a client can have.
 pub enum Tarball {
-    /// Verified, and on disk.
+    /// Verified, and here.
     Held {
         /// The bytes.
         blob: Blob,
@@ -22,7 +22,7 @@ pub enum Tarball {
         /// Whether upstream's own word, and not only the client's, ties the name to these bytes.
         confirmed: bool,
     },
-    /// Larger than is verified first, and still on its way.
+    /// Still on its way: it is larger than is verified first, or there is no room for it here.
     Arriving(Arriving),
 }
 
@@ -35,7 +35,8 @@ struct Release {
 }
 
 impl Fetch {
-    /// A tarball. With `whole`, only verified bytes that are all here; otherwise a large one may be arriving.
+    /// A tarball. With `whole`, verified bytes that are all here, if there is any room for them; otherwise a large one
+    /// may be arriving.
     ///
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
@@ -124,16 +125,23 @@ impl Fetch {
         if let Expected::Integrity(integrity) = &release.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
-            self.inner.store.keep_tarball(name, file, integrity, Some(&release.revision)).await?;
+            self.note(name, file, integrity, &release.revision).await;
             return Ok(held(blob, true));
         }
         let Release { expected, address, revision } = release;
         let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
         let tarball = self.download(order, whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
-            self.inner.store.keep_tarball(name, file, blob.integrity(), Some(&revision)).await?;
+            self.note(name, file, blob.integrity(), &revision).await;
         }
         Ok(tarball)
+    }
+
+    /// Remembers what a name stands for, as far as the disk takes it: without it the packument is asked the next time.
+    async fn note(&self, name: &PackageName, file: &FileName, is: &Integrity, said_by: &Revision) {
+        if let Err(error) = self.inner.store.keep_tarball(name, file, is, Some(said_by)).await {
+            tracing::debug!(%error, %name, "what a tarball's name stands for was not kept");
+        }
     }
 
     /// What upstream says of a file; a document that does not know the file yet is asked for once more.

@@ -96,6 +96,6 @@ pub(super) fn cache_status(hit: bool, detail: Option<&str>) -> HeaderValue {
                 detail.chars().filter(|c| (' '..='~').contains(c) && !"\"\\".contains(*c)).collect();
             value(&format!("{handled}; detail=\"{plain}\""))
         }
-        None => value(handled),
+        None => HeaderValue::from_static(handled),
     }
 }

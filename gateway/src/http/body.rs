@@ -2,38 +2,52 @@
 //! each counts what it hands to the connection.
 
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http_body::Frame;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 
 use crate::fetch::{Arriving, Ready};
-use crate::metrics::Metrics;
+use crate::metrics::Sent;
 use crate::store::BlobReader;
 use crate::upstream;
 
 /// What a body fails with; hyper breaks the connection off then.
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+
 /// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, Error>;
+pub struct Body {
+    rest: Rest,
+    sent: Option<Sent>,
+}
+
+/// What is still to be sent. What is sent most often is known by name, for a box costs each of its chunks an allocation.
+enum Rest {
+    Nothing,
+    Bytes(Bytes),
+    Blob(BlobReader),
+    Stream(UnsyncBoxBody<Bytes, Error>),
+}
 
 /// No body.
 pub(super) fn empty() -> Body {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
+    Body { rest: Rest::Nothing, sent: None }
 }
 
 /// Bytes at hand.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    let bytes = bytes.into();
+    Body { rest: if bytes.is_empty() { Rest::Nothing } else { Rest::Bytes(bytes) }, sent: None }
 }
 
-/// A blob, read from disk as the client takes it.
+/// A blob, read as the client takes it.
 pub(super) fn blob(reader: BlobReader) -> Body {
-    chunks(reader, |mut reader| async move { (reader.next().await.transpose(), reader) }.boxed())
+    Body { rest: Rest::Blob(reader), sent: None }
 }
 
 /// A variant of a packument.
@@ -60,17 +74,6 @@ pub(super) fn passed(answer: upstream::Answer) -> Body {
     })
 }
 
-/// Wraps a body so that what it hands out is counted.
-pub(super) fn counted(body: Body, metrics: Arc<Metrics>, source: &'static str) -> Body {
-    body.map_frame(move |frame| {
-        if let Some(data) = frame.data_ref() {
-            metrics.sent(source, data.len() as u64);
-        }
-        frame
-    })
-    .boxed_unsync()
-}
-
 type Next<S> = BoxFuture<'static, (Option<io::Result<Bytes>>, S)>;
 
 /// A body out of a source that is asked for one chunk after the other.
@@ -79,5 +82,64 @@ fn chunks<S: Send + 'static>(source: S, next: fn(S) -> Next<S>) -> Body {
         let (chunk, source) = next(source).await;
         chunk.map(|chunk| (chunk.map(Frame::data).map_err(Error::from), source))
     });
-    BodyExt::boxed_unsync(StreamBody::new(frames))
+    Body { rest: Rest::Stream(BodyExt::boxed_unsync(StreamBody::new(frames))), sent: None }
+}
+
+impl Body {
+    /// The same body; what it hands out is counted.
+    pub(super) fn counted(self, sent: Sent) -> Self {
+        Self { sent: Some(sent), ..self }
+    }
+}
+
+impl Rest {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self {
+            Self::Nothing => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Nothing;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Blob(reader) => {
+                let chunk = ready!(reader.poll_next(context)).transpose();
+                Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data).map_err(Error::from)))
+            }
+            Self::Stream(stream) => Pin::new(stream).poll_frame(context),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(self.rest.poll_frame(context));
+        if let (Some(Ok(frame)), Some(sent)) = (&frame, &self.sent) {
+            sent.count(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.rest {
+            Rest::Nothing => true,
+            Rest::Bytes(_) => false,
+            Rest::Blob(reader) => reader.left() == 0,
+            Rest::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.rest {
+            Rest::Nothing => SizeHint::with_exact(0),
+            Rest::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Rest::Blob(reader) => SizeHint::with_exact(reader.left()),
+            Rest::Stream(stream) => stream.size_hint(),
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::Version;
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, PROXY_AUTHORIZATION, VIA};
 use http::request::Parts;
 use http::uri::Authority;
 use ipnet::IpNet;
@@ -15,9 +15,10 @@ use super::connection::Wire;
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
 /// Headers that carry a secret, besides those with names of their own in HTTP.
-const SECRET_HEADERS: [&str; 2] = ["npm-otp", "x-auth-token"];
+const SECRET_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("npm-otp"), HeaderName::from_static("x-auth-token")];
 /// Headers that a proxy adds.
-const RELAYED: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
+const RELAYED: [HeaderName; 3] = [HeaderName::from_static("x-forwarded-for"), FORWARDED, VIA];
 /// Requests whose body, or whose answer, is a secret: log-in, tokens, the user's own data.
 const SECRET_PATHS: [&str; 5] =
     ["/-/user", "/-/v1/login", "/-/v1/done", "/-/npm/v1/tokens", "/-/npm/v1/user"];
@@ -41,7 +42,7 @@ impl Caller {
         let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
         let client = if proxied { client_behind(&forwarded("x-forwarded-for"), proxies) } else { Some(peer) };
         // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
-        let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(*name));
+        let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(name));
         // What the nearest proxy has added stands last, on whichever line.
         let told = forwarded("x-forwarded-proto").last().map(|proto| proto.eq_ignore_ascii_case("https"));
         let tls = told.unwrap_or(wire.tls);
@@ -97,7 +98,7 @@ fn has_credentials(head: &Parts) -> bool {
     let headers = &head.headers;
     let by_header =
         [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].iter().any(|name| headers.contains_key(name))
-            || SECRET_HEADERS.iter().any(|name| headers.contains_key(*name));
+            || SECRET_HEADERS.iter().any(|name| headers.contains_key(name));
     // As routes are read: decoded.
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
     by_header || SECRET_PATHS.iter().any(|secret| path.starts_with(secret))

@@ -1,14 +1,14 @@
 //! Header values, read and written.
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, IF_NONE_MATCH, PRAGMA};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, PRAGMA};
 use resolver::plan::Wish;
 use resolver::variant;
 
 /// npm's header for the digest that a lockfile or a packument has promised.
-pub(super) const PACOTE_INTEGRITY: &str = "pacote-integrity";
+pub(super) const PACOTE_INTEGRITY: HeaderName = HeaderName::from_static("pacote-integrity");
 
 /// A header as text; one that is not is treated as not there.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -28,8 +28,7 @@ const SET_UP: [(&str, &str); 6] = [
 impl Service {
     /// `GET /`.
     pub(super) fn index(&self, head: &Parts, caller: &Caller) -> Answer {
-        let for_people =
-            text(&head.headers, ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/html"));
+        let for_people = text(&head.headers, ACCEPT).is_some_and(|accept| accept.contains("text/html"));
         let mut answer = if for_people { page(&caller.base) } else { Answer::json(&self.facts()) };
         answer.response.headers_mut().insert(VARY, value("Accept"));
         answer

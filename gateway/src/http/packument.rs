@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    IF_MODIFIED_SINCE, LAST_MODIFIED, USER_AGENT, VARY,
+    HeaderValue, IF_MODIFIED_SINCE, LAST_MODIFIED, USER_AGENT, VARY,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -20,7 +20,7 @@ use super::service::Service;
 use crate::fetch::{Document, Failure, Provenance, Ready};
 
 /// What the body depends on besides the address.
-const VARIES: &str = "Accept, Accept-Encoding, User-Agent";
+const VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, User-Agent");
 
 impl Service {
     /// `GET /<name>`.
@@ -31,7 +31,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<Answer, Failure> {
         let document = self.fetch().packument(name, wish(&head.headers)).await?;
-        let form = Form::accepted(text(&head.headers, ACCEPT.as_str()));
+        let form = Form::accepted(text(&head.headers, ACCEPT));
         self.document(document, form, head, caller).await
     }
 
@@ -54,7 +54,7 @@ impl Service {
         head: &Parts,
         caller: &Caller,
     ) -> Result<Answer, Failure> {
-        let encoding = Encoding::accepted(text(&head.headers, ACCEPT_ENCODING.as_str()));
+        let encoding = Encoding::accepted(text(&head.headers, ACCEPT_ENCODING));
         let variant = Variant { form, encoding, urls: self.tarball_urls(head, caller) };
         let etag = variant.etag(&document.record.revision);
         if is_unchanged(&head.headers, &etag, document.record.modified_s) {
@@ -87,7 +87,7 @@ impl Service {
 
     /// Where this client's tarball addresses must point.
     pub(super) fn tarball_urls(&self, head: &Parts, caller: &Caller) -> TarballUrls {
-        let policy = TarballPolicy::for_user_agent(text(&head.headers, USER_AGENT.as_str()));
+        let policy = TarballPolicy::for_user_agent(text(&head.headers, USER_AGENT));
         policy.urls(&self.policy().canonical_tarballs, &caller.base)
     }
 }
@@ -96,7 +96,7 @@ fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
     let modified = UNIX_EPOCH + Duration::from_secs(document.record.modified_s);
     headers.insert(ETAG, value(&variant.etag(&document.record.revision)));
     headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified)));
-    headers.insert(VARY, value(VARIES));
+    headers.insert(VARY, VARIES);
     headers.insert(CACHE_CONTROL, value(&cache_control(document)));
     let detail = match &document.stale {
         Some(cause) => Some(format!("stale: {cause}")),
@@ -118,7 +118,7 @@ fn cache_control(document: &Document) -> String {
 fn is_unchanged(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
     match names_tag(headers, etag) {
         Some(named) => named,
-        None => text(headers, IF_MODIFIED_SINCE.as_str())
+        None => text(headers, IF_MODIFIED_SINCE)
             .and_then(|date| httpdate::parse_http_date(date).ok())
             .and_then(|date| date.duration_since(UNIX_EPOCH).ok())
             .is_some_and(|since| modified_s <= since.as_secs()),

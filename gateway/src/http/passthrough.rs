@@ -154,7 +154,7 @@ impl Service {
 
 /// A request's length, if it is said in advance.
 fn announced(head: &Parts) -> Option<u64> {
-    text(&head.headers, CONTENT_LENGTH.as_str())?.parse().ok()
+    text(&head.headers, CONTENT_LENGTH)?.parse().ok()
 }
 
 /// How long a request's body may take; npm always announces its length.

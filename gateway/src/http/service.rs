@@ -13,7 +13,7 @@ use resolver::integrity::Integrity;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::body::{self, Body};
+use super::body::Body;
 use super::caller::Caller;
 use super::connection::{Handle, Wire};
 use super::headers::{PACOTE_INTEGRITY, text};
@@ -73,7 +73,7 @@ impl Service {
         };
         let answer = match self.treatment(&route, &caller) {
             Treatment::Public => self.public(&route, head, body, &caller).await,
-            Treatment::PassThrough => private(self.pass_through(&route, head, body, &caller).await),
+            Treatment::PassThrough => private(Box::pin(self.pass_through(&route, head, body, &caller)).await),
             Treatment::RefuseExposed => Answer::error(StatusCode::FORBIDDEN, &exposed(&caller)),
             Treatment::RefuseUpstream => Answer::error(StatusCode::FORBIDDEN, UPSTREAM_EXPOSED),
         };
@@ -114,18 +114,21 @@ impl Service {
     }
 
     async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
+        // In boxes: hyper moves the future of a request several times, and the longest way makes it as large as it is.
         let answered: Result<Answer, Failure> = match route {
             Route::Index => Ok(self.index(&head, caller)),
             Route::Ping => Ok(Answer::json(&json!({}))),
-            Route::Packument(name) => self.packument(name, &head, caller).await,
-            Route::Manifest(name, version) => self.manifest(name, version, &head, caller).await,
+            Route::Packument(name) => Box::pin(self.packument(name, &head, caller)).await,
+            Route::Manifest(name, version) => Box::pin(self.manifest(name, version, &head, caller)).await,
             Route::Tarball(name, file) => {
                 let hint = text(&head.headers, PACOTE_INTEGRITY).and_then(Integrity::from_sri);
-                self.tarball(&TarballRequest::Named(name.clone(), file.clone(), hint), &head).await
+                Box::pin(self.tarball(TarballRequest::Named(name.clone(), file.clone(), hint), &head)).await
             }
-            Route::Digest(integrity) => self.tarball(&TarballRequest::Digest(*integrity), &head).await,
-            Route::Evidence(evidence) => self.evidence(evidence, &head).await,
-            Route::PassThrough(_) => return self.pass_through(route, head, body, caller).await,
+            Route::Digest(integrity) => {
+                Box::pin(self.tarball(TarballRequest::Digest(*integrity), &head)).await
+            }
+            Route::Evidence(evidence) => Box::pin(self.evidence(evidence, &head)).await,
+            Route::PassThrough(_) => return Box::pin(self.pass_through(route, head, body, caller)).await,
         };
         answered.unwrap_or_else(Answer::from)
     }
@@ -175,7 +178,23 @@ impl Handle for Service {
             ms = started.elapsed().as_millis(),
             "answered"
         );
-        let metrics = Arc::clone(&self.inner.metrics);
-        response.map(|body| body::counted(body, metrics, source))
+        let sent = self.inner.metrics.sending(source);
+        response.map(|body| body.counted(sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F: Future + 'a>(_: impl Fn(&'a Service, Request<Incoming>, Wire) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper moves the future of each request several times.
+    #[test]
+    fn what_a_request_carries_is_small() {
+        let size = size(Service::handle);
+        assert!(size <= 2048, "{size} bytes");
     }
 }

@@ -1,7 +1,8 @@
 //! Tarballs, by name and by digest.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_RANGE,
+    RANGE,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -16,16 +17,16 @@ use crate::fetch::{Arriving, Failure, Provenance, Tarball, TarballRequest};
 use crate::store::Blob;
 
 /// The bytes of a name never change.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// Nobody but the client has said yet that the name stands for these bytes: not for caches that others share.
-const FOR_THIS_CLIENT: &str = "private, max-age=31536000, immutable";
+const FOR_THIS_CLIENT: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
 impl Service {
     /// `GET /<name>/-/<file>.tgz` and `GET /-/tarballs/sha512/<digest>`.
-    pub(super) async fn tarball(&self, request: &TarballRequest, head: &Parts) -> Result<Answer, Failure> {
+    pub(super) async fn tarball(&self, request: TarballRequest, head: &Parts) -> Result<Answer, Failure> {
         // What depends on the whole body waits for it: its length for a HEAD, its digest for a range.
         let whole = head.method == Method::HEAD || head.headers.contains_key(RANGE);
-        match self.fetch().tarball(request, whole).await? {
+        match self.fetch().tarball(&request, whole).await? {
             Tarball::Held { blob, source, confirmed } => Ok(held(&blob, source, confirmed, head)),
             Tarball::Arriving(arriving) => Ok(streamed(arriving)),
         }
@@ -37,15 +38,15 @@ fn held(blob: &Blob, source: Provenance, confirmed: bool, head: &Parts) -> Answe
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.insert(ETAG, value(&etag));
-    headers.insert(CACHE_CONTROL, value(if confirmed { FOR_EVER } else { FOR_THIS_CLIENT }));
-    headers.insert(ACCEPT_RANGES, value("bytes"));
+    headers.insert(CACHE_CONTROL, if confirmed { FOR_EVER } else { FOR_THIS_CLIENT });
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_STATUS, cache_status(source == Provenance::Store, None));
     let label = source.label();
     if names_tag(&head.headers, &etag) == Some(true) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Answer::new(response, "not_modified", label);
     }
-    headers.insert(CONTENT_TYPE, value("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let part = match wanted(head, &etag, blob.length()) {
         Wanted::Whole => 0..blob.length(),
         Wanted::Part(part) => {
@@ -76,9 +77,9 @@ fn streamed(arriving: Arriving) -> Answer {
     if let Some(length) = arriving.length() {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    headers.insert(CONTENT_TYPE, value("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     // Not for caches until the digest has been seen to match: whoever gets the whole has the right bytes.
-    headers.insert(CACHE_CONTROL, value("no-store"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CACHE_STATUS, cache_status(false, None));
     *response.body_mut() = body::arriving(arriving);
     Answer::new(response, "ok", "upstream")
@@ -94,10 +95,10 @@ fn blob_body(blob: &Blob, part: std::ops::Range<u64>) -> Body {
 /// A range counts only for a GET (RFC 9110, section 14.2) and for the very bytes that its sender has the
 /// beginning of.
 fn wanted(head: &Parts, etag: &str, length: u64) -> Wanted {
-    match text(&head.headers, IF_RANGE.as_str()) {
+    match text(&head.headers, IF_RANGE) {
         Some(if_range) if if_range != etag => Wanted::Whole,
         _ if head.method == Method::HEAD => Wanted::Whole,
-        _ => range::wanted(text(&head.headers, RANGE.as_str()), length),
+        _ => range::wanted(text(&head.headers, RANGE), length),
     }
 }
 

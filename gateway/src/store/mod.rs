@@ -19,6 +19,8 @@
 //! (see `queue`, `eviction`). When there is nothing that could go, it is full: what is held is served, and nothing new
 //! is kept.
 
+mod blob;
+mod buffers;
 mod change;
 mod content;
 mod database;
@@ -28,11 +30,15 @@ mod eviction;
 mod format;
 mod frames;
 mod keeper;
+mod known;
 mod marks;
+mod memory;
 mod packuments;
 mod pins;
 mod queue;
 mod recovery;
+mod room;
+mod rows;
 mod scrub;
 mod shelf;
 mod space;
@@ -56,12 +62,14 @@ use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub use content::{Blob, BlobReader};
+pub use blob::{Blob, BlobReader};
 pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
 pub use frames::{Frames, FramesText, FramesWriter, Source};
 pub use keeper::Lost;
+pub(crate) use known::OPEN_FILES;
+pub use memory::{Key, Memory};
 pub use packuments::VariantKey;
 pub use pins::{PinError, PinSet};
 pub use tables::{Cursor, Evidence, PackumentRecord, TarballRecord, on_disk};
@@ -84,6 +92,8 @@ pub struct Config {
     /// The data directory; `None`: see [`crate::config::data_dir`].
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub dir: Option<PathBuf>,
+    /// What small tarballs and rendered packuments take in memory while they are in use.
+    pub memory: Size,
     /// What all our files may take.
     pub max_bytes: Size,
     /// What stays free on their file system.
@@ -103,6 +113,7 @@ pub struct Store {
 
 struct Inner {
     contents: Arc<Contents>,
+    memory: Arc<Memory>,
     state: State,
     keeper: Keeper,
 }
@@ -122,7 +133,8 @@ impl Config {
     /// A store of so many bytes that is left alone.
     #[cfg(test)]
     pub(crate) fn of(max_bytes: u64) -> Self {
-        Self { dir: None, max_bytes: Size(max_bytes), min_free: Size(0), metadata_share: 25, scrub: None }
+        let (max_bytes, nothing) = (Size(max_bytes), Size(0));
+        Self { dir: None, memory: nothing, max_bytes, min_free: nothing, metadata_share: 25, scrub: None }
     }
 
     fn limits(&self) -> Limits {
@@ -153,13 +165,20 @@ impl Store {
     /// [`OpenError`] says what is in the way and what to do about it.
     pub fn open(dir: &Path, config: &Config) -> Result<Self, OpenError> {
         format::prepare(dir)?;
-        let contents = Arc::new(Contents::new(dir));
+        let memory = Arc::new(Memory::new(config.memory.bytes()));
+        let contents = Arc::new(Contents::new(dir, Arc::clone(&memory)));
         let last_commit = keeper::written(&dir.join("state.redb"));
         let (state, was_dirty) = State::open(dir, Arc::clone(&contents), config.limits())?;
         let doubtful = last_commit.filter(|_| was_dirty);
         let keeper = Keeper::start(&state, dir, config.scrub.map(Period::duration), doubtful)
             .map_err(|error| OpenError::Io(dir.into(), error))?;
-        Ok(Self { inner: Arc::new(Inner { contents, state, keeper }) })
+        Ok(Self { inner: Arc::new(Inner { contents, memory, state, keeper }) })
+    }
+
+    /// What is kept in memory of tarballs and of renderings.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// An orderly end: what was used lately is remembered, and the next start has nothing to go over.
@@ -207,7 +226,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] when the disk refuses.
     pub fn draft(&self) -> Draft {
-        self.inner.contents.draft()
+        if self.is_full() {
+            self.inner.contents.room().refused(&StoreError::Full);
+        }
+        self.inner.contents.draft(!self.is_full())
     }
 
     /// The tarball with this digest, if it is held and intact.
@@ -232,15 +254,40 @@ impl Store {
         }
     }
 
-    /// Keeps a draft whose bytes were verified to have this digest, and opens it.
+    /// Keeps a draft whose bytes were verified to have this digest, and opens it. When the disk takes nothing, it is
+    /// opened all the same, and gone when its last reader is done.
     ///
     /// # Errors
-    /// [`StoreError`] when the disk refuses; the draft is gone then.
+    /// [`StoreError::Io`] when there is room neither on the disk nor in memory; the draft is gone then.
     pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
-        self.check_room()?;
-        let blob = self.inner.contents.keep_blob(draft, integrity).await?;
-        self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await?;
+        let place = !self.is_full();
+        let (blob, in_place) = self.inner.contents.keep_blob(draft, integrity, place).await?;
+        if !in_place {
+            self.not_kept();
+            return Ok(blob);
+        }
+        match self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await {
+            Ok(_) => self.inner.contents.room().taken(),
+            Err(error) => {
+                self.inner.contents.room().refused(&error);
+                // What has no row is not counted, and must not take room. Should somebody else have brought it and its
+                // row meanwhile, that is found out when it is missed.
+                self.drop_blob(integrity).await;
+                self.not_kept();
+            }
+        }
         Ok(blob)
+    }
+
+    /// Whether there is certainly no room for this many bytes, neither on the disk nor in memory.
+    #[must_use]
+    pub fn has_no_room_for(&self, bytes: u64) -> bool {
+        self.inner.contents.room().is_too_small_for(bytes, self.is_full())
+    }
+
+    /// Something is served that could not be kept.
+    pub fn not_kept(&self) {
+        self.totals().not_kept.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The digest that a tarball's name stood for when it was last fetched.
@@ -280,6 +327,16 @@ impl Store {
     pub async fn keep_evidence(&self, path: &str, evidence: Evidence) -> Result<(), StoreError> {
         self.check_room()?;
         self.commit(Change::Evidence { path: path.to_owned(), evidence }).await.map(drop)
+    }
+
+    async fn drop_blob(&self, integrity: &Integrity) {
+        let (store, integrity) = (self.clone(), *integrity);
+        let dropped = draft::blocking(move || {
+            store.inner.contents.remove_blob(&integrity);
+            Ok(())
+        });
+        // Removing cannot fail; the task can only be cancelled with the runtime.
+        let _ = dropped.await;
     }
 
     fn check_room(&self) -> Result<(), StoreError> {

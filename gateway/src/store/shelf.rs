@@ -10,9 +10,10 @@ use resolver::integrity::{Expected, Integrity, Verifier};
 use resolver::package::PackageName;
 use resolver::variant::Revision;
 
-use super::content::{Contents, Found, remove};
+use super::content::{Contents, Found};
 use super::documents::{DOCUMENT, Documents};
 use super::draft::read_at;
+use super::known::remove;
 use super::tables::on_disk;
 
 /// What a file is read in.
@@ -42,10 +43,6 @@ impl Contents {
         self.blob_path(integrity).exists()
     }
 
-    pub(super) fn remove_blob(&self, integrity: &Integrity) {
-        remove(&self.blob_path(integrity));
-    }
-
     /// The tarballs whose digests begin with this byte: one folder in 256, so that a listing is small.
     pub(super) fn blobs_in(&self, first: u8) -> io::Result<BTreeMap<[u8; 64], Listed>> {
         let mut listed = BTreeMap::new();
@@ -72,7 +69,11 @@ impl Contents {
             verifier.update(chunk);
             pace(chunk.len() as u64)
         });
-        settled(&path, read, || verifier.finish().is_ok())
+        let settled = settled(&path, read, || verifier.finish().is_ok());
+        if settled == Some(false) {
+            self.known.forget(integrity);
+        }
+        settled
     }
 }
 

@@ -28,6 +28,7 @@ use super::documents::Documents;
 use super::format::{OpenError, empty_drafts};
 use super::marks::Marks;
 use super::pins::{self, PinSet};
+use super::rows::Rows;
 use super::space::Space;
 use super::tables::{
     BLOBS, EVIDENCE, Evidence, META, PACKUMENTS, PackumentRecord, TARBALLS, TarballRecord, read_json,
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) space: Space,
     pub(super) totals: Totals,
+    pub(super) rows: Rows,
 }
 
 impl State {
@@ -94,6 +96,7 @@ impl State {
             limits,
             space: Space::new(dir),
             totals: Totals::default(),
+            rows: Rows::default(),
         });
         let (writer, waiting) = mpsc::channel(QUEUE);
         let work = Writer::new(Arc::clone(&shared), counts);
@@ -143,17 +146,21 @@ impl State {
 
     /// For ourselves.
     pub(super) fn packument_unused(&self, name: &PackageName) -> Option<PackumentRecord> {
-        self.read(|read| {
+        let rows = &self.shared.rows;
+        let look = |read: &ReadTransaction| {
             let row = read.open_table(PACKUMENTS)?.get(name.as_str())?;
             Ok(row.and_then(|row| read_json(row.value().1)))
-        })
+        };
+        rows.packuments.get(rows.commits(), name, || self.read(look))
     }
 
     pub(super) fn tarball(&self, name: &PackageName, file: &FileName) -> Option<TarballRecord> {
-        self.read(|read| {
-            let row = read.open_table(TARBALLS)?.get(tarball_key(name, file).as_str())?;
+        let (rows, key) = (&self.shared.rows, tarball_key(name, file));
+        let look = |read: &ReadTransaction| {
+            let row = read.open_table(TARBALLS)?.get(key.as_str())?;
             Ok(row.and_then(|row| TarballRecord::read(row.value())))
-        })
+        };
+        rows.tarballs.get(rows.commits(), &key, || self.read(look))
     }
 
     /// What a tarball is called, if there is a row for it; an empty text when it has come without a name.

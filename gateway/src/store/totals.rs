@@ -44,6 +44,8 @@ pub struct Totals {
     pub scrubbed_bytes: AtomicU64,
     /// How far the scrub's round has come: percent.
     pub scrub_progress: AtomicU64,
+    /// Contents that were served since the start without being kept, for the disk took nothing.
+    pub not_kept: AtomicU64,
     /// 1 while nothing new is kept, for there is no room; otherwise 0.
     pub full: AtomicU64,
 }

@@ -200,6 +200,7 @@ impl Writer {
         }
         counts.save(&write)?;
         write.commit()?;
+        self.shared.rows.outdate();
         Ok(Committed { applied, counts, relief, freed })
     }
 
@@ -278,6 +279,7 @@ impl Writer {
                 self.counts = counts;
                 self.shared.rebuild.fetch_or(opened.rebuild, Ordering::AcqRel);
                 self.shared.database.store(Some(Arc::new(opened.database)));
+                self.shared.rows.outdate();
             }
             Err(failure) => {
                 tracing::error!(?failure, "the state cannot be opened again yet");

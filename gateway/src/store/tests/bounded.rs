@@ -96,7 +96,7 @@ async fn what_is_pinned_stays_until_it_is_given_up() {
     for nth in 100..500 {
         keep(&store, nth, 128 * 1024).await.unwrap();
     }
-    let is_there = |integrity| Contents::new(folder.path()).has_blob(integrity);
+    let is_there = |integrity| Contents::new(folder.path(), Arc::new(Memory::new(0))).has_blob(integrity);
     assert!(is_there(&pinned) && is_there(&later));
     assert_eq!(store.totals().pinned.load(Ordering::Relaxed), 3);
     assert_eq!(

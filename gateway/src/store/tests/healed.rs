@@ -91,7 +91,8 @@ async fn the_scrub_finds_what_is_spoilt_nameless_or_gone() {
     let revision = keep_packument(&store, 4, 10_000).await.unwrap();
     keep_packument(&store, 5, 10_000).await.unwrap();
     store.close().await;
-    let (contents, documents) = (Contents::new(folder.path()), Documents::new(folder.path()));
+    let (contents, documents) =
+        (Contents::new(folder.path(), Arc::new(Memory::new(0))), Documents::new(folder.path()));
     std::fs::write(contents.blob_path(&spoilt), b"something else").unwrap();
     std::fs::remove_file(contents.blob_path(&gone)).unwrap();
     std::fs::write(documents.folder(&revision).join(documents::DOCUMENT), b"something else").unwrap();
@@ -133,7 +134,7 @@ async fn after_a_sudden_end_what_was_written_last_is_verified_unasked_whatever_t
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::copy(path, copy).unwrap();
     }
-    let contents = Contents::new(killed.path());
+    let contents = Contents::new(killed.path(), Arc::new(Memory::new(0)));
     let now = std::time::SystemTime::now();
     for (integrity, at) in
         [(fresh, now), (future, now + Duration::from_secs(1 << 30)), (past, std::time::UNIX_EPOCH)]

@@ -36,8 +36,12 @@ async fn keep(store: &Store, nth: u32, length: usize) -> Result<Integrity, Store
     let integrity = Integrity::of(&bytes);
     let mut draft = store.draft();
     draft.write(&bytes).await?;
-    store.keep_blob(draft, &integrity).await?;
-    Ok(integrity)
+    let not_kept = store.totals().not_kept.load(Ordering::Relaxed);
+    let blob = store.keep_blob(draft, &integrity).await?;
+    // What is not kept is to be had all the same.
+    assert_eq!(blob.length(), length as u64);
+    let was_kept = store.totals().not_kept.load(Ordering::Relaxed) == not_kept;
+    if was_kept { Ok(integrity) } else { Err(StoreError::Full) }
 }
 
 fn name(nth: u32) -> PackageName {
