@@ -225,36 +225,39 @@ fn a_packument_that_spoils_on_disk_is_found_fetched_again_and_never_served() {
     assert!(disk::unsound(gateway.data()).is_empty());
 }
 
-/// Bytes are found by their digests; only what stands for what has to be asked again.
+/// Tarballs are found by their digests, and packuments say themselves whose they are.
 #[test]
-fn a_state_that_was_deleted_costs_packuments_and_no_tarball() {
+fn a_state_that_was_deleted_is_made_again_out_of_the_files() {
     let (registry, mut gateway, packages) = stopped_with_three();
     fs::remove_file(gateway.data().join("state.redb")).expect("a state");
     gateway.restart();
+    assert_counted(&gateway, 3.0);
 
     packages.iter().for_each(|package| assert_whole(&gateway, package));
-    assert_eq!((registry.packument_requests(), registry.tarball_requests()), (3, 0));
+    assert_eq!((registry.packument_requests(), registry.tarball_requests()), (0, 0));
 }
 
 #[test]
-fn a_state_that_is_no_state_any_more_is_moved_aside_and_costs_no_tarball() {
+fn a_state_that_is_no_state_any_more_is_moved_aside_and_made_again_out_of_the_files() {
     for spoil in [garbage as fn(&Path), disk::truncate] {
         let (registry, mut gateway, packages) = stopped_with_three();
         spoil(&gateway.data().join("state.redb"));
         gateway.restart();
+        assert_counted(&gateway, 3.0);
 
         packages.iter().for_each(|package| assert_whole(&gateway, package));
-        assert_eq!((registry.packument_requests(), registry.tarball_requests()), (3, 0));
+        assert_eq!((registry.packument_requests(), registry.tarball_requests()), (0, 0));
         assert!(gateway.data().join("state.redb.damaged").exists(), "it is kept for whoever wants to know");
-        assert_counted(&gateway, 3.0);
     }
 }
 
 /// Names are found again in the background.
-fn assert_counted(gateway: &Gateway, tarballs: f64) {
+fn assert_counted(gateway: &Gateway, each: f64) {
     let end = Instant::now() + LIMIT;
-    while gateway.metric("open_registry_store_tarballs", &[]) < tarballs {
-        assert!(Instant::now() < end, "the tarballs are not counted");
+    for what in ["open_registry_store_tarballs", "open_registry_store_packuments"] {
+        while gateway.metric(what, &[]) < each {
+            assert!(Instant::now() < end, "{what} does not come to {each}");
+        }
     }
 }
 

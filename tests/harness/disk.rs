@@ -28,11 +28,25 @@ pub fn drafts(data: &Path) -> Vec<PathBuf> {
     files(&data.join("drafts"))
 }
 
-/// Tarballs and packuments whose bytes do not hash to their names.
+/// Tarballs and packuments whose bytes do not hash to their names, and variants of packuments that are damaged.
 pub fn unsound(data: &Path) -> Vec<PathBuf> {
     let blobs = blobs(data).into_iter().filter(|path| digest_of::<Sha512>(path) != name_of(path));
-    let documents = documents(data).into_iter().filter(|path| digest_of::<Sha256>(path) != name_of(path));
+    let documents = documents(data).into_iter().filter(|path| !is_sound(path));
     blobs.chain(documents).collect()
+}
+
+/// A folder is named by the digest of its document, which is compressed with zstd; an uncoded variant (`.id`) is
+/// compressed likewise, and a coded one ends with 16 bytes of the digest of what is before them.
+fn is_sound(path: &Path) -> bool {
+    let bytes = read(path);
+    let file = path.file_name().expect("a file").to_string_lossy();
+    if file == "document" || file.ends_with(".id") {
+        let Ok(document) = zstd::decode_all(&bytes[..]) else { return false };
+        let folder = path.parent().expect("a folder");
+        return file != "document" || hex(&Sha256::digest(document)) == name_of(folder);
+    }
+    let Some(length) = bytes.len().checked_sub(16) else { return false };
+    Sha256::digest(&bytes[..length])[..16] == bytes[length..]
 }
 
 /// Flips one bit in the middle of a file, as a bad disk does.
