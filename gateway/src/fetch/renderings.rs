@@ -94,10 +94,10 @@ impl Renderings {
 }
 
 impl Fetch {
-    /// A variant if it is in memory.
+    /// The variant with this entity tag if it is in memory.
     #[must_use]
-    pub fn rendered(&self, document: &Document, variant: &Variant) -> Option<Ready> {
-        self.at_hand(&tag(document, variant))
+    pub fn rendered(&self, etag: &str) -> Option<Ready> {
+        self.at_hand(etag.trim_matches('"'))
     }
 
     fn at_hand(&self, tag: &str) -> Option<Ready> {

@@ -60,21 +60,22 @@ impl Service {
         if is_unchanged(&head.headers, &etag, document.record.modified_s) {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            describe(response.headers_mut(), &document, &variant);
+            describe(response.headers_mut(), &document, &etag);
             return Ok(Answer::new(response, "not_modified", document.source.label()));
         }
         let is_head = head.method == Method::HEAD;
-        let (document, ready) = match self.fetch().rendered(&document, &variant) {
+        let (document, etag, ready) = match self.fetch().rendered(&etag) {
             // Nothing of a HEAD's answer needs the body to be made.
             None if !is_head => {
                 let rendering = self.fetch().render(document, &variant).await?;
-                (rendering.document, Some(rendering.ready))
+                let etag = variant.etag(&rendering.document.record.revision);
+                (rendering.document, etag, Some(rendering.ready))
             }
-            ready => (document, ready),
+            ready => (document, etag, ready),
         };
         let length = ready.as_ref().map(Ready::length);
         let mut response = Response::new(ready.filter(|_| !is_head).map_or_else(body::empty, body::ready));
-        describe(response.headers_mut(), &document, &variant);
+        describe(response.headers_mut(), &document, &etag);
         response.headers_mut().insert(CONTENT_TYPE, value(variant.form.media_type()));
         if variant.encoding != Encoding::Identity {
             response.headers_mut().insert(CONTENT_ENCODING, value(variant.encoding.token()));
@@ -92,9 +93,9 @@ impl Service {
     }
 }
 
-fn describe(headers: &mut HeaderMap, document: &Document, variant: &Variant) {
+fn describe(headers: &mut HeaderMap, document: &Document, etag: &str) {
     let modified = UNIX_EPOCH + Duration::from_secs(document.record.modified_s);
-    headers.insert(ETAG, value(&variant.etag(&document.record.revision)));
+    headers.insert(ETAG, value(etag));
     headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified)));
     headers.insert(VARY, VARIES);
     headers.insert(CACHE_CONTROL, value(&cache_control(document)));

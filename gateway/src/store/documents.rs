@@ -31,6 +31,9 @@ const OUTLINE: usize = 0;
 const DESCRIPTION: usize = 1;
 /// What is kept of a variant's SHA-256 behind it.
 const SEAL: usize = 16;
+/// The variants of one revision that are kept: two forms in four codings, for clients of a few addresses each. What is
+/// more is made anew.
+const MOST_VARIANTS: usize = 32;
 /// A variant up to this length is read in one piece.
 const WHOLE: u64 = 1024 * 1024;
 
@@ -138,6 +141,7 @@ impl Documents {
         seal: [u8; 32],
         (revision, tag): (&Revision, &str),
     ) -> io::Result<u64> {
+        self.check_number(revision)?;
         draft.write(&seal[..SEAL]).await?;
         let stored = draft.length();
         draft.keep_beside(self.folder(revision).join(tag)).await?;
@@ -150,9 +154,16 @@ impl Documents {
         draft: Draft,
         (revision, tag): (&Revision, &str),
     ) -> io::Result<u64> {
+        self.check_number(revision)?;
         let stored = draft.length();
         draft.keep_beside(self.plain_path(revision, tag)).await?;
         Ok(stored)
+    }
+
+    /// Clients choose the host that tarball addresses begin with, and so could make variants without end.
+    fn check_number(&self, revision: &Revision) -> io::Result<()> {
+        let files = fs::read_dir(self.folder(revision)).map_or(0, Iterator::count);
+        if files > MOST_VARIANTS { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     /// A coded variant; a short one has been checked against its seal, a long one is checked now. Blocks.
@@ -348,6 +359,20 @@ mod tests {
             assert!(matches!(documents.coded(&revision, "tag"), Found::Corrupt), "{length}");
             assert!(matches!(documents.coded(&revision, "tag"), Found::Missing), "{length}");
         }
+    }
+
+    #[tokio::test]
+    async fn no_more_variants_are_kept_than_a_few_addresses_need() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, documents) = keep(folder.path()).await;
+        let mut kept = 0;
+        for number in 0..100 {
+            let mut draft = store.draft();
+            draft.append(b"x").unwrap();
+            let (revision, tag) = (record().revision, number.to_string());
+            kept += usize::from(documents.keep_plain(draft, (&revision, &tag)).await.is_ok());
+        }
+        assert_eq!(kept, MOST_VARIANTS);
     }
 
     #[tokio::test]
