@@ -374,10 +374,6 @@ fn what_cannot_work_is_refused_at_the_start_in_one_sentence() {
     let newer = folder.path().join("newer");
     fs::create_dir(&newer).unwrap();
     fs::write(newer.join("format"), "open-registry data 99\n").unwrap();
-    let garbled = folder.path().join("garbled");
-    fs::create_dir(&garbled).unwrap();
-    fs::write(garbled.join("format"), "open-registry data 1\n").unwrap();
-    fs::write(garbled.join("state.redb"), vec![7; 10_000]).unwrap();
     let used = Gateway::builder().start();
     let text = |path: &std::path::Path| path.display().to_string();
     let gateway = Gateway::builder;
@@ -394,7 +390,10 @@ fn what_cannot_work_is_refused_at_the_start_in_one_sentence() {
         (gateway().data(&file), vec![text(&file)]),
         (gateway().data(&foreign), vec![text(&foreign), "--data".to_owned()]),
         (gateway().data(&newer), vec![text(&newer), "newer".to_owned()]),
-        (gateway().data(&garbled), vec![text(&garbled), "cannot be read".to_owned()]),
+        (gateway().config_toml("[store]\nmax_bytes = \"1KiB\"\n"), vec!["store.max_bytes".to_owned()]),
+        (gateway().config_toml("[store]\nmetadata_share = 200\n"), vec!["store.metadata_share".to_owned()]),
+        (gateway().config_toml("[store]\nscrub = \"1s\"\n"), vec!["store.scrub".to_owned()]),
+        (gateway().config_toml("[upstream]\nchanges = \"ftp://x\"\n"), vec!["upstream.changes".to_owned()]),
         (gateway().data(used.data()), vec![text(used.data()), "in use".to_owned()]),
     ] {
         let (output, said) = refused(builder);

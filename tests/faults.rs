@@ -267,7 +267,7 @@ fn a_packument_that_upstream_always_spoils_never_reaches_the_client_nor_the_stor
             Harmless => assert_is_packument(&reply, &case.name),
             Unavailable => assert_is_refusal(&reply, &case.name),
         }
-        let kept = disk::documents(scene.gateway.data()).len();
+        let kept = disk::packuments(scene.gateway.data()).len();
         assert_eq!(kept, usize::from(case.lasting == Harmless), "{}", case.name);
 
         scene.registry.clear_faults();

@@ -194,6 +194,37 @@ fn a_disk_that_can_only_be_read_costs_nobody_a_tarball_either() {
 }
 
 #[test]
+fn a_full_disk_costs_nobody_a_packument_nor_a_tarball_that_only_it_knows() {
+    let Some(disk) = Disk::new(64) else { return };
+    let package = package("small", 20_000);
+    let registry = Registry::builder().package(package.clone()).start();
+    let gateway = gateway(&registry, &disk);
+    disk.fill();
+    let release = release(&package);
+    let packument = |coding: &str| {
+        let reply =
+            Request::get(&format!("{}/small", gateway.url())).header("accept-encoding", coding).send();
+        assert_eq!((reply.status, &reply.cut), (200, &None), "{coding}");
+        assert_eq!(reply.json()["versions"]["1.0.0"]["dist"]["integrity"], release.integrity, "{coding}");
+    };
+    for coding in ["identity", "gzip", "zstd", "br"] {
+        packument(coding);
+    }
+    // Without the digest of a lockfile it is the packument that names it.
+    assert_whole(&Request::get(&url(&gateway, &release)).within(LIMIT).send(), &release);
+    assert!(disk::documents(gateway.data()).is_empty() && disk::drafts(gateway.data()).is_empty());
+
+    disk.clear();
+    let since = Instant::now();
+    while disk::packuments(gateway.data()).is_empty() {
+        assert!(since.elapsed() < LIMIT, "it is not kept although there is room");
+        packument("gzip");
+    }
+    registry.switch_off();
+    packument("zstd");
+}
+
+#[test]
 fn nothing_wrong_is_ever_complete_while_the_disk_is_full() {
     let Some(disk) = Disk::new(64) else { return };
     let packages = packages();

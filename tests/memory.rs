@@ -146,6 +146,24 @@ fn with_versions(registry: &Registry, count: usize) -> Bytes {
         .into()
 }
 
+/// So many versions, each with a README of its own.
+fn with_versions_of(registry: &Registry, count: usize, readme: &[u8]) -> Bytes {
+    let mut document =
+        format!(r#"{{"name":"{NAME}","dist-tags":{{"latest":"1.0.0"}},"versions":{{"#).into_bytes();
+    for nth in 0..count {
+        let manifest = manifest(registry, &format!("1.0.{nth}"));
+        let (open, rest) = manifest.split_at(manifest.len() - 1);
+        document.extend_from_slice(if nth > 0 { b"," } else { b"" });
+        document.extend_from_slice(open.as_bytes());
+        document.extend_from_slice(br#","readme":""#);
+        document.extend_from_slice(readme);
+        document.extend_from_slice(br#"""#);
+        document.extend_from_slice(rest.as_bytes());
+    }
+    document.extend_from_slice(b"}}");
+    document.into()
+}
+
 fn manifest(registry: &Registry, version: &str) -> String {
     let address = format!("{}/{NAME}/-/{NAME}-{version}.tgz", registry.url());
     let dist = format!(r#"{{"shasum":"{:040}","tarball":"{address}"}}"#, 7);
@@ -179,7 +197,13 @@ fn oddities(registry: &Registry) -> Vec<Oddity> {
     let mib = vec![b'a'; 1 << 20];
     vec![
         ("versions without time", with_versions(registry, 3), None, Fate::Taken),
-        ("200 MB", with_readme(registry, &[b"\"", &mib.repeat(200)[..], b"\""].concat()), None, Fate::Taken),
+        (
+            "a README of 200 MB",
+            with_readme(registry, &[b"\"", &mib.repeat(200)[..], b"\""].concat()),
+            None,
+            Fate::Refused,
+        ),
+        ("200 MB of versions", with_versions_of(registry, 200, &mib), None, Fate::Taken),
         ("a million versions", with_versions(registry, 1_000_000), None, Fate::Either),
         ("deep arrays", with_readme(registry, &b"[".repeat(20 << 20)), None, Fate::Refused),
         (

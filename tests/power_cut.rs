@@ -215,6 +215,13 @@ fn a_bit_that_flips_in_any_content_is_found_before_it_is_served_counted_and_fetc
         gateway.kill();
         let file = content(gateway.data(), &mut dice);
         let mut bytes = fs::read(&file).expect("a file that is kept");
+        if file.ends_with("document") {
+            // As long as there are variants of it, nobody reads it.
+            let variants = fs::read_dir(file.parent().expect("its folder")).expect("its folder").flatten();
+            variants.map(|variant| variant.path()).filter(|path| *path != file).for_each(|path| {
+                fs::remove_file(path).expect("a variant");
+            });
+        }
         let place = dice.below(bytes.len());
         bytes[place] ^= 1 << dice.below(8);
         fs::write(&file, bytes).expect("a file that is kept");

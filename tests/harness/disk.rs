@@ -18,7 +18,12 @@ pub fn blobs(data: &Path) -> Vec<PathBuf> {
     files(&data.join("blobs"))
 }
 
-/// Every packument that is kept.
+/// Every packument that is kept: its document, as upstream sent it.
+pub fn packuments(data: &Path) -> Vec<PathBuf> {
+    documents(data).into_iter().filter(|path| path.ends_with("document")).collect()
+}
+
+/// Every file of every packument: documents and variants.
 pub fn documents(data: &Path) -> Vec<PathBuf> {
     files(&data.join("documents"))
 }

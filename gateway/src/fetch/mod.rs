@@ -40,7 +40,7 @@ use crate::upstream::Upstream;
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
-pub use ready::{Ready, ReadyReader};
+pub use ready::{Ready, Sending};
 pub use renderings::Rendering;
 pub use tarballs::Tarball;
 

@@ -360,7 +360,10 @@ impl Fetch {
         self.inner.renderings.remember(record.revision, Arc::new(new.outline));
         match self.inner.store.keep_packument(name, new.draft, record.clone()).await {
             Ok(kept) => Ok(kept.into()),
-            Err(StoreError::Full) => Ok(Readable { record: Arc::new(record), loose: Some(new.frames) }),
+            Err(StoreError::Full) => {
+                self.inner.store.not_kept();
+                Ok(Readable { record: Arc::new(record), loose: Some(new.frames) })
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -1,13 +1,12 @@
 //! Variants as they go out: out of memory, out of a file, or decoded frame by frame.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::store::{Coded, Frames, Source};
-
-/// What is read of a file at once.
-const CHUNK: u64 = 256 * 1024;
+use super::Fetch;
+use crate::store::{BlobReader, Coded, Frames};
 
 /// A variant that can be sent.
 #[derive(Debug, Clone)]
@@ -18,11 +17,20 @@ pub enum Ready {
     Plain(Frames),
 }
 
-/// Reads a variant that is not in memory, chunk by chunk.
-pub struct ReadyReader {
-    ready: Ready,
-    /// In a file, the bytes that were read; else the frames.
-    next: u64,
+/// How a variant is sent.
+pub enum Sending {
+    /// In one piece.
+    Whole(Bytes),
+    /// Out of a file.
+    File(BlobReader),
+    /// Decoded as it is taken.
+    Plain(PlainReader),
+}
+
+/// Decodes an uncoded variant, a frame at a time.
+pub struct PlainReader {
+    frames: Frames,
+    next: usize,
 }
 
 impl Ready {
@@ -35,52 +43,31 @@ impl Ready {
             Self::Plain(frames) => frames.length(),
         }
     }
+}
 
-    /// All bytes, when they are in memory.
+impl Fetch {
+    /// Begins to send a variant.
     #[must_use]
-    pub fn at_once(&self) -> Option<Bytes> {
-        match self {
-            Self::Coded(Coded::Whole(bytes)) => Some(bytes.clone()),
-            Self::Coded(Coded::File(..)) | Self::Plain(_) => None,
+    pub fn send(&self, ready: Ready) -> Sending {
+        match ready {
+            Ready::Coded(Coded::Whole(bytes)) => Sending::Whole(bytes),
+            Ready::Coded(Coded::File(file, length)) => {
+                Sending::File(self.inner.store.reader(Arc::clone(&file), length))
+            }
+            Ready::Plain(frames) => Sending::Plain(PlainReader { frames, next: 0 }),
         }
-    }
-
-    /// A reader of all bytes.
-    #[must_use]
-    pub fn reader(self) -> ReadyReader {
-        ReadyReader { ready: self, next: 0 }
     }
 }
 
-impl ReadyReader {
-    /// The next chunk; `None` at the end. Memory is that of one chunk.
+impl PlainReader {
+    /// The next frame; `None` at the end. Memory is that of one frame.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        let (ready, at) = (self.ready.clone(), self.next);
-        let read = tokio::task::spawn_blocking(move || ready.chunk(at)).await;
-        let chunk = read.unwrap_or_else(|ended| Err(io::Error::other(ended))).transpose()?;
-        self.next += match (&chunk, &self.ready) {
-            (Ok(_), Ready::Plain(_)) => 1,
-            (Ok(bytes), Ready::Coded(_)) => bytes.len() as u64,
-            (Err(_), _) => 0,
-        };
-        Some(chunk)
-    }
-}
-
-impl Ready {
-    fn chunk(&self, at: u64) -> io::Result<Option<Bytes>> {
-        match self {
-            Self::Coded(Coded::Whole(bytes)) => Ok(Some(bytes.clone()).filter(|_| at == 0)),
-            Self::Coded(Coded::File(_, length)) if at >= *length => Ok(None),
-            Self::Coded(Coded::File(file, length)) => {
-                let source = Source::File(std::sync::Arc::clone(file));
-                source.part(at..length.min(&(at + CHUNK)).to_owned()).map(Some)
-            }
-            Self::Plain(frames) if at >= frames.frames() as u64 => Ok(None),
-            Self::Plain(frames) => {
-                let number = usize::try_from(at).map_err(io::Error::other)?;
-                frames.frame(number).map(|frame| Some(frame.into()))
-            }
+        let (frames, number) = (self.frames.clone(), self.next);
+        if number == frames.frames() {
+            return None;
         }
+        self.next += 1;
+        let read = tokio::task::spawn_blocking(move || frames.frame(number)).await;
+        Some(read.unwrap_or_else(|ended| Err(io::Error::other(ended))).map(Bytes::from))
     }
 }

@@ -12,7 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::fetch::{Arriving, Ready};
+use crate::fetch::{Arriving, Sending};
 use crate::metrics::Sent;
 use crate::store::BlobReader;
 use crate::upstream;
@@ -51,10 +51,13 @@ pub(super) fn blob(reader: BlobReader) -> Body {
 }
 
 /// A variant of a packument.
-pub(super) fn ready(ready: Ready) -> Body {
-    match ready.at_once() {
-        Some(bytes) => full(bytes),
-        None => chunks(ready.reader(), |mut reader| async move { (reader.next().await, reader) }.boxed()),
+pub(super) fn variant(sending: Sending) -> Body {
+    match sending {
+        Sending::Whole(bytes) => full(bytes),
+        Sending::File(reader) => blob(reader),
+        Sending::Plain(reader) => {
+            chunks(reader, |mut reader| async move { (reader.next().await, reader) }.boxed())
+        }
     }
 }
 

@@ -11,10 +11,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use resolver::integrity::Integrity;
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::fs::fstatfs;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::JoinHandle;
 
 use super::buffers::Buffers;
+
+/// A file system in memory, which does not know of reads that do not wait (`TMPFS_MAGIC` in linux/magic.h).
+const TMPFS: u64 = 0x0102_1994;
 
 /// One verified tarball; it can be read to its end even when it is removed from the store meanwhile.
 #[derive(Clone)]
@@ -40,9 +44,9 @@ pub(super) struct OpenFile {
     broken: AtomicBool,
 }
 
-/// Reads a part of a blob, chunk by chunk.
+/// Reads a part of a blob, or of another file, chunk by chunk.
 pub struct BlobReader {
-    blob: Blob,
+    bytes: Where,
     at: u64,
     end: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
@@ -78,8 +82,15 @@ impl OpenFile {
     }
 
     fn read_cached(&self, room: &mut [u8], offset: u64) -> io::Result<usize> {
-        let read = preadv2(&*self.file, &mut [IoSliceMut::new(room)], offset, ReadWriteFlags::NOWAIT);
-        Ok(read?)
+        match preadv2(&*self.file, &mut [IoSliceMut::new(room)], offset, ReadWriteFlags::NOWAIT) {
+            // There is no disk to wait for.
+            Err(Errno::OPNOTSUPP) if self.is_in_memory() => self.file.read_at(room, offset),
+            read => Ok(read?),
+        }
+    }
+
+    fn is_in_memory(&self) -> bool {
+        fstatfs(&*self.file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS))
     }
 
     /// Up to `length` bytes from `offset` on. Blocks.
@@ -118,21 +129,38 @@ impl Blob {
     /// Its bytes in `range`, which must lie within it, when they are in memory.
     #[must_use]
     pub fn at_once(&self, range: &Range<u64>) -> Option<Bytes> {
-        let Where::Memory(bytes) = &self.bytes else {
-            return None;
-        };
-        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
-        (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
+        self.bytes.at_once(range)
     }
 
     /// A reader of the bytes in `range`.
     #[must_use]
     pub fn reader(&self, range: Range<u64>) -> BlobReader {
-        BlobReader { blob: self.clone(), at: range.start, end: range.end.min(self.length), reading: None }
+        BlobReader {
+            bytes: self.bytes.clone(),
+            at: range.start,
+            end: range.end.min(self.length),
+            reading: None,
+        }
+    }
+}
+
+impl Where {
+    fn at_once(&self, range: &Range<u64>) -> Option<Bytes> {
+        let Self::Memory(bytes) = self else {
+            return None;
+        };
+        let (start, end) = (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+        (start <= end && end <= bytes.len()).then(|| bytes.slice(start..end))
     }
 }
 
 impl BlobReader {
+    /// A reader of the first `length` bytes of a file.
+    pub(super) fn of_file(file: Arc<File>, length: u64, buffers: Arc<Buffers>) -> Self {
+        let bytes = Where::File(Arc::new(OpenFile::new(file, length, buffers)));
+        Self { bytes, at: 0, end: length, reading: None }
+    }
+
     /// How many bytes are still to come.
     #[must_use]
     pub fn left(&self) -> u64 {
@@ -170,16 +198,16 @@ impl BlobReader {
 
     /// The next chunk, or that there is none; `None` when the disk has to be asked.
     fn at_once(&self) -> Option<Option<Bytes>> {
-        match &self.blob.bytes {
+        match &self.bytes {
             _ if self.left() == 0 => Some(None),
-            Where::Memory(_) => Some(self.blob.at_once(&(self.at..self.end))),
+            Where::Memory(_) => Some(self.bytes.at_once(&(self.at..self.end))),
             Where::File(file) => file.read_at_once(self.at, self.room()).map(Some),
         }
     }
 
     /// Reads the next chunk where it may block.
     fn read(&self) -> Option<JoinHandle<io::Result<Bytes>>> {
-        let Where::File(file) = &self.blob.bytes else {
+        let Where::File(file) = &self.bytes else {
             return None;
         };
         let (file, at, room) = (Arc::clone(file), self.at, self.room());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use resolver::integrity::{Expected, Integrity, Verifier};
 
-use super::blob::{Blob, OpenFile};
+use super::blob::{Blob, BlobReader, OpenFile};
 use super::buffers::Buffers;
 use super::content::Found;
 use super::draft::read_at;
@@ -39,6 +39,11 @@ impl Known {
     pub(super) fn new(memory: Arc<Memory>) -> Self {
         let (intact, open) = (Cache::new(REMEMBERED), Cache::new(OPEN_FILES));
         Self { intact, open, memory, buffers: Arc::default() }
+    }
+
+    /// A reader of the first `length` bytes of any file.
+    pub(super) fn reader(&self, file: Arc<File>, length: u64) -> BlobReader {
+        BlobReader::of_file(file, length, Arc::clone(&self.buffers))
     }
 
     /// A blob that can be had without a trip to the disk.

@@ -50,6 +50,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -277,6 +278,12 @@ impl Store {
             }
         }
         Ok(blob)
+    }
+
+    /// A reader of the first `length` bytes of a file that was opened here.
+    #[must_use]
+    pub fn reader(&self, file: Arc<File>, length: u64) -> BlobReader {
+        self.inner.contents.known.reader(file, length)
     }
 
     /// Whether there is certainly no room for this many bytes, neither on the disk nor in memory.

@@ -10,6 +10,9 @@ use super::outline::{InvalidPackument, Outline, Release};
 use super::split::{Flaw, Level, Member, Splitter};
 use crate::package::{FileName, PackageName};
 
+/// The most versions of a package: the largest have some thousands, and each takes half a KiB of an outline.
+const MOST_VERSIONS: usize = 100_000;
+
 /// The reading of one document.
 pub struct Reader {
     splitter: Splitter,
@@ -133,6 +136,9 @@ impl Parts {
     }
 
     fn take_release(&mut self, version: &str, member: &Member<'_>) -> Result<(), InvalidPackument> {
+        if self.versions.len() == MOST_VERSIONS {
+            return Err(InvalidPackument::Malformed(alloc::format!("more than {MOST_VERSIONS} versions")));
+        }
         // Clients would take the last of two, and we the first.
         if !self.versions.insert(version.to_string()) {
             return Err(Flaw::Twice(member.at).into());
