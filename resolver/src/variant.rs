@@ -121,7 +121,8 @@ impl Encoding {
             Self::Zstd | Self::Brotli => quality(accept, coding.token()).unwrap_or(0),
         };
         // `max_by_key` gives the last of equals.
-        let best = Self::BY_PREFERENCE.into_iter().rev().max_by_key(|coding| weight(*coding));
+        let wanted = Self::BY_PREFERENCE.into_iter().rev().filter(|coding| weight(*coding) > 0);
+        let best = wanted.max_by_key(|coding| weight(*coding));
         best.unwrap_or(Self::Identity)
     }
 
@@ -244,6 +245,8 @@ mod tests {
             (Some("br;q=0, gzip"), Encoding::Gzip),
             (Some("*"), Encoding::Gzip),
             (Some("*;q=0"), Encoding::Identity),
+            (Some("identity;q=0"), Encoding::Identity),
+            (Some("identity;q=0, gzip;q=0, *;q=0"), Encoding::Identity),
             (Some(""), Encoding::Identity),
             (None, Encoding::Identity),
         ] {

@@ -41,7 +41,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("upstream.url", base(&config.upstream.url));
     check("upstream.fresh", at_most_a_year(config.upstream.fresh.duration()));
     check("upstream.stale", at_most_a_year(config.upstream.stale.duration()));
-    check("upstream.changes", config.upstream.changes.as_ref().map_or(Ok(()), base));
+    check("upstream.changes", config.upstream.changes.as_ref().map_or(Ok(()), changes));
     check("store.max_bytes", max_bytes(config.store.max_bytes.bytes()));
     check("store.metadata_share", metadata_share(config.store.metadata_share));
     check("store.scrub", config.store.scrub.map_or(Ok(()), |period| scrub(period.duration())));
@@ -158,6 +158,13 @@ fn base(url: &Url) -> Result<(), String> {
     require(url.query().is_none() && url.fragment().is_none(), || {
         format!("\"{url}\" goes on after its path; leave out what begins with ? or #")
     })
+}
+
+fn changes(url: &Url) -> Result<(), String> {
+    require(!url.path().trim_end_matches('/').ends_with("_changes"), || {
+        "ends in _changes; leave that out: what is meant is the address below which it is".to_owned()
+    })?;
+    base(url)
 }
 
 fn verify_first_max(bytes: u64) -> Result<(), String> {

@@ -7,13 +7,15 @@ use resolver::packument::{InvalidPackument, Outline, Reader};
 use resolver::variant::Revision;
 use sha2::{Digest, Sha256};
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Packer};
 use super::failure::Failure;
 use super::packuments::LONGEST;
 use super::{Fetch, now_ms};
 use crate::store::{Draft, Frames, FramesWriter, PackumentRecord, Source, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError};
 
+/// A body up to this length, less than a draft gathers before it writes, is not worth packing.
+const SHORT: u64 = 128 * 1024;
 /// What is decoded at once. A bomb makes a thousand times as much of it.
 const STEP: u64 = 16 * 1024;
 
@@ -43,6 +45,8 @@ struct Body {
     name: PackageName,
     raw: Draft,
     coding: Option<String>,
+    /// Packed on its way, whatever its coding was.
+    is_packed: bool,
     etag: Option<String>,
     last_modified: Option<String>,
     held: Option<PackumentRecord>,
@@ -55,19 +59,15 @@ impl Fetch {
         name: &PackageName,
         mut answer: Answer,
     ) -> Result<Taken, TakeError> {
-        let mut raw = self.inner.store.draft();
-        while let Some(chunk) = answer.chunk().await? {
-            self.inner.packuments.metrics.received(chunk.len() as u64);
-            if raw.length() + chunk.len() as u64 > LONGEST {
-                return Err(UpstreamError::Wrong("its packument is larger than any may be".into()).into());
-            }
-            raw.write(&chunk).await?;
-        }
+        let is_plain =
+            answer.header(CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case("identity"));
+        let (raw, is_packed) = self.receive(&mut answer, is_plain).await?;
         let text = |header| answer.header(header).map(str::to_owned);
         let body = Body {
             name: name.clone(),
             raw,
             coding: text(CONTENT_ENCODING),
+            is_packed,
             etag: text(ETAG),
             last_modified: text(LAST_MODIFIED),
             held: self.inner.store.packument(name),
@@ -77,6 +77,35 @@ impl Fetch {
         let store = self.inner.store.clone();
         let taken = self.inner.workers.run(move || body.take(&store)).await;
         taken.unwrap_or_else(|| Err(UpstreamError::Wrong("its packument cannot be read".into()).into()))
+    }
+
+    /// A body as it came, or packed when it came as it is and is not short: a disk without room leaves 16 MiB of memory
+    /// for it, which is little for 40 MB of JSON and much for the same in a tenth of its size.
+    async fn receive(&self, answer: &mut Answer, is_plain: bool) -> Result<(Draft, bool), TakeError> {
+        let (mut raw, mut packer, mut length) = (self.inner.store.draft(), None, 0);
+        while let Some(chunk) = answer.chunk().await? {
+            self.inner.packuments.metrics.received(chunk.len() as u64);
+            length += chunk.len() as u64;
+            if length > LONGEST {
+                return Err(UpstreamError::Wrong("its packument is larger than any may be".into()).into());
+            }
+            if is_plain && packer.is_none() && length > SHORT {
+                // What has come is still in the draft's buffer.
+                let mut begun = Packer::new()?;
+                let so_far = begun.pack(&raw.take_buffered())?;
+                raw.write(&so_far).await?;
+                packer = Some(begun);
+            }
+            match &mut packer {
+                Some(packer) => raw.write(&packer.pack(&chunk)?).await?,
+                None => raw.write(&chunk).await?,
+            }
+        }
+        let is_packed = packer.is_some();
+        if let Some(packer) = packer {
+            raw.write(&packer.finish()?).await?;
+        }
+        Ok((raw, is_packed))
     }
 }
 
@@ -127,8 +156,11 @@ impl Body {
         raw: &Source,
         mut take: impl FnMut(&[u8]) -> Result<(), TakeError>,
     ) -> Result<u64, TakeError> {
-        let mut decoder = Decoder::for_coding(self.coding.as_deref())
-            .ok_or_else(|| UpstreamError::Wrong("it sent a coding that was not asked for".into()))?;
+        let mut decoder = match self.is_packed {
+            true => Decoder::for_packed()?,
+            false => Decoder::for_coding(self.coding.as_deref())
+                .ok_or_else(|| UpstreamError::Wrong("it sent a coding that was not asked for".into()))?,
+        };
         let (mut at, mut length) = (0, 0);
         while at < self.raw.length() {
             let chunk = raw.part(at..self.raw.length().min(at + STEP))?;

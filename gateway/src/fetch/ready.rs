@@ -31,6 +31,8 @@ pub enum Sending {
 pub struct PlainReader {
     frames: Frames,
     next: usize,
+    fetch: Fetch,
+    etag: String,
 }
 
 impl Ready {
@@ -48,13 +50,16 @@ impl Ready {
 impl Fetch {
     /// Begins to send a variant.
     #[must_use]
-    pub fn send(&self, ready: Ready) -> Sending {
+    pub fn send(&self, ready: Ready, etag: &str) -> Sending {
         match ready {
             Ready::Coded(Coded::Whole(bytes)) => Sending::Whole(bytes),
             Ready::Coded(Coded::File(file, length)) => {
                 Sending::File(self.inner.store.reader(Arc::clone(&file), length))
             }
-            Ready::Plain(frames) => Sending::Plain(PlainReader { frames, next: 0 }),
+            Ready::Plain(frames) => {
+                let (fetch, etag) = (self.clone(), etag.to_owned());
+                Sending::Plain(PlainReader { frames, next: 0, fetch, etag })
+            }
         }
     }
 }
@@ -68,6 +73,11 @@ impl PlainReader {
         }
         self.next += 1;
         let read = tokio::task::spawn_blocking(move || frames.frame(number)).await;
-        Some(read.unwrap_or_else(|ended| Err(io::Error::other(ended))).map(Bytes::from))
+        let read = read.unwrap_or_else(|ended| Err(io::Error::other(ended)));
+        if let Err(error) = &read {
+            tracing::warn!(%error, etag = self.etag, "a variant broke off while it was sent; it is looked at again");
+            self.fetch.forget_ready(&self.etag);
+        }
+        Some(read.map(Bytes::from))
     }
 }

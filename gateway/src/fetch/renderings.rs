@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use quick_cache::{OptionsBuilder, Weighter};
 use resolver::packument::{self, Outline};
-use resolver::variant::{Encoding, Revision, Variant};
+use resolver::variant::{Encoding, Form, Revision, Variant};
 
 use super::Fetch;
 use super::coder::{Coder, Coding};
@@ -103,6 +103,11 @@ impl Fetch {
     fn at_hand(&self, tag: &str) -> Option<Ready> {
         let bytes = self.inner.store.memory().get(&memory_key(tag)?);
         bytes.map(|bytes| Ready::Coded(Coded::Whole(bytes))).or_else(|| self.inner.renderings.open.get(tag))
+    }
+
+    /// An open file has turned out to be damaged: whoever asks next opens it again, and finds that out.
+    pub(super) fn forget_ready(&self, etag: &str) {
+        self.inner.renderings.open.remove(etag.trim_matches('"'));
     }
 
     fn remember_ready(&self, tag: String, ready: &Ready) {
@@ -202,11 +207,13 @@ impl Fetch {
             return Ok(ready);
         }
         let outline = self.inner.renderings.outlines.get(&document.record.revision);
-        let store = self.inner.store.clone();
+        let (store, is_manifest) = (self.inner.store.clone(), matches!(variant.form, Form::Manifest(_)));
         let job = Job { store, variant, document, outline };
         let made = self.inner.workers.run(|| job.make()).await.unwrap_or(Err(Lost::Document))?;
         self.inner.renderings.remember(key.revision, made.outline);
         let kept = match made.coding {
+            // There are as many manifests as versions, and each is made in a moment.
+            _ if is_manifest => Ok(()),
             Coding::Coded(draft, seal) => self.inner.store.keep_coded(&key, draft, seal).await,
             Coding::Plain(draft) => self.inner.store.keep_plain(&key, draft).await,
         };

@@ -74,7 +74,7 @@ impl Service {
             ready => (document, etag, ready),
         };
         let length = ready.as_ref().map(Ready::length);
-        let sent = ready.filter(|_| !is_head).map(|ready| body::variant(self.fetch().send(ready)));
+        let sent = ready.filter(|_| !is_head).map(|ready| body::variant(self.fetch().send(ready, &etag)));
         let mut response = Response::new(sent.unwrap_or_else(body::empty));
         describe(response.headers_mut(), &document, &etag);
         response.headers_mut().insert(CONTENT_TYPE, value(variant.form.media_type()));

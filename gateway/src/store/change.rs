@@ -13,7 +13,7 @@ use super::pins;
 use super::queue::{dequeue, enqueue};
 use super::tables::{
     BLOBS, EVIDENCE, Evidence, Item, META, PACKUMENTS, PackumentRecord, TARBALLS, TarballRecord, json,
-    on_disk, read_json, tarball_key,
+    on_disk, read_json, sealed, tarball_key,
 };
 use super::totals::{Counts, take};
 
@@ -310,7 +310,7 @@ impl Work<'_> {
     }
 
     fn put_evidence(&mut self, path: &str, evidence: &Evidence) -> Result<bool, redb::Error> {
-        let row = json(evidence)?;
+        let row = sealed(json(evidence)?);
         let before = self.evidence_place(path)?;
         let bytes = (path.len() + row.len()) as u64;
         let place = match before {

@@ -72,6 +72,11 @@ impl Draft {
         self.flushed + self.buffer.len() as u64
     }
 
+    /// Takes back what has been written since the last flush.
+    pub fn take_buffered(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
     /// Bytes that have left the buffer; a [`DraftReader`] can see them.
     #[must_use]
     pub fn flushed(&self) -> u64 {

@@ -169,6 +169,10 @@ impl Frames {
         }
         let length = (entries * ENTRY_LENGTH) as u64;
         let begin = end.checked_sub(FOOTER_LENGTH + length + HEADER_LENGTH).ok_or_else(damaged)?;
+        let head = header(TABLE, entries * ENTRY_LENGTH + footer.len())?;
+        if source.part(begin..begin + HEADER_LENGTH)?[..] != head {
+            return Err(damaged());
+        }
         let table = source.part(begin + HEADER_LENGTH..end - FOOTER_LENGTH)?;
         Self::laid_out(source, &table, begin)
     }

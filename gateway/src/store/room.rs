@@ -42,7 +42,7 @@ impl Room {
     /// The disk has refused something. It is said once, however much it refuses, until it takes something again.
     pub(super) fn refused(&self, cause: &dyn Display) {
         if self.last_refusal().replace(Instant::now()).is_none() {
-            tracing::warn!(%cause, "the disk takes nothing; what is fetched is passed on and not kept");
+            tracing::warn!(%cause, "the disk takes nothing; what is fetched is passed on and not kept, until there is room: for the disk (store.min_free), or for us (store.max_bytes)");
         }
     }
 

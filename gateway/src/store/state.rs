@@ -32,7 +32,7 @@ use super::rows::Rows;
 use super::space::Space;
 use super::tables::{
     BLOBS, EVIDENCE, Evidence, META, PACKUMENTS, PackumentRecord, TARBALLS, TarballRecord, read_json,
-    tarball_key,
+    tarball_key, unsealed,
 };
 use super::totals::{Counts, Totals};
 use super::writer::{Waiting, Writer};
@@ -203,7 +203,7 @@ impl State {
     pub(super) fn evidence(&self, path: &str) -> Option<Evidence> {
         let evidence = self.read(|read| {
             let row = read.open_table(EVIDENCE)?.get(path)?;
-            Ok(row.and_then(|row| read_json(row.value().1)))
+            Ok(row.and_then(|row| read_json(unsealed(row.value().1)?)))
         });
         if evidence.is_some() {
             self.shared.marks.set(path.as_bytes());

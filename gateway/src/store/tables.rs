@@ -20,6 +20,7 @@ use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub(super) const PACKUMENTS: TableDefinition<'static, &str, (u64, &[u8])> =
     TableDefinition::new("packuments");
@@ -33,6 +34,9 @@ pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::
 
 /// The block that a file's size is rounded up to, as file systems do.
 const BLOCK: u64 = 4096;
+
+/// What is kept of a row's SHA-256.
+const SEAL: usize = 16;
 
 /// What is known of a packument besides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +198,19 @@ pub(super) fn read_json<T: for<'de> Deserialize<'de>>(row: &[u8]) -> Option<T> {
 
 pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, redb::Error> {
     serde_json::to_vec(value).map_err(|error| redb::Error::Io(error.into()))
+}
+
+/// A row with the beginning of its SHA-256 behind it, where nothing else would show that the disk has changed it.
+pub(super) fn sealed(mut row: Vec<u8>) -> Vec<u8> {
+    let seal = Sha256::digest(&row);
+    row.extend_from_slice(&seal[..SEAL]);
+    row
+}
+
+/// The row, if it is what was sealed.
+pub(super) fn unsealed(row: &[u8]) -> Option<&[u8]> {
+    let (row, seal) = row.split_at_checked(row.len().checked_sub(SEAL)?)?;
+    (Sha256::digest(row)[..SEAL] == *seal).then_some(row)
 }
 
 fn beginning(revision: &Revision) -> [u8; 8] {
