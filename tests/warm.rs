@@ -303,6 +303,21 @@ fn private_scopes_are_left_out_and_never_asked_for() {
 }
 
 #[test]
+fn a_warm_up_that_takes_nothing_is_not_a_success() {
+    let secret = Package::new("@acme/plans").version("1.0.0", |v| v);
+    let registry = registry();
+    let (_folder, lockfile) = lockfile(&[secret], &registry, |_| {});
+    let config = "[private]\nscopes = [\"@acme\"]\n";
+    let warm = || Gateway::builder().upstream(registry.url()).config_toml(config);
+
+    let output = run(warm(), &lockfile, &[]);
+
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("left out: @acme/plans@1.0.0") && said.contains("Nothing was taken"), "{said}");
+}
+
+#[test]
 fn the_same_set_is_warmed_once_at_a_time() {
     let registry = registry();
     registry.fault(Matcher::Tarballs, Times::Always, Fault::NeverAnswer);
