@@ -65,7 +65,7 @@ pub(super) struct Report {
 pub(super) struct Missing {
     /// `left@1.0.0`.
     pub(super) package: String,
-    /// "metadata", "tarball", "attestations" or "keys".
+    /// "metadata", "tarball", "attestations" or "keys"; several are joined by " and ".
     pub(super) part: String,
     /// Why.
     pub(super) why: String,
