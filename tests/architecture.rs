@@ -31,7 +31,7 @@ const IMPORTS: [(&str, &[&str]); 25] = [
     ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),
-    ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "upstream"]),
+    ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "units", "upstream"]),
     ("zone", &[]),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::warm::{ask, lockfile, packages, registry, text, through, warmed, within};
+use harness::warm::{ask, lockfile, packages, registry, reported, run, text, through, warmed, within};
 use harness::{Gateway, Package, Registry};
 use serde_json::{Value, json};
 
@@ -76,6 +76,30 @@ fn what_was_warmed_is_not_evicted_until_it_is_forgotten() {
         held(&ours) < 10
     };
     assert!(within(PATIENCE, gone), "what was forgotten is never evicted");
+}
+
+#[test]
+fn what_was_evicted_again_during_the_warm_up_is_reported_as_missing() {
+    let many: Vec<_> =
+        (0..20).map(|n| Package::new(&format!("big{n}")).version("1.0.0", |v| v.size(5_000_000))).collect();
+    let registry = Registry::builder().packages(many.clone()).start();
+    let (_folder, lockfile) = lockfile(&many, &registry, |_| {});
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let config = "[store]\nmax_bytes = \"MOST\"\nmin_free = \"1MiB\"\n".replace("MOST", MOST);
+    let warm = Gateway::builder().upstream(registry.url()).data(data.path()).config_toml(&config);
+
+    let output = run(warm, &lockfile, &["--json"]);
+
+    let report = reported(&output);
+    let missing = report["missing"].as_array().expect("a list");
+    let held = many.iter().filter(|p| harness::disk::blob(data.path(), p.at("1.0.0")).exists()).count();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(held < 20, "100 MB in 64 MiB");
+    assert_eq!((missing.len(), &report["fetched"]), (20 - held, &json!(held)), "{report}");
+    for one in missing {
+        let why = one["why"].as_str().expect("a text");
+        assert!(one["part"] == "tarball" && why.contains("store.max_bytes (64MiB) is too small"), "{one}");
+    }
 }
 
 /// Room for what is warmed and for most of the others, but not for all.

@@ -73,6 +73,11 @@ pub(super) enum Change {
         set: String,
         items: Vec<Item>,
     },
+    /// The set has these items from now on, and no others.
+    Replace {
+        set: String,
+        items: Vec<Item>,
+    },
     Unpin {
         set: String,
     },
@@ -123,6 +128,7 @@ impl Work<'_> {
                 return Ok(Applied { changed: before.is_some(), before, refused: None });
             }
             Change::Pin { set, items } => return self.pin(set, items),
+            Change::Replace { set, items } => return self.replace_pins(set, items),
             Change::Confirmed { name, record } => self.confirm(name, record)?,
             Change::Account { name, revision, delta } => self.update(name, Some(revision), |held| {
                 held.stored = held.stored.saturating_add_signed(*delta);

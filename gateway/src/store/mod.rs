@@ -200,6 +200,18 @@ impl Store {
         self.totals().full.load(Ordering::Relaxed) == 1
     }
 
+    /// What the operator allows.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.state.shared().limits
+    }
+
+    /// Whether a tarball with this digest is held; a look at the state, not at its bytes.
+    #[must_use]
+    pub fn holds_blob(&self, integrity: &Integrity) -> bool {
+        self.inner.state.blob_name(integrity).is_some()
+    }
+
     /// Where contents are told that were found corrupt and have a name, so that they can be fetched again. It is
     /// given out once.
     #[must_use]

@@ -3,6 +3,8 @@
 //! A pinned item leaves its queue, so that eviction never has to step over it, however many there are. It comes back
 //! at the young end when the last set that has it is given up. An item may be pinned before it is held.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadTransaction, ReadableTable};
 use resolver::integrity::Integrity;
 use resolver::package::PackageName;
@@ -18,6 +20,9 @@ use super::{Store, StoreError};
 const LONGEST_NAME: usize = 256;
 /// Items in one call: the largest lockfiles have some ten thousand packages.
 const MOST_ITEMS: usize = 200_000;
+/// Items of a set that is replaced as a whole: a lockfile may have 500,000 entries, and each of them a tarball, a
+/// packument and attestations. Nearly all are pinned by then, and cost two looks.
+const MOST_REPLACED: usize = 2_000_000;
 
 /// Why a set cannot be pinned.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +31,8 @@ pub enum PinError {
     #[error("a set of pins needs a name of 1 to {LONGEST_NAME} bytes")]
     Name,
     /// More than anybody needs at once.
-    #[error("at most {MOST_ITEMS} items can be pinned at once")]
-    TooMany,
+    #[error("at most {0} items can be pinned at once")]
+    TooMany(usize),
     /// It would leave the cache no room to be one.
     #[error(
         "pins would take {wanted} bytes, and may take {most} (90 % of store.max_bytes): give up others, or raise it"
@@ -90,14 +95,32 @@ impl Store {
         self.pin_items(set, paths.iter().cloned().map(Item::Evidence).collect()).await
     }
 
+    /// Pins these and no others under a set's name, in one transaction: whatever happens, the set is what it was or
+    /// what it is to be.
+    ///
+    /// # Errors
+    /// [`PinError`] says what is in the way; the set is what it was then.
+    pub async fn replace_pins(
+        &self,
+        set: &str,
+        tarballs: &[Integrity],
+        packages: &[PackageName],
+        evidence: &[String],
+    ) -> Result<(), PinError> {
+        let items = tarballs.iter().map(|integrity| Item::Blob(*integrity));
+        let items = items.chain(packages.iter().map(|name| Item::Packument(name.clone())));
+        let items: Vec<_> = items.chain(evidence.iter().cloned().map(Item::Evidence)).collect();
+        check(set, items.len(), MOST_REPLACED)?;
+        self.commit_pins(Change::Replace { set: set.to_owned(), items }).await
+    }
+
     async fn pin_items(&self, set: &str, items: Vec<Item>) -> Result<(), PinError> {
-        if set.is_empty() || set.len() > LONGEST_NAME {
-            return Err(PinError::Name);
-        }
-        if items.len() > MOST_ITEMS {
-            return Err(PinError::TooMany);
-        }
-        match self.commit(Change::Pin { set: set.to_owned(), items }).await?.refused {
+        check(set, items.len(), MOST_ITEMS)?;
+        self.commit_pins(Change::Pin { set: set.to_owned(), items }).await
+    }
+
+    async fn commit_pins(&self, change: Change) -> Result<(), PinError> {
+        match self.commit(change).await?.refused {
             Some(TooMuch { wanted, most }) => Err(PinError::TooMuch { wanted, most }),
             None => Ok(()),
         }
@@ -118,6 +141,13 @@ impl Store {
     }
 }
 
+fn check(set: &str, items: usize, most: usize) -> Result<(), PinError> {
+    if set.is_empty() || set.len() > LONGEST_NAME {
+        return Err(PinError::Name);
+    }
+    if items > most { Err(PinError::TooMany(most)) } else { Ok(()) }
+}
+
 /// Every set, by name. The walk is over all pins: it is for an operator who asks.
 pub(super) fn sets(read: &ReadTransaction) -> Result<Vec<PinSet>, redb::Error> {
     let mut sets: Vec<PinSet> = Vec::new();
@@ -135,14 +165,60 @@ pub(super) fn sets(read: &ReadTransaction) -> Result<Vec<PinSet>, redb::Error> {
 impl Work<'_> {
     /// All of them, or none when they would take too much.
     pub(super) fn pin(&mut self, set: &str, items: &[Item]) -> Result<Applied, redb::Error> {
-        let mut wanted = self.counts.pinned_bytes;
+        let wanted = self.counts.pinned_bytes + self.unpinned_bytes(items)?;
+        if let Some(refused) = self.refusal(wanted) {
+            return Ok(refused);
+        }
+        self.pin_all(set, items)
+    }
+
+    /// These instead of what the set has, or nothing when they would take too much.
+    pub(super) fn replace_pins(&mut self, set: &str, items: &[Item]) -> Result<Applied, redb::Error> {
+        let stay: BTreeSet<Vec<u8>> = items.iter().map(Item::row).collect();
+        let (mut go, mut given_up) = (Vec::new(), 0);
+        for row in self.write.open_table(PIN_SETS)?.range((set, [].as_slice())..)? {
+            let (key, _) = row?;
+            let (name, row) = key.value();
+            if name != set {
+                break;
+            }
+            if !stay.contains(row) {
+                go.push(row.to_vec());
+            }
+        }
+        for item in go.iter().filter_map(|row| Item::read(row)) {
+            let held = self.held(&item)?.filter(|held| held.place == 0);
+            if self.pins_of(&item)? == 1 {
+                given_up += held.map_or(0, |held| held.bytes);
+            }
+        }
+        let wanted = self.counts.pinned_bytes + self.unpinned_bytes(items)?;
+        if let Some(refused) = self.refusal(wanted.saturating_sub(given_up)) {
+            return Ok(refused);
+        }
+        for row in &go {
+            self.leave_set(set, row)?;
+        }
+        let pinned = self.pin_all(set, items)?;
+        Ok(Applied { changed: pinned.changed || !go.is_empty(), ..pinned })
+    }
+
+    /// What pinning these would add.
+    fn unpinned_bytes(&self, items: &[Item]) -> Result<u64, redb::Error> {
+        let mut bytes = 0;
         for item in items {
-            wanted += self.held(item)?.filter(|held| held.place > 0).map_or(0, |held| held.bytes);
+            bytes += self.held(item)?.filter(|held| held.place > 0).map_or(0, |held| held.bytes);
         }
+        Ok(bytes)
+    }
+
+    fn refusal(&self, wanted: u64) -> Option<Applied> {
         let most = self.with.limits.most_pinned();
-        if wanted > most {
-            return Ok(Applied { refused: Some(TooMuch { wanted, most }), ..Applied::default() });
-        }
+        let refused = Some(TooMuch { wanted, most });
+        (wanted > most).then(|| Applied { refused, ..Applied::default() })
+    }
+
+    fn pin_all(&mut self, set: &str, items: &[Item]) -> Result<Applied, redb::Error> {
         let mut changed = false;
         for item in items {
             changed |= self.pin_one(set, item)?;
@@ -152,17 +228,19 @@ impl Work<'_> {
 
     fn pin_one(&mut self, set: &str, item: &Item) -> Result<bool, redb::Error> {
         let row = item.row();
-        if self.write.open_table(PIN_SETS)?.insert((set, row.as_slice()), ())?.is_some() {
-            return Ok(false);
+        let is_new = self.write.open_table(PIN_SETS)?.insert((set, row.as_slice()), ())?.is_none();
+        if is_new {
+            let pins = self.pins_of(item)?;
+            self.write.open_table(PINS)?.insert(row.as_slice(), pins + 1)?;
         }
-        let pins = self.pins_of(item)?;
-        self.write.open_table(PINS)?.insert(row.as_slice(), pins + 1)?;
-        if let Some(held) = self.held(item)?.filter(|held| held.place > 0) {
-            dequeue(self.write, self.counts, item.class(), held.place)?;
-            self.move_to(item, 0)?;
-            self.counts.pinned += 1;
-            self.counts.pinned_bytes += held.bytes;
-        }
+        // One that was in the set before it came was queued all the same, if there was no room for another pin.
+        let Some(held) = self.held(item)?.filter(|held| held.place > 0) else {
+            return Ok(is_new);
+        };
+        dequeue(self.write, self.counts, item.class(), held.place)?;
+        self.move_to(item, 0)?;
+        self.counts.pinned += 1;
+        self.counts.pinned_bytes += held.bytes;
         Ok(true)
     }
 
@@ -171,12 +249,14 @@ impl Work<'_> {
         let mut found = false;
         while let Some(row) = self.first_of(set)? {
             found = true;
-            self.write.open_table(PIN_SETS)?.remove((set, row.as_slice()))?;
-            if let Some(item) = Item::read(&row) {
-                self.unpin_one(&item)?;
-            }
+            self.leave_set(set, &row)?;
         }
         Ok(found)
+    }
+
+    fn leave_set(&mut self, set: &str, row: &[u8]) -> Result<(), redb::Error> {
+        self.write.open_table(PIN_SETS)?.remove((set, row))?;
+        Item::read(row).map_or(Ok(()), |item| self.unpin_one(&item))
     }
 
     fn first_of(&self, set: &str) -> Result<Option<Vec<u8>>, redb::Error> {

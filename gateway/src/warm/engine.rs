@@ -4,6 +4,7 @@
 //! tarballs, then what clients ask about each version besides. What is held is only looked at, so that a second run
 //! goes on where the first one ended.
 
+mod again;
 mod evidence;
 
 use std::collections::BTreeMap;
@@ -22,13 +23,14 @@ use resolver::packument::Outline;
 use resolver::plan::Wish;
 use tokio::sync::Semaphore;
 
+use self::again::Arrived;
 use super::lockfile::{LeftOut, Need, Why};
 use super::order::Order;
 use super::report::{Missing, NotTaken, Report, Snapshot};
 use super::sets::{self, Items};
 use super::verify::{agree, agree_with, check_shasum, integrity};
 use crate::fetch::{Document, Failure, Fetch, Tarball, TarballRequest};
-use crate::store::{Blob, PinError};
+use crate::store::{Blob, PinError, on_disk};
 
 /// Things asked for at once: clients whose requests are served meanwhile keep half of upstream's places.
 const AT_ONCE: usize = 32;
@@ -52,6 +54,8 @@ pub(super) struct WarmUp {
     missing: Mutex<Vec<Missing>>,
     /// The digests of the tarballs that are here.
     integrities: Mutex<Vec<Integrity>>,
+    /// The versions that are here with all that belongs to them, by their place among the needs.
+    arrived: Mutex<BTreeMap<usize, Arrived>>,
     /// Why they are not pinned.
     unpinned: Mutex<Option<String>>,
 }
@@ -99,6 +103,7 @@ impl WarmUp {
             under_way: Mutex::default(),
             missing: Mutex::default(),
             integrities: Mutex::default(),
+            arrived: Mutex::default(),
             unpinned: Mutex::default(),
         }
     }
@@ -113,6 +118,7 @@ impl WarmUp {
         self.note(sets::pin(self.fetch.store(), &self.order.name, &self.items(locked)).await);
         self.fetch_all().await;
         let items = self.items(lock(&self.integrities).clone());
+        self.look_again().await;
         // What is missing may come with the next try, and what is pinned for it stays so.
         let whole = lock(&self.missing).is_empty();
         let pinned = match whole {
@@ -120,6 +126,8 @@ impl WarmUp {
             false => sets::pin(self.fetch.store(), &self.order.name, &items).await,
         };
         self.note(pinned);
+        // What went until it was pinned.
+        self.look_again().await;
     }
 
     /// These tarballs, and the metadata of all packages.
@@ -176,13 +184,7 @@ impl WarmUp {
 
     async fn package(&self, versions: Range<usize>) {
         let needs = &self.order.needs[versions.clone()];
-        let metadata = match self.metadata(needs).await {
-            Ok(metadata) => Some(metadata),
-            Err(why) => {
-                needs.iter().for_each(|need| self.miss(spec(need), "metadata", why.clone(), need.optional));
-                None
-            }
-        };
+        let metadata = self.metadata(needs).await;
         let versions = versions.map(|at| self.version(at, metadata.clone()));
         iter(versions).buffer_unordered(TOGETHER).for_each(|()| async {}).await;
     }
@@ -213,35 +215,42 @@ impl WarmUp {
         }
     }
 
-    async fn version(&self, at: usize, metadata: Option<(Arc<Outline>, Came)>) {
+    async fn version(&self, at: usize, metadata: Result<(Arc<Outline>, Came), String>) {
         let need = &self.order.needs[at];
-        let mut came = metadata.as_ref().map(|(_, came)| *came);
-        let outline = metadata.as_ref().map(|(outline, _)| &**outline);
-        match self.tarball(need, outline).await {
-            Ok(how) => came = came.max(Some(how)).filter(|_| metadata.is_some()),
-            Err(why) => {
-                self.miss(spec(need), "tarball", why, need.optional);
-                came = None;
-            }
-        }
-        if self.order.attestations {
-            match self.evidence(&attestations_of(need)).await {
-                Ok(how) => came = came.map(|came| came.max(how)),
-                Err(why) => {
-                    self.miss(spec(need), "attestations", why, need.optional);
-                    came = None;
-                }
-            }
-        }
-        match came {
-            Some(Came::Held) => self.counts.held.fetch_add(1, Ordering::Relaxed),
-            Some(Came::Fetched) => self.counts.fetched.fetch_add(1, Ordering::Relaxed),
-            None => 0,
+        let outline = metadata.as_ref().ok().map(|(outline, _)| &**outline);
+        let tarball = self.tarball(need, outline).await;
+        let evidence = match self.order.attestations {
+            true => self.evidence(&attestations_of(need)).await,
+            false => Ok(Came::Held),
         };
+        match (metadata, tarball, evidence) {
+            (Ok((_, metadata)), Ok((tarball, blob)), Ok(evidence)) => {
+                let came = metadata.max(tarball).max(evidence);
+                let (tarball, bytes) = (*blob.integrity(), on_disk(blob.length()));
+                self.count(came).fetch_add(1, Ordering::Relaxed);
+                lock(&self.arrived).insert(at, Arrived { tarball, bytes, came });
+            }
+            (metadata, tarball, evidence) => {
+                let parts = [
+                    ("metadata", metadata.err()),
+                    ("tarball", tarball.err()),
+                    ("attestations", evidence.err()),
+                ];
+                let missing = parts.into_iter().filter_map(|(part, why)| Some((part, why?)));
+                self.miss(spec(need), missing.collect(), need.optional);
+            }
+        }
         self.counts.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn tarball(&self, need: &Need, outline: Option<&Outline>) -> Result<Came, String> {
+    fn count(&self, came: Came) -> &AtomicU64 {
+        match came {
+            Came::Held => &self.counts.held,
+            Came::Fetched => &self.counts.fetched,
+        }
+    }
+
+    async fn tarball(&self, need: &Need, outline: Option<&Outline>) -> Result<(Came, Blob), String> {
         let release = outline.and_then(|outline| outline.release(&need.version));
         let release = release.filter(|release| release.version == need.version);
         let promised = release.and_then(|release| release.expected);
@@ -255,7 +264,7 @@ impl WarmUp {
         if let Some(digest) = digest
             && let Some(blob) = self.fetch.store().blob(&digest).await
         {
-            return self.verified(&blob, need).await.map(|()| Came::Held);
+            return self.verified(&blob, need).await.map(|()| (Came::Held, blob));
         }
         let _listed = self.begin(spec(need));
         let _place = self.place().await?;
@@ -263,7 +272,7 @@ impl WarmUp {
         match self.fetch.tarball(&request, true).await.map_err(|failure| failure.to_string())? {
             Tarball::Held { blob, .. } => {
                 self.counts.bytes.fetch_add(blob.length(), Ordering::Relaxed);
-                self.verified(&blob, need).await.map(|()| Came::Fetched)
+                self.verified(&blob, need).await.map(|()| (Came::Fetched, blob))
             }
             Tarball::Arriving(_) => Err("it has not come whole".into()),
         }
@@ -310,10 +319,6 @@ impl WarmUp {
         let number = self.counts.begun.fetch_add(1, Ordering::Relaxed);
         lock(&self.under_way).insert(number, what);
         Listed { warm_up: self, number }
-    }
-
-    fn miss(&self, package: String, part: &str, why: String, optional: bool) {
-        lock(&self.missing).push(Missing { package, part: part.to_owned(), why, optional });
     }
 }
 

@@ -44,8 +44,10 @@ Example:
   open-registry warm ~/app/package-lock.json
 
 It can be interrupted and run again: what is there is not fetched twice. If a gateway is running on the same data
-directory, the gateway fetches. The exit status is 0 only if everything is there. It stays there, whatever else
-comes, until `open-registry warm --forget <name>`.
+directory, the gateway fetches. What was warmed stays, whatever else comes, until `open-registry warm --forget <name>`.
+
+The exit status is 0 only if everything is there that the registry has: 1 when something is missing, or when
+everything was left out (private scopes, git, files, other hosts) and nothing taken; 130 when it was stopped.
 
 Without a gateway the command itself writes into the data directory: run it as the user that the gateway runs as.";
 
@@ -83,7 +85,7 @@ pub struct Request {
 pub enum Ended {
     /// Everything is here.
     Whole,
-    /// Something is missing.
+    /// Something is missing, or everything was left out.
     Missing,
     /// It was stopped.
     Stopped,

@@ -65,7 +65,7 @@ pub(super) struct Report {
 pub(super) struct Missing {
     /// `left@1.0.0`.
     pub(super) package: String,
-    /// "metadata", "tarball", "attestations" or "keys".
+    /// "metadata", "tarball", "attestations" or "keys"; several are joined by " and ".
     pub(super) part: String,
     /// Why.
     pub(super) why: String,
@@ -97,9 +97,14 @@ impl Snapshot {
 }
 
 impl Report {
-    /// Whether everything that a registry can have is here.
+    /// Whether everything that a registry can have is here, and that is not nothing.
     pub(super) fn is_whole(&self) -> bool {
-        self.complete && self.missing.is_empty()
+        self.complete && self.missing.is_empty() && !self.is_all_left_out()
+    }
+
+    /// Whether there was something, and nothing of it was taken.
+    fn is_all_left_out(&self) -> bool {
+        self.packages == 0 && !self.left_out.is_empty()
     }
 
     /// Prints it for a person. Names come from the lockfile, causes from upstream: neither commands the terminal.
@@ -127,6 +132,9 @@ impl Report {
         match (self.complete, self.missing.is_empty(), self.left_out.is_empty()) {
             (false, ..) => "Stopped. What has come stays; the same command goes on from here.",
             (true, false, _) => "Not everything is here. The same command tries again what is missing.",
+            (true, true, false) if self.packages == 0 => {
+                "Nothing was taken: everything that the lockfile needs was left out."
+            }
             (true, true, true) => "Everything is here: the project installs without a connection.",
             (true, true, false) => {
                 "Everything that the registry has is here; what was left out has to come from its own place."

@@ -94,10 +94,9 @@ pub(super) async fn pin(store: &Store, set: &str, items: &Items) -> Result<(), P
 /// Pins these and nothing else: what the lockfile no longer needs may go.
 ///
 /// # Errors
-/// As [`pin`].
+/// [`PinError`] says what is in the way: then the set is what it was.
 pub(super) async fn replace(store: &Store, set: &str, items: &Items) -> Result<(), PinError> {
-    store.unpin(set).await?;
-    pin(store, set, items).await
+    store.replace_pins(set, &items.tarballs, &items.packages, &items.evidence).await
 }
 
 /// Lists the sets, or forgets one.

@@ -137,6 +137,52 @@ async fn pins_that_leave_no_room_are_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_set_is_replaced_as_a_whole_or_stays_what_it_was() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    let mut all = Vec::new();
+    for nth in 0..11 {
+        all.push(keep(&store, nth, LARGE).await.unwrap());
+    }
+    let sets = || store.pins().into_iter().map(|set| (set.name, set.items)).collect::<Vec<_>>();
+    let pinned = || store.totals().pinned_bytes.load(Ordering::Relaxed) / LARGE as u64;
+    store.pin("other", &all[..1], &[]).await.unwrap();
+    store.pin("ours", &all[..9], &[name(1)]).await.unwrap();
+    let refused = store.pin("ours", &all[2..], &[]).await.unwrap_err();
+    assert!(matches!(refused, PinError::TooMuch { .. }), "22 of 21.6 MiB: {refused}");
+
+    for time in ["once", "the same once more"] {
+        store.replace_pins("ours", &all[2..], &[], &[]).await.unwrap();
+        let expected = [("other".to_owned(), 1), ("ours".to_owned(), 9)];
+        assert_eq!((sets(), pinned()), (expected.to_vec(), 10), "{time}");
+    }
+
+    let before = sets();
+    let refused = store.replace_pins("ours", &all[1..], &[name(2)], &[]).await.unwrap_err();
+    assert!(matches!(refused, PinError::TooMuch { .. }), "{refused}");
+    assert_eq!((sets(), pinned()), (before, 10));
+}
+
+#[tokio::test]
+async fn what_came_when_there_was_no_room_for_its_pin_is_pinned_when_there_is() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    let mut first = Vec::new();
+    for nth in 0..10 {
+        first.push(keep(&store, nth, LARGE).await.unwrap());
+    }
+    let later = Integrity::of(&bytes(10, LARGE));
+    store.pin("first", &first, &[]).await.unwrap();
+    store.pin("later", &[later], &[]).await.unwrap();
+    keep(&store, 10, LARGE).await.unwrap();
+    assert_eq!(store.totals().pinned.load(Ordering::Relaxed), 10, "22 of 21.6 MiB");
+    assert!(matches!(store.pin("later", &[later], &[]).await, Err(PinError::TooMuch { .. })));
+    store.unpin("first").await.unwrap();
+    store.pin("later", &[later], &[]).await.unwrap();
+    assert_eq!(store.totals().pinned.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_store_of_nothing_but_pins_is_full_and_says_so() {
     let folder = folder();
     let store = open(&folder, 10 * MIB);

@@ -14,7 +14,7 @@ const EVIDENCE_PAUSE: Duration = Duration::from_secs(1);
 impl WarmUp {
     pub(super) async fn keys(&self) {
         if let Err(why) = self.evidence(&EvidenceName::Keys).await {
-            self.miss("the registry".into(), "keys", why, false);
+            self.miss("the registry".into(), vec![("keys", why)], false);
         }
     }
 
