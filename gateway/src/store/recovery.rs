@@ -32,7 +32,7 @@ fn adopt_blobs(state: &State, first: u8) -> Option<()> {
 }
 
 fn adopt_packuments(state: &State, first: u8) -> Option<()> {
-    for digest in state.shared().documents.revisions_in(first).ok()?.into_keys() {
+    for digest in state.shared().documents.revisions_in(first).ok()? {
         adopt_packument(state, &Revision::from_digest(digest))?;
     }
     Some(())

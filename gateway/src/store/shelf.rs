@@ -1,6 +1,6 @@
 //! What the writer and the keeper do with content files: look, remove, list, verify. All of it blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -78,14 +78,11 @@ impl Contents {
 }
 
 impl Documents {
-    /// The revisions whose digests begin with this byte, and when their folders last changed.
-    pub(super) fn revisions_in(&self, first: u8) -> io::Result<BTreeMap<[u8; 32], SystemTime>> {
-        let mut listed = BTreeMap::new();
-        each_in(&self.dir, first, |name, entry| {
-            if let (Some(revision), Ok(folder)) = (Revision::from_hex(name), entry.metadata()) {
-                let written = folder.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                listed.insert(*revision.as_bytes(), written);
-            }
+    /// The revisions whose digests begin with this byte.
+    pub(super) fn revisions_in(&self, first: u8) -> io::Result<BTreeSet<[u8; 32]>> {
+        let mut listed = BTreeSet::new();
+        each_in(&self.dir, first, |name, _| {
+            listed.extend(Revision::from_hex(name).map(|revision| *revision.as_bytes()));
         })?;
         Ok(listed)
     }
