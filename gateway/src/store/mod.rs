@@ -355,7 +355,6 @@ impl Store {
     }
 
     fn count_corrupt(&self, digest: &str) {
-        self.totals().corrupt.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(digest, "content on disk no longer matches its digest; removed, to be fetched again");
+        self.totals().found_corrupt(digest);
     }
 }

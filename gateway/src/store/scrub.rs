@@ -216,11 +216,15 @@ impl Scrub {
         position.read += documents.measure(&revision).max(1);
         match documents.verify(&revision, &mut |bytes| self.pace(bytes)) {
             Verified::Corrupt(name) => self.lose_packument(&revision, name),
-            Verified::Intact(name) if self.is_at_rest(&name, &revision) => {
-                // If it cannot be committed, the next round sees to it.
-                let _ = recovery::adopt_packument(&self.state, &revision);
+            Verified::Intact(name, damaged) => {
+                let totals = &self.state.shared().totals;
+                damaged.iter().for_each(|tag| totals.found_corrupt_variant(&revision, tag));
+                if self.is_at_rest(&name, &revision) {
+                    // If it cannot be committed, the next round sees to it.
+                    let _ = recovery::adopt_packument(&self.state, &revision);
+                }
             }
-            Verified::Intact(..) | Verified::Unknown => {}
+            Verified::Unknown => {}
         }
         position.after = revision.hex();
     }
@@ -297,11 +301,7 @@ impl Scrub {
     }
 
     fn found_corrupt(&self, digest: &str, lost: Option<Lost>) {
-        self.state.shared().totals.corrupt.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            digest,
-            "a file of the store no longer matches its digest; removed, to be fetched again"
-        );
+        self.state.shared().totals.found_corrupt(digest);
         if let Some(lost) = lost {
             self.tell(lost);
         }
