@@ -26,7 +26,7 @@ pub struct Limits {
     pub max_bytes: u64,
     /// Bytes that stay free on its file system.
     pub min_free: u64,
-    /// Percent of what is held that metadata may be when tarballs need room: 0 to 100.
+    /// Percent of what is held that metadata may be when tarballs need room: 1 to 99.
     pub metadata_share: u8,
 }
 

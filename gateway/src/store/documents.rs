@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use super::content::Found;
 use super::draft::{Draft, blocking, read_at};
 use super::frames::{Frames, FramesWriter, Source};
+use super::known::remove as remove_file;
 use super::tables::PackumentRecord;
 
 pub(super) const DOCUMENT: &str = "document";
@@ -172,10 +173,11 @@ impl Documents {
         discarded_when_damaged(read_coded(&path), &path)
     }
 
-    /// An uncoded variant. Blocks.
+    /// An uncoded variant. All of it has been checked, for what is damaged must be known before its first byte goes
+    /// out. Blocks.
     pub(super) fn plain(&self, revision: &Revision, tag: &str) -> Found<Frames> {
         let path = self.plain_path(revision, tag);
-        discarded_when_damaged(Frames::open(&path), &path)
+        discarded_when_damaged(read_plain(&path), &path)
     }
 
     /// What the document of a revision says of itself; of the rest nothing is read. Blocks.
@@ -259,17 +261,27 @@ fn read_coded(path: &Path) -> io::Result<Coded> {
     }
 }
 
-/// A damaged variant is made again.
+fn read_plain(path: &Path) -> io::Result<Frames> {
+    let frames = Frames::open(path)?;
+    frames.verify()?;
+    Ok(frames)
+}
+
+/// A damaged variant goes, to be made again; one that cannot be read now (no more open files, a disk that fails) stays.
 fn discarded_when_damaged<T>(opened: io::Result<T>, path: &Path) -> Found<T> {
     match opened {
         Ok(opened) => Found::Intact(opened),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
-        Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "a variant is damaged; it is made again");
-            // When it cannot be removed, it is replaced.
-            let _ = fs::remove_file(path);
-            Found::Corrupt
-        }
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => Found::Missing,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                remove_file(path);
+                Found::Corrupt
+            }
+            _ => {
+                tracing::warn!(%error, path = %path.display(), "cannot read a variant from the store");
+                Found::Missing
+            }
+        },
     }
 }
 
@@ -359,6 +371,41 @@ mod tests {
             assert!(matches!(documents.coded(&revision, "tag"), Found::Corrupt), "{length}");
             assert!(matches!(documents.coded(&revision, "tag"), Found::Missing), "{length}");
         }
+    }
+
+    /// Its table alone says nothing of a frame in the middle.
+    #[tokio::test]
+    async fn an_uncoded_variant_that_is_damaged_anywhere_is_made_again_and_never_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, documents) = keep(folder.path()).await;
+        let revision = record().revision;
+        for part in 1..8 {
+            let mut writer = FramesWriter::new(store.draft()).unwrap();
+            (0..12).for_each(|_| writer.write(document().as_bytes()).unwrap());
+            documents.keep_plain(writer.finish(&[]).unwrap(), (&revision, "tag")).await.unwrap();
+            assert!(matches!(documents.plain(&revision, "tag"), Found::Intact(_)));
+            let path = documents.plain_path(&revision, "tag");
+            let mut wrong = fs::read(&path).unwrap();
+            let at = wrong.len() * part / 8;
+            wrong[at] ^= 1;
+            fs::write(&path, wrong).unwrap();
+            assert!(matches!(documents.plain(&revision, "tag"), Found::Corrupt), "byte {at}");
+            assert!(matches!(documents.plain(&revision, "tag"), Found::Missing), "byte {at}");
+        }
+    }
+
+    /// Too many open files are no damage.
+    #[tokio::test]
+    async fn a_variant_that_cannot_be_read_now_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, documents) = keep(folder.path()).await;
+        let revision = record().revision;
+        let paths = [documents.folder(&revision).join("tag"), documents.plain_path(&revision, "tag")];
+        // What leads to itself cannot be opened, not even by root.
+        paths.iter().for_each(|path| std::os::unix::fs::symlink(path, path).unwrap());
+        assert!(matches!(documents.coded(&revision, "tag"), Found::Missing));
+        assert!(matches!(documents.plain(&revision, "tag"), Found::Missing));
+        paths.iter().for_each(|path| assert!(path.is_symlink(), "{}", path.display()));
     }
 
     #[tokio::test]

@@ -234,6 +234,15 @@ impl Frames {
         self.decode(number, &mut Decompressor::new()?)
     }
 
+    /// Reads every frame; sections are verified where they are read. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData` when one is damaged.
+    pub fn verify(&self) -> io::Result<()> {
+        let mut decompressor = Decompressor::new()?;
+        (0..self.frames()).try_for_each(|number| self.decode(number, &mut decompressor).map(drop))
+    }
+
     fn decode(&self, number: usize, decompressor: &mut Decompressor<'static>) -> io::Result<Vec<u8>> {
         let frame = self.frames.get(number).ok_or_else(damaged)?;
         let stored = self.source.part(frame.stored.clone())?;

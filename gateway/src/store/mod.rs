@@ -99,7 +99,7 @@ pub struct Config {
     pub max_bytes: Size,
     /// What stays free on their file system.
     pub min_free: Size,
-    /// What metadata may be of it when tarballs want room too: percent.
+    /// What metadata may be of it when tarballs want room too: percent, 1 to 99.
     pub metadata_share: u8,
     /// The time in which every file is read once and verified; `None`: never.
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
@@ -367,7 +367,6 @@ impl Store {
     }
 
     fn count_corrupt(&self, digest: &str) {
-        self.totals().corrupt.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(digest, "content on disk no longer matches its digest; removed, to be fetched again");
+        self.totals().found_corrupt(digest);
     }
 }

@@ -130,7 +130,7 @@ impl Store {
     /// The document of a revision, if it is held; damage that opening shows is counted, and it is removed. Blocks.
     #[must_use]
     pub fn document(&self, revision: &Revision) -> Option<Frames> {
-        self.intact(self.documents().open(revision), revision)
+        self.intact(self.documents().open(revision), || self.count_corrupt(&revision.hex()))
     }
 
     /// A document that was opened has turned out to be damaged: it goes, with all that was made of it. Blocks.
@@ -142,13 +142,13 @@ impl Store {
     /// A coded variant, if it has been made. Blocks.
     #[must_use]
     pub fn coded(&self, key: &VariantKey) -> Option<Coded> {
-        self.intact(self.documents().coded(&key.revision, &key.tag), &key.revision)
+        self.intact(self.documents().coded(&key.revision, &key.tag), || self.count_corrupt_variant(key))
     }
 
     /// An uncoded variant, if it has been made. Blocks.
     #[must_use]
     pub fn plain(&self, key: &VariantKey) -> Option<Frames> {
-        self.intact(self.documents().plain(&key.revision, &key.tag), &key.revision)
+        self.intact(self.documents().plain(&key.revision, &key.tag), || self.count_corrupt_variant(key))
     }
 
     /// Keeps a coded variant, sealed with the SHA-256 of its bytes.
@@ -182,12 +182,16 @@ impl Store {
         &self.inner.state.shared().documents
     }
 
-    fn intact<T>(&self, found: Found<T>, revision: &Revision) -> Option<T> {
+    fn count_corrupt_variant(&self, key: &VariantKey) {
+        self.totals().found_corrupt_variant(&key.revision, &key.tag);
+    }
+
+    fn intact<T>(&self, found: Found<T>, count: impl FnOnce()) -> Option<T> {
         match found {
             Found::Intact(found) => Some(found),
             Found::Missing => None,
             Found::Corrupt => {
-                self.count_corrupt(&revision.hex());
+                count();
                 None
             }
         }

@@ -13,26 +13,44 @@ use super::tables::PackumentRecord;
 /// Tarballs in one transaction.
 const AT_ONCE: usize = 256;
 
-/// Gives a row to everything on the disk; whether it is intact shows when it is read. True when that is done.
+/// Gives a row to everything on the disk; whether it is intact shows when it is read. True when that is done. A new
+/// directory is gone over without a word.
 pub(super) fn adopt_all(state: &State, stop: &Stop) -> bool {
-    tracing::info!("looking for names among the files");
+    let mut found = 0;
     let done = (0..=u8::MAX).all(|first| {
-        adopt_blobs(state, first).is_some() && adopt_packuments(state, first).is_some() && !stop.is_stopped()
+        let adopted =
+            adopt_blobs(state, first, &mut found).and_then(|()| adopt_packuments(state, first, &mut found));
+        adopted.is_some() && !stop.is_stopped()
     });
-    done && state.commit_blocking(Change::NoNote { word: REBUILD }).is_ok()
+    let noted = done && state.commit_blocking(Change::NoNote { word: REBUILD }).is_ok();
+    if noted && found > 0 {
+        tracing::info!(files = found, "all files have been gone over for their names");
+    }
+    noted
 }
 
-fn adopt_blobs(state: &State, first: u8) -> Option<()> {
+/// Counts what a folder holds, and says with the first of it what is being done.
+fn tell(found: &mut usize, more: usize) {
+    if *found == 0 && more > 0 {
+        tracing::info!("looking for names among the files");
+    }
+    *found += more;
+}
+
+fn adopt_blobs(state: &State, first: u8, found: &mut usize) -> Option<()> {
     let listed = state.shared().contents.blobs_in(first).ok()?;
-    let found = listed.iter().map(|(digest, file)| (Integrity::from_digest(*digest), file.length));
-    for some in found.collect::<Vec<_>>().chunks(AT_ONCE) {
+    tell(found, listed.len());
+    let files = listed.iter().map(|(digest, file)| (Integrity::from_digest(*digest), file.length));
+    for some in files.collect::<Vec<_>>().chunks(AT_ONCE) {
         state.commit_blocking(Change::Adopt(some.to_vec())).ok()?;
     }
     Some(())
 }
 
-fn adopt_packuments(state: &State, first: u8) -> Option<()> {
-    for digest in state.shared().documents.revisions_in(first).ok()?.into_keys() {
+fn adopt_packuments(state: &State, first: u8, found: &mut usize) -> Option<()> {
+    let listed = state.shared().documents.revisions_in(first).ok()?;
+    tell(found, listed.len());
+    for digest in listed {
         adopt_packument(state, &Revision::from_digest(digest))?;
     }
     Some(())

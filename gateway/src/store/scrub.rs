@@ -4,8 +4,7 @@
 //! One round takes the configured period and reads at most 16 MiB a second; where it has come to is remembered. After a
 //! sudden end it first goes over what was written last, at that rate: that is what a power cut spoils.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::{btree_map, btree_set};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::change::Change;
-use super::keeper::{Lost, Stop};
+use super::keeper::{self, Lost, Stop};
 use super::recovery;
-use super::shelf::Verified;
+use super::shelf::{Listed, Verified};
 use super::state::State;
 use super::tables::{Item, json, on_disk, read_json, read_tarball_key};
 
@@ -44,9 +43,18 @@ pub(super) struct Scrub {
     period: Option<Duration>,
     doubtful: Option<SystemTime>,
     lost: mpsc::Sender<Lost>,
+    /// What is left of the folder that is gone through. A folder is listed once, for it takes as long as it is large;
+    /// what comes later is for the next round.
+    left: Option<Left>,
     /// Bytes that were read ahead of what the rate allows.
     ahead: u64,
     noted: Instant,
+}
+
+/// What is left of a listing: of 1,000,000 files one in 256, 500 KB.
+enum Left {
+    Blobs(btree_map::IntoIter<[u8; 64], Listed>),
+    Packuments(btree_set::IntoIter<[u8; 32]>),
 }
 
 /// Where a round has come to: tarballs come first, then packuments, then rows without files.
@@ -68,7 +76,7 @@ impl Scrub {
         doubtful: Option<SystemTime>,
         lost: mpsc::Sender<Lost>,
     ) -> Self {
-        Self { state, stop, period, doubtful, lost, ahead: 0, noted: Instant::now() }
+        Self { state, stop, period, doubtful, lost, left: None, ahead: 0, noted: Instant::now() }
     }
 
     pub(super) fn run(mut self) {
@@ -154,64 +162,78 @@ impl Scrub {
     /// One tarball, or one packument, or the turn from one folder to the next. False at the end.
     fn step(&mut self, position: &mut Position) -> bool {
         let [kind, first] = position.folder.to_be_bytes();
-        let stepped = match kind {
-            0 => self.step_blob(first, position),
-            1 => self.step_packument(first, position),
-            _ => return self.step_row(position),
+        if kind > 1 {
+            return self.step_row(position);
+        }
+        let stepped = match self.left.take().unwrap_or_else(|| self.list(kind == 0, first, &position.after)) {
+            Left::Blobs(mut left) => left.next().map(|(digest, file)| {
+                self.left = Some(Left::Blobs(left));
+                self.step_blob(Integrity::from_digest(digest), &file, position);
+            }),
+            Left::Packuments(mut left) => left.next().map(|digest| {
+                self.left = Some(Left::Packuments(left));
+                self.step_packument(Revision::from_digest(digest), position);
+            }),
         };
-        if stepped {
-            self.note(position);
-        } else {
-            *position = Position { folder: position.folder + 1, after: String::new(), read: position.read };
+        match stepped {
+            Some(()) => self.note(position),
+            None => {
+                *position =
+                    Position { folder: position.folder + 1, after: String::new(), read: position.read };
+            }
         }
         !self.stop.is_stopped()
     }
 
-    /// False when the folder has no more.
-    fn step_blob(&mut self, first: u8, position: &mut Position) -> bool {
-        let listed = self.state.shared().contents.blobs_in(first).unwrap_or_default();
-        if position.after.is_empty() {
-            self.forget_missing(first, |digest| listed.contains_key(digest));
+    /// What a folder has behind this digest; what cannot be listed is seen to in the next round.
+    fn list(&self, blobs: bool, first: u8, after: &str) -> Left {
+        let shared = self.state.shared();
+        if !blobs {
+            let mut listed = shared.documents.revisions_in(first).unwrap_or_default();
+            if let Some(after) = Revision::from_hex(after) {
+                listed.retain(|digest| digest > after.as_bytes());
+            }
+            return Left::Packuments(listed.into_iter());
         }
-        let after = Integrity::from_hex(&position.after).map(|after| *after.as_bytes());
-        let Some((digest, file)) = behind(&listed, after.as_ref()) else {
-            return false;
-        };
-        let integrity = Integrity::from_digest(*digest);
+        let mut listed = shared.contents.blobs_in(first).unwrap_or_default();
+        match Integrity::from_hex(after) {
+            Some(after) => listed.retain(|digest, _| digest > after.as_bytes()),
+            None => self.forget_missing(first, |digest| listed.contains_key(digest)),
+        }
+        Left::Blobs(listed.into_iter())
+    }
+
+    fn step_blob(&mut self, integrity: Integrity, file: &Listed, position: &mut Position) {
         if self.verify_blob(integrity, &mut position.read) && self.state.blob_name(&integrity).is_none() {
             // One that has gone gets no row. If it cannot be committed, it is found again in the next round.
             let _ = self.state.commit_blocking(Change::Adopt(vec![(integrity, file.length)]));
         }
         position.after = integrity.hex();
-        true
     }
 
-    /// False when the folder has no more.
-    fn step_packument(&mut self, first: u8, position: &mut Position) -> bool {
+    fn step_packument(&mut self, revision: Revision, position: &mut Position) {
         let documents = Arc::clone(&self.state.shared().documents);
-        let listed = documents.revisions_in(first).unwrap_or_default();
-        let after = Revision::from_hex(&position.after).map(|after| *after.as_bytes());
-        let Some((digest, written)) = behind(&listed, after.as_ref()) else {
-            return false;
-        };
-        let revision = Revision::from_digest(*digest);
         position.read += documents.measure(&revision).max(1);
         match documents.verify(&revision, &mut |bytes| self.pace(bytes)) {
             Verified::Corrupt(name) => self.lose_packument(&revision, name),
-            Verified::Intact(name) if self.is_at_rest(&name, &revision, *written) => {
-                // If it cannot be committed, the next round sees to it.
-                let _ = recovery::adopt_packument(&self.state, &revision);
+            Verified::Intact(name, damaged) => {
+                let totals = &self.state.shared().totals;
+                damaged.iter().for_each(|tag| totals.found_corrupt_variant(&revision, tag));
+                if self.is_at_rest(&name, &revision) {
+                    // If it cannot be committed, the next round sees to it.
+                    let _ = recovery::adopt_packument(&self.state, &revision);
+                }
             }
-            Verified::Intact(..) | Verified::Unknown => {}
+            Verified::Unknown => {}
         }
         position.after = revision.hex();
-        true
     }
 
-    /// Whether nobody is about to give it its row.
-    fn is_at_rest(&self, name: &PackageName, revision: &Revision, written: SystemTime) -> bool {
+    /// Whether nobody is about to give it its row. Its folder is looked at now: the listing is old.
+    fn is_at_rest(&self, name: &PackageName, revision: &Revision) -> bool {
         let held = self.state.packument_unused(name).is_some_and(|held| held.revision == *revision);
-        held || written.elapsed().is_ok_and(|age| age > UNWRITTEN)
+        let written = || keeper::written(&self.state.shared().documents.folder(revision));
+        held || written().is_some_and(|written| written.elapsed().is_ok_and(|age| age > UNWRITTEN))
     }
 
     /// Its row goes first, so that it is fetched again.
@@ -279,11 +301,7 @@ impl Scrub {
     }
 
     fn found_corrupt(&self, digest: &str, lost: Option<Lost>) {
-        self.state.shared().totals.corrupt.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            digest,
-            "a file of the store no longer matches its digest; removed, to be fetched again"
-        );
+        self.state.shared().totals.found_corrupt(digest);
         if let Some(lost) = lost {
             self.tell(lost);
         }
@@ -321,9 +339,4 @@ impl Scrub {
             let _ = self.state.commit_blocking(Change::Note { word: NOTE, value });
         }
     }
-}
-
-/// The entry behind this key; the first one without a key.
-fn behind<'a, K: Ord, V>(listed: &'a BTreeMap<K, V>, key: Option<&K>) -> Option<(&'a K, &'a V)> {
-    listed.range((key.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)).next()
 }

@@ -1,6 +1,6 @@
 //! What the writer and the keeper do with content files: look, remove, list, verify. All of it blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(super) struct Listed {
 
 /// What a look at every file of a revision has shown.
 pub(super) enum Verified {
-    /// Whose it is.
-    Intact(PackageName),
+    /// Whose it is, and the files of the variants that were damaged and have been removed.
+    Intact(PackageName, Vec<String>),
     /// It has been removed; whose it was, if it still says so.
     Corrupt(Option<PackageName>),
     /// It has gone, there was no time, or the disk refuses.
@@ -78,14 +78,11 @@ impl Contents {
 }
 
 impl Documents {
-    /// The revisions whose digests begin with this byte, and when their folders last changed.
-    pub(super) fn revisions_in(&self, first: u8) -> io::Result<BTreeMap<[u8; 32], SystemTime>> {
-        let mut listed = BTreeMap::new();
-        each_in(&self.dir, first, |name, entry| {
-            if let (Some(revision), Ok(folder)) = (Revision::from_hex(name), entry.metadata()) {
-                let written = folder.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                listed.insert(*revision.as_bytes(), written);
-            }
+    /// The revisions whose digests begin with this byte.
+    pub(super) fn revisions_in(&self, first: u8) -> io::Result<BTreeSet<[u8; 32]>> {
+        let mut listed = BTreeSet::new();
+        each_in(&self.dir, first, |name, _| {
+            listed.extend(Revision::from_hex(name).map(|revision| *revision.as_bytes()));
         })?;
         Ok(listed)
     }
@@ -100,10 +97,7 @@ impl Documents {
     /// goes.
     pub(super) fn verify(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Verified {
         match self.describe(revision, pace) {
-            Ok(Some((name, _))) => {
-                self.verify_variants(revision, pace);
-                Verified::Intact(name)
-            }
+            Ok(Some((name, _))) => Verified::Intact(name, self.verify_variants(revision, pace)),
             Ok(None) => Verified::Unknown,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let name = self.description(revision).ok().map(|(name, _)| name);
@@ -119,28 +113,26 @@ impl Documents {
         }
     }
 
-    fn verify_variants(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) {
+    /// Says which were damaged.
+    fn verify_variants(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Vec<String> {
+        let mut damaged = Vec::new();
         for entry in fs::read_dir(self.folder(revision)).into_iter().flatten().flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
             let length = entry.metadata().map_or(0, |file| file.len());
-            match file.strip_suffix(".id") {
+            // Looking is enough: what is damaged goes.
+            let is_damaged = match file.strip_suffix(".id") {
                 _ if file == DOCUMENT => continue,
-                Some(tag) => self.verify_plain(revision, tag, &entry.path()),
-                // Looking is enough: what is damaged goes.
-                None => drop(self.coded(revision, &file)),
+                Some(tag) => matches!(self.plain(revision, tag), Found::Corrupt),
+                None => matches!(self.coded(revision, &file), Found::Corrupt),
+            };
+            if is_damaged {
+                damaged.push(file);
             }
             if !pace(length) {
-                return;
+                break;
             }
         }
-    }
-
-    fn verify_plain(&self, revision: &Revision, tag: &str, path: &Path) {
-        if let Found::Intact(frames) = self.plain(revision, tag)
-            && (0..frames.frames()).any(|number| frames.frame(number).is_err())
-        {
-            remove(path);
-        }
+        damaged
     }
 }
 

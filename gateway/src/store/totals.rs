@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadTransaction, WriteTransaction};
 use resolver::eviction::{Class, Usage};
+use resolver::variant::Revision;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{META, json, read_json};
@@ -38,7 +39,7 @@ pub struct Totals {
     pub evicted: AtomicU64,
     /// Their bytes on disk.
     pub evicted_bytes: AtomicU64,
-    /// Contents that no longer matched their digest when they were read, since the start.
+    /// Contents and variants that were found damaged when they were read, since the start.
     pub corrupt: AtomicU64,
     /// Bytes that the scrub has read since the start.
     pub scrubbed_bytes: AtomicU64,
@@ -48,6 +49,24 @@ pub struct Totals {
     pub not_kept: AtomicU64,
     /// 1 while nothing new is kept, for there is no room; otherwise 0.
     pub full: AtomicU64,
+}
+
+impl Totals {
+    /// Content was no longer what its digest says, and has been removed.
+    pub(super) fn found_corrupt(&self, digest: &str) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(digest, "content on disk no longer matches its digest; removed, to be fetched again");
+    }
+
+    /// A variant of a packument was damaged, and has been removed; its document is intact, as far as is known.
+    pub(super) fn found_corrupt_variant(&self, revision: &Revision, tag: &str) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            revision = revision.hex(),
+            tag,
+            "a variant of a packument is damaged on disk; removed, to be made again"
+        );
+    }
 }
 
 /// The same, as the writer counts it; the queues' ends are counted with it.

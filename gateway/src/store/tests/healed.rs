@@ -1,6 +1,8 @@
 //! Whatever becomes of the files and of the state: it is found, and nothing else is lost.
 
 use super::*;
+use sha2::{Digest, Sha256};
+
 use crate::store::documents::Documents;
 
 #[tokio::test]
@@ -117,6 +119,50 @@ async fn the_scrub_finds_what_is_spoilt_nameless_or_gone() {
     assert_eq!(store.totals().corrupt.load(Ordering::Relaxed), 2);
     assert!(store.blob(&sound).await.is_some() && store.blob(&nameless).await.is_some());
     assert!(store.blob(&spoilt).await.is_none() && store.blob(&gone).await.is_none());
+}
+
+/// A packument with a variant in frames and a coded one, 3 MiB each.
+async fn keep_variants(store: &Store) -> VariantKey {
+    let revision = keep_packument(store, 4, 10_000).await.unwrap();
+    let key = VariantKey { name: name(4), revision, tag: "tag".into() };
+    let noise: Vec<u8> = (0..100_000u32).flat_map(|nth| Sha256::digest(nth.to_le_bytes())).collect();
+    let mut writer = FramesWriter::new(store.draft()).unwrap();
+    writer.write(&noise).unwrap();
+    store.keep_plain(&key, writer.finish(&[]).unwrap()).await.unwrap();
+    let mut draft = store.draft();
+    draft.append(&noise).unwrap();
+    store.keep_coded(&key, draft, Sha256::digest(&noise).into()).await.unwrap();
+    key
+}
+
+#[tokio::test]
+async fn a_damaged_variant_is_counted_once_whoever_finds_it_and_costs_nothing_but_itself() {
+    for (config, finds) in [(scrubbing(), "the scrub"), (Config::of(24 * MIB), "a request")] {
+        let folder = folder();
+        let store = open(&folder, 24 * MIB);
+        let key = keep_variants(&store).await;
+        assert!(store.plain(&key).is_some() && store.coded(&key).is_some());
+        store.close().await;
+        drop(store);
+        let held = Documents::new(folder.path()).folder(&key.revision);
+        for file in ["tag", "tag.id"] {
+            let mut wrong = std::fs::read(held.join(file)).unwrap();
+            let middle = wrong.len() / 2;
+            wrong[middle] ^= 1;
+            std::fs::write(held.join(file), wrong).unwrap();
+        }
+
+        let store = Store::open(folder.path(), &config).unwrap();
+        let corrupt = || store.totals().corrupt.load(Ordering::Relaxed);
+        if config.scrub.is_some() {
+            eventually("both are found", || corrupt() == 2).await;
+        }
+        assert!(store.plain(&key).is_none() && store.coded(&key).is_none(), "{finds}");
+        assert_eq!(corrupt(), 2, "{finds}");
+        assert!(store.document(&key.revision).is_some() && store.packument(&key.name).is_some(), "{finds}");
+        assert_eq!(keep_variants(&store).await.revision, key.revision);
+        assert!(store.plain(&key).is_some() && store.coded(&key).is_some(), "{finds}");
+    }
 }
 
 /// Clocks jump: a file from the future is doubtful too, and one from the past is verified when it is read.
