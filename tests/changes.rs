@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Reply};
-use harness::{Fault, Gateway, Matcher, Package, Recorded, Registry, Times};
+use harness::{Fault, Gateway, Matcher, Package, Recorded, Registry, Times, until};
 use serde_json::Value;
 
 /// Several rounds of the feed.
@@ -45,17 +45,6 @@ fn status(gateway: &Gateway) -> Value {
 
 fn metric(gateway: &Gateway, name: &str) -> f64 {
     http::metric(&gateway.operator_url(), &format!("open_registry_changes_{name}"), &[])
-}
-
-fn until<T>(mut ask: impl FnMut() -> T, is_so: impl Fn(&T) -> bool) -> T {
-    let start = Instant::now();
-    loop {
-        let answer = ask();
-        if is_so(&answer) {
-            return answer;
-        }
-        assert!(start.elapsed() < SOON, "it did not come about in {SOON:?}");
-    }
 }
 
 /// Follows the feed, and knows where it is.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Reply, Request};
-use harness::{Clock, Fault, Gateway, Matcher, Package, Recorded, Registry, Times};
+use harness::{Clock, Fault, Gateway, Matcher, Package, Recorded, Registry, Times, until};
 
 /// What an answer from the disk takes, many times over.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -56,18 +56,6 @@ fn handled(reply: &Reply) -> String {
 
 fn asked(registry: &Registry, path: &str) -> Vec<Recorded> {
     registry.requests().into_iter().filter(|recorded| recorded.is_for(path)).collect()
-}
-
-/// Asks again and again until it is so.
-fn until<T>(mut ask: impl FnMut() -> T, is_so: impl Fn(&T) -> bool) -> T {
-    let start = Instant::now();
-    loop {
-        let answer = ask();
-        if is_so(&answer) {
-            return answer;
-        }
-        assert!(start.elapsed() < SOON, "it did not come about in {SOON:?}");
-    }
 }
 
 #[test]

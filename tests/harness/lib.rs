@@ -38,6 +38,7 @@ pub mod projects;
 mod registry;
 mod runtime;
 pub mod shapes;
+mod until;
 pub mod warm;
 
 pub use ca::{Ca, Leaf};
@@ -51,3 +52,4 @@ pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};
 pub use program::Said;
 pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
+pub use until::until;

@@ -30,11 +30,6 @@ impl Store {
         self.inner.state.packument(name)
     }
 
-    /// A packument was used without a look into the store, so that eviction knows.
-    pub fn touch_packument(&self, name: &PackageName) {
-        self.inner.state.shared().marks.set(name.as_str().as_bytes());
-    }
-
     /// Ends a document with what is known of it, so that it can be kept. Blocks.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! evicted.
 
 use resolver::integrity::Integrity;
+use resolver::package::PackageName;
 use resolver::variant::Revision;
 
 use super::change::Change;
@@ -70,13 +71,17 @@ pub(super) fn adopt_packument(state: &State, revision: &Revision) -> Option<()> 
             state.commit_blocking(Change::Measured { name, revision, stored }).ok()?;
         }
         Some(held) if held.fetched_ms >= record.fetched_ms => documents.remove(revision),
-        _ => {
-            let record = PackumentRecord { stored, ..record };
-            let applied = state.commit_blocking(Change::Packument { name, record }).ok()?;
-            if let Some(before) = applied.before {
-                documents.remove(&before.revision);
-            }
-        }
+        _ => give_row(state, name, PackumentRecord { stored, ..record })?,
+    }
+    Some(())
+}
+
+/// Whoever keeps the same packument at this moment may have been quicker: then its row is there, and its files are these.
+pub(super) fn give_row(state: &State, name: PackageName, record: PackumentRecord) -> Option<()> {
+    let revision = record.revision;
+    let applied = state.commit_blocking(Change::Packument { name, record }).ok()?;
+    if let Some(before) = applied.before.filter(|before| before.revision != revision) {
+        state.shared().documents.remove(&before.revision);
     }
     Some(())
 }

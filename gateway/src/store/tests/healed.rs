@@ -4,6 +4,7 @@ use super::*;
 use sha2::{Digest, Sha256};
 
 use crate::store::documents::Documents;
+use crate::store::recovery;
 
 #[tokio::test]
 async fn a_restart_changes_nothing() {
@@ -119,6 +120,18 @@ async fn the_scrub_finds_what_is_spoilt_nameless_or_gone() {
     assert_eq!(store.totals().corrupt.load(Ordering::Relaxed), 2);
     assert!(store.blob(&sound).await.is_some() && store.blob(&nameless).await.is_some());
     assert!(store.blob(&spoilt).await.is_none() && store.blob(&gone).await.is_none());
+}
+
+/// A start that goes over the files for their names once took away what was being kept at that moment.
+#[tokio::test]
+async fn a_packument_that_is_found_while_it_is_kept_keeps_its_files() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    let revision = keep_packument(&store, 4, 10_000).await.unwrap();
+    let (state, record) = (store.inner.state.clone(), store.packument(&name(4)).unwrap());
+    let found = tokio::task::spawn_blocking(move || recovery::give_row(&state, name(4), record));
+    assert!(found.await.unwrap().is_some());
+    assert!(store.document(&revision).is_some() && store.packument(&name(4)).is_some());
 }
 
 /// A packument with a variant in frames and a coded one, 3 MiB each.
