@@ -58,9 +58,6 @@ pub(super) enum Change {
         integrity: Integrity,
         length: u64,
     },
-    NoBlob {
-        integrity: Integrity,
-    },
     /// Tarballs that were found on the disk; those that are known are left as they are.
     Adopt(Vec<(Integrity, u64)>),
     /// The files of an item may have gone: if so, its row goes too.
@@ -139,7 +136,6 @@ impl Work<'_> {
             Change::Doubt { name } => self.update(name, None, |held| held.checked_ms = 0)?,
             Change::Tarball { name, file, record } => self.put_tarball(name, file, record)?,
             Change::Blob { integrity, length } => self.put_blob(integrity, *length)?,
-            Change::NoBlob { integrity } => self.remove_blob(integrity)?.is_some(),
             Change::Adopt(found) => self.adopt(found)?,
             Change::Missing(item) => self.forget_missing(item)?,
             Change::Evidence { path, evidence } => self.put_evidence(path, evidence)?,

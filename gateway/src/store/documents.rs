@@ -274,8 +274,8 @@ fn discarded_when_damaged<T>(opened: io::Result<T>, path: &Path) -> Found<T> {
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound => Found::Missing,
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                remove_file(path);
-                Found::Corrupt
+                // Several may find the same damage; the first of them has.
+                if remove_file(path) { Found::Corrupt } else { Found::Missing }
             }
             _ => {
                 tracing::warn!(%error, path = %path.display(), "cannot read a variant from the store");

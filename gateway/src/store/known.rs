@@ -1,7 +1,8 @@
 //! What is known of blobs since the start: which of them were intact, files that are open, small ones in memory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,9 +75,8 @@ impl Known {
         };
         let was_intact = self.intact.get(&short(integrity)) == Some(length);
         if !was_intact && !hashes_to(&file, whole.as_ref(), integrity)? {
-            remove(path);
             self.forget(integrity);
-            return Ok(Found::Corrupt);
+            return Ok(if remove_this(path, &file) { Found::Corrupt } else { Found::Missing });
         }
         let file = self.remember(integrity, Arc::new(file), length);
         let blob = match whole {
@@ -152,11 +152,24 @@ fn beginning<const N: usize>(integrity: &Integrity) -> [u8; N] {
     beginning
 }
 
-pub(super) fn remove(path: &Path) {
+/// Removes the file that was found damaged, and not a whole one that has come to its place. True when it was there:
+/// several may find the same damage, and only the first of them has.
+pub(super) fn remove_this(path: &Path, damaged: &File) -> bool {
+    let is_this = |there: &Metadata, this: &Metadata| (there.dev(), there.ino()) == (this.dev(), this.ino());
+    let is_there = match (fs::symlink_metadata(path), damaged.metadata()) {
+        (Ok(there), Ok(this)) => is_this(&there, &this),
+        _ => false,
+    };
+    is_there && remove(path)
+}
+
+/// True when it was there.
+pub(super) fn remove(path: &Path) -> bool {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(%error, path = %path.display(), "cannot remove a file of the store");
+            false
         }
-        _ => {}
+        removed => removed.is_ok(),
     }
 }

@@ -261,7 +261,7 @@ impl Store {
             Found::Corrupt => {
                 self.count_corrupt(&integrity.hex());
                 // If it cannot be committed, the row goes when its file is missed again.
-                let _ = self.commit(Change::NoBlob { integrity: *integrity }).await;
+                let _ = self.commit(Change::Missing(Item::Blob(*integrity))).await;
                 None
             }
         }

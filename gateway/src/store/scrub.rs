@@ -282,7 +282,7 @@ impl Scrub {
             let name = self.state.blob_name(&integrity).and_then(|name| read_tarball_key(&name));
             let lost = name.map(|(name, file)| Lost::Tarball(name, file, integrity));
             // If it cannot be committed, the row goes when its file is missed.
-            let _ = self.state.commit_blocking(Change::NoBlob { integrity });
+            let _ = self.state.commit_blocking(Change::Missing(Item::Blob(integrity)));
             self.found_corrupt(&integrity.hex(), lost);
         }
         verified == Some(true)

@@ -13,7 +13,7 @@ use resolver::variant::Revision;
 use super::content::{Contents, Found};
 use super::documents::{DOCUMENT, Documents};
 use super::draft::read_at;
-use super::known::remove;
+use super::known::remove_this;
 use super::tables::on_disk;
 
 /// What a file is read in.
@@ -57,23 +57,41 @@ impl Contents {
     }
 
     /// Whether a tarball still has the digest that it is named by; one that does not is removed. `None`, when it has
-    /// gone, `pace` says to stop, or the disk refuses: that is nothing to remove it for.
+    /// gone (somebody else may have found the same), `pace` says to stop, or the disk refuses: that is nothing to remove it for.
     pub(super) fn verify_blob(
         &self,
         integrity: &Integrity,
         pace: &mut dyn FnMut(u64) -> bool,
     ) -> Option<bool> {
         let path = self.blob_path(integrity);
+        match self.hash(&path, integrity, pace) {
+            Ok(verified) => verified,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, path = %path.display(), "cannot read a file of the store to verify it");
+                }
+                None
+            }
+        }
+    }
+
+    fn hash(
+        &self,
+        path: &Path,
+        integrity: &Integrity,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Option<bool>> {
+        let file = File::open(path)?;
         let mut verifier = Verifier::new(Expected::Integrity(*integrity));
-        let read = read_through(&path, |chunk| {
+        let whole = read_through(&file, |chunk| {
             verifier.update(chunk);
             pace(chunk.len() as u64)
-        });
-        let settled = settled(&path, read, || verifier.finish().is_ok());
-        if settled == Some(false) {
-            self.known.forget(integrity);
+        })?;
+        if !whole || verifier.finish().is_ok() {
+            return Ok(whole.then_some(true));
         }
-        settled
+        self.known.forget(integrity);
+        Ok(remove_this(path, &file).then_some(false))
     }
 }
 
@@ -151,11 +169,10 @@ fn each_in(root: &Path, first: u8, mut each: impl FnMut(&str, &fs::DirEntry)) ->
 }
 
 /// False when it was stopped before the end.
-fn read_through(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
-    let file = File::open(path)?;
+fn read_through(file: &File, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut at = 0;
     loop {
-        let chunk = read_at(&file, at, CHUNK)?;
+        let chunk = read_at(file, at, CHUNK)?;
         if chunk.is_empty() {
             return Ok(true);
         }
@@ -163,22 +180,5 @@ fn read_through(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<
             return Ok(false);
         }
         at += chunk.len() as u64;
-    }
-}
-
-fn settled(path: &Path, read: io::Result<bool>, is_intact: impl FnOnce() -> bool) -> Option<bool> {
-    match read {
-        Ok(true) if is_intact() => Some(true),
-        Ok(true) => {
-            remove(path);
-            Some(false)
-        }
-        Ok(false) => None,
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, path = %path.display(), "cannot read a file of the store to verify it");
-            }
-            None
-        }
     }
 }

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
@@ -405,9 +406,10 @@ proptest! {
         document[at] = byte;
         let mut reader = Reader::new(&name("a"));
         let read = reader.feed(&document).and_then(|()| reader.finish());
-        let json = serde_json::from_slice::<Value>(&document);
+        // Read and not converted: 1e309 is JSON, though no number that fits anywhere.
+        let is_json = str::from_utf8(&document).is_ok_and(|text| serde_json::from_str::<&RawValue>(text).is_ok());
         // One changed byte can make it another package's, or no packument, but never more than JSON is.
-        prop_assert!(read.is_err() || json.is_ok());
+        prop_assert!(read.is_err() || is_json);
     }
 
     #[test]

@@ -148,6 +148,35 @@ async fn keep_variants(store: &Store) -> VariantKey {
     key
 }
 
+/// The scrub and a request often meet at what a sudden end has spoilt.
+#[tokio::test]
+async fn a_damaged_tarball_is_counted_once_and_a_whole_one_in_its_place_stays() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    for nth in 0..40 {
+        let integrity = keep(&store, nth, 300_000).await.unwrap();
+        let path = Contents::new(folder.path(), Arc::new(Memory::new(0))).blob_path(&integrity);
+        std::fs::write(&path, b"something else").unwrap();
+
+        let shared = || Arc::clone(&store.inner.state.shared().contents);
+        let finders = [shared(), shared()].map(|contents| {
+            tokio::task::spawn_blocking(move || contents.verify_blob(&integrity, &mut |_| true))
+        });
+        let asked = store.blob(&integrity).await;
+        let mut found = store.totals().corrupt.swap(0, Ordering::Relaxed);
+        for finder in finders {
+            found += u64::from(finder.await.unwrap() == Some(false));
+        }
+        assert!(asked.is_none());
+        assert_eq!(found, 1, "{nth}");
+
+        let damaged = tempfile::tempfile().unwrap();
+        keep(&store, nth, 300_000).await.unwrap();
+        assert!(!known::remove_this(&path, &damaged), "it is another file");
+        assert!(store.blob(&integrity).await.is_some());
+    }
+}
+
 #[tokio::test]
 async fn a_damaged_variant_is_counted_once_whoever_finds_it_and_costs_nothing_but_itself() {
     for (config, finds) in [(scrubbing(), "the scrub"), (Config::of(24 * MIB), "a request")] {
