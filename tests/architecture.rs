@@ -36,8 +36,19 @@ const IMPORTS: [(&str, &[&str]); 25] = [
 ];
 
 /// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
-const RESOLVER: [&str; 9] =
-    ["base64", "ipnet", "memchr", "percent-encoding", "serde", "serde_json", "sha1", "sha2", "thiserror"];
+const RESOLVER: [&str; 11] = [
+    "base64",
+    "bs58",
+    "ipnet",
+    "libm",
+    "memchr",
+    "percent-encoding",
+    "serde",
+    "serde_json",
+    "sha1",
+    "sha2",
+    "thiserror",
+];
 
 #[test]
 fn resolver_has_no_socket_file_clock_or_runtime() {
