@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::links::Links;
 use resolver::zone::Zone;
@@ -59,6 +60,8 @@ pub struct Config {
     pub tls_listen: Vec<SocketAddr>,
     /// Resolvers that are asked for other names, for clients of private networks.
     pub forward: Vec<NameServer>,
+    /// Networks of resolvers that are believed when they ask for a client of a private network (RFC 7871).
+    pub trusted_forwarders: Vec<IpNet>,
 }
 
 /// What the zone's DNS knows of the rest of this gateway.
@@ -120,6 +123,7 @@ impl Dns {
             served,
             links: Links::clone(&links.borrow()),
             forwards: forwarder.is_some(),
+            trusted_forwarders: config.trusted_forwarders.clone(),
         };
         let responder = Responder::new(zone, facts, metrics);
         let backend =

@@ -111,7 +111,7 @@ impl Responder {
         }
         let query = request.query();
         let location = self.zone.locate(query.name().iter());
-        match answer(location, kind(query.query_type()), arrival, facts) {
+        match answer(location, kind(query.query_type()), &facts.asker(arrival, None), facts) {
             Answer::Forward if !request.wants_recursion() => Answer::Refused,
             answer => answer,
         }
@@ -139,7 +139,7 @@ impl Responder {
     fn records(&self, owner: &Name, answer: Answer) -> Vec<Record> {
         let record = |ttl, data| Record::from_rdata(owner.clone(), ttl, data);
         match answer {
-            Answer::Addresses(addresses, ttl) => {
+            Answer::Addresses { addresses, ttl, .. } => {
                 addresses.into_iter().map(|address| record(ttl, data(address))).collect()
             }
             // They hold for one client.
@@ -198,7 +198,7 @@ fn kind(record: RecordType) -> Kind {
 /// The word for it in the metrics.
 fn outcome(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Addresses(..)
+        Answer::Addresses { .. }
         | Answer::Words(_)
         | Answer::Authority
         | Answer::NameServer
