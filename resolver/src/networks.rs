@@ -27,7 +27,8 @@ struct Node {
 pub struct Matches<'a> {
     /// The declared networks that contain it, the longest first: their prefix lengths, and who serves them.
     pub found: Vec<(u8, &'a [u32])>,
-    /// The length of the shortest prefix of the address that nothing is declared within: all of it is treated alike.
+    /// The length of the shortest prefix of the address that nothing is declared within: all of it is treated alike. It may be
+    /// longer than what is known of the client.
     pub alike: u8,
 }
 
@@ -71,13 +72,13 @@ impl Networks {
         let (address, length) = (network.addr(), network.prefix_len());
         let mut matches = Matches::default();
         let mut at = root(address);
-        for depth in 0..=length {
+        for depth in 0..=network.max_prefix_len() {
             let node = &self.nodes[at];
-            if !node.servers.is_empty() {
+            if depth <= length && !node.servers.is_empty() {
                 matches.found.insert(0, (depth, &node.servers));
             }
             matches.alike = depth;
-            if depth == length || node.next == [0, 0] {
+            if depth == network.max_prefix_len() || node.next == [0, 0] {
                 break;
             }
             match node.next[bit(address, depth)] {

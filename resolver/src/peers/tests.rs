@@ -43,7 +43,7 @@ fn of(nths: impl IntoIterator<Item = u8>, now: Duration) -> Peers {
 }
 
 fn told(peers: &mut Peers, now: Duration) -> Vec<u32> {
-    let client = Client::new(IpAddr::from([192, 0, 2, 1]), 32, false, Whereabouts::default());
+    let client = Client::new(IpAddr::from([192, 0, 2, 1]).into(), false, Whereabouts::default());
     let mut told: Vec<u32> =
         peers.snapshot(now).decide(&client, Purpose::Answer).ranked.iter().map(|one| one.number).collect();
     told.sort_unstable();
@@ -192,7 +192,7 @@ fn the_reason_stands_with_whoever_is_not_told() {
     peers.learn(met(1, PASSED), at(0));
     peers.learn(met(1, Outcome::Passed { load: 0.0, accepting: false }), at(1));
     let snapshot = peers.snapshot(at(1));
-    let client = Client::new(IpAddr::from([192, 0, 2, 1]), 32, false, Whereabouts::default());
+    let client = Client::new(IpAddr::from([192, 0, 2, 1]).into(), false, Whereabouts::default());
     let reasons: Vec<_> =
         snapshot.explain(&client, Purpose::Answer).iter().filter_map(|one| one.verdict.err()).collect();
     assert_eq!(reasons, [Rejection::Draining, Rejection::Unproven]);
@@ -236,7 +236,7 @@ proptest! {
             }
             peers.learn(sighting, now);
             let snapshot = peers.snapshot(now);
-            let client = Client::new(IpAddr::from([192, 0, 2, 1]), 32, false, Whereabouts::default());
+            let client = Client::new(IpAddr::from([192, 0, 2, 1]).into(), false, Whereabouts::default());
             let decision = snapshot.decide(&client, Purpose::Answer);
             prop_assert!(!decision.ranked.is_empty());
             for ranked in decision.ranked.iter().filter(|one| one.number != THIS) {

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use super::rendezvous;
+use crate::fold::{is_global, site};
 use crate::geo::Whereabouts;
 use crate::links::Class;
 
@@ -16,7 +17,6 @@ const NARROWEST: [u8; 2] = [24, 56];
 /// A client, located.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Client {
-    /// What is known of its address: a whole one, or the beginning that a resolver has told.
     network: IpNet,
     /// It is of a private network that this machine is attached to.
     pub at_home: bool,
@@ -25,11 +25,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with this address, of which so many bits are known. A public one is known by its site at most, so that
-    /// all of it get the same answer.
+    /// A client in this network, as narrow as it is known. Of a global address no more counts than its site, so that
+    /// whoever is known by a resolver's word is told what he would be told himself.
     #[must_use]
-    pub fn new(address: IpAddr, known: u8, at_home: bool, whereabouts: Whereabouts) -> Self {
-        Self { network: network(address, known), at_home, whereabouts }
+    pub fn new(network: IpNet, at_home: bool, whereabouts: Whereabouts) -> Self {
+        Self { network: site(network), at_home, whereabouts }
     }
 
     /// Its address; what is not known of it is zero.
@@ -54,32 +54,21 @@ impl Client {
     /// networks are sites of their own, for no cache knows them but their own.
     pub(super) fn scope(&self, alike: u8) -> u8 {
         let v6 = usize::from(self.address().is_ipv6());
-        match Class::of(self.address()) {
-            Class::Public => self.whereabouts.prefix.max(alike).clamp(WIDEST[v6], NARROWEST[v6]),
-            _ => NARROWEST[v6],
+        let told_apart = self.whereabouts.prefix.max(alike);
+        if is_global(self.address()) {
+            told_apart.clamp(WIDEST[v6], NARROWEST[v6])
+        } else {
+            told_apart.max(NARROWEST[v6])
         }
     }
 
     /// What its place in the rendezvous depends on: what answers may be remembered for. A key of its own for each site
     /// would give two answers to clients within one scope.
     pub(super) fn key(&self, scope: u8) -> u64 {
-        match truncated(self.address(), scope).addr() {
+        let address = IpNet::new(self.address(), scope).map_or(self.address(), |scope| scope.trunc().addr());
+        match address {
             IpAddr::V4(v4) => rendezvous::key(&v4.octets()),
             IpAddr::V6(v6) => rendezvous::key(&v6.octets()),
         }
     }
-}
-
-/// The network that a client with this address is known by, when so many bits of it are known.
-#[must_use]
-pub fn network(address: IpAddr, known: u8) -> IpNet {
-    let address = address.to_canonical();
-    let whole = if address.is_ipv4() { 32 } else { 128 };
-    let site = NARROWEST[usize::from(address.is_ipv6())];
-    let most = if Class::of(address) == Class::Public { site } else { whole };
-    truncated(address, known.min(most))
-}
-
-fn truncated(address: IpAddr, length: u8) -> IpNet {
-    IpNet::new(address, length).unwrap_or_else(|_| IpNet::from(address)).trunc()
 }

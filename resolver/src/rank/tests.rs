@@ -69,7 +69,7 @@ fn snapshot_of(this: &This, peers: &[(Peer, Standing)], links: &Links) -> Snapsh
 }
 
 fn client(address: &str, whereabouts: Whereabouts) -> Client {
-    Client::new(address.parse().unwrap(), 128, false, whereabouts)
+    Client::new(address.parse::<IpAddr>().unwrap().into(), false, whereabouts)
 }
 
 fn numbers(decision: &Decision) -> Vec<u32> {
@@ -108,7 +108,7 @@ fn a_declared_network_wins_over_distance_and_the_longest_over_the_others() {
     assert_eq!(told(&snapshot, &client("203.0.113.9", place(47.0, 8.0))), [3, 2, 1]);
     assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, 3]);
     // A resolver that tells of a /16 has told less than the /24.
-    let vague = Client::new("203.0.113.0".parse().unwrap(), 16, false, place(47.0, 8.0));
+    let vague = Client::new("203.0.113.0/16".parse().unwrap(), false, place(47.0, 8.0));
     assert_eq!(told(&snapshot, &vague), [2, 1, 3]);
 }
 
@@ -127,11 +127,11 @@ fn the_same_link_wins_over_everything() {
     let mut other = (peer_at(2, "192.168.8.10", Whereabouts::default()), up());
     other.0.networks = vec!["192.168.0.0/16".parse().unwrap()];
     let snapshot = snapshot_of(&This::default(), &[neighbour, other], &links);
-    let at_home = Client::new("192.168.7.20".parse().unwrap(), 32, true, Whereabouts::default());
+    let at_home = Client::new("192.168.7.20/32".parse().unwrap(), true, Whereabouts::default());
     let decision = snapshot.decide(&at_home, Purpose::Answer);
     assert_eq!(numbers(&decision).into_iter().collect::<BTreeSet<_>>(), [0, 1, 2].into());
     assert_eq!(numbers(&decision)[2], 2, "this gateway and its neighbour are as near");
-    let behind_a_router = Client::new("10.1.2.3".parse().unwrap(), 32, true, Whereabouts::default());
+    let behind_a_router = Client::new("10.1.2.3/32".parse().unwrap(), true, Whereabouts::default());
     assert!(told(&snapshot, &behind_a_router)[..2].contains(&THIS));
     let stranger = client("192.0.2.1", Whereabouts::default());
     assert_eq!(told(&snapshot, &stranger), [THIS], "private addresses mean nothing to it");
@@ -252,12 +252,15 @@ fn peers() -> impl Strategy<Value = Vec<(Peer, Standing)>> {
     })
 }
 
+fn located_client(address: Ipv4Addr, known: u8) -> Client {
+    let site = crate::fold::site(IpNet::new(address.into(), known).unwrap().trunc());
+    let IpAddr::V4(base) = site.addr() else { unreachable!() };
+    Client::new(site, false, located(base))
+}
+
 fn public_client() -> impl Strategy<Value = Client> {
     (0u8..4, any::<u32>(), 8u8..=32).prop_map(|(first, rest, known)| {
-        let address = Ipv4Addr::from(u32::from(first) * 50 << 24 | rest >> 8);
-        let network = super::client::network(address.into(), known);
-        let IpAddr::V4(known_of_it) = network.addr() else { unreachable!() };
-        Client::new(address.into(), known, false, located(known_of_it))
+        located_client(Ipv4Addr::from((u32::from(first) * 50) << 24 | (rest >> 8)), known)
     })
 }
 
@@ -322,17 +325,17 @@ proptest! {
         let decision = snapshot.decide(&client, Purpose::Answer);
         let well: Vec<_> = peers.iter().map(|(peer, _)| (peer.clone(), up())).collect();
         prop_assert_eq!(super::tests::snapshot(&well).decide(&client, Purpose::Answer).scope, decision.scope);
-        prop_assert!((8..=24).contains(&decision.scope));
-        if client.network().prefix_len() < 24 {
+        let global = crate::fold::is_global(client.address());
+        let most = if global { 24 } else { 32 };
+        prop_assert!((8..=most).contains(&decision.scope));
+        if client.network().prefix_len() < decision.scope {
             // What is known of such a client is less than the scope says: it holds for those who are known as well.
             return Ok(());
         }
-        let scope = IpNet::new(client.address(), decision.scope).unwrap().trunc();
-        let IpAddr::V4(base) = scope.addr() else { unreachable!() };
-        let inside = Ipv4Addr::from(u32::from(base) | other & !(u32::MAX << (32 - u32::from(decision.scope))));
-        let site = super::client::network(inside.into(), 32);
-        let IpAddr::V4(address) = site.addr() else { unreachable!() };
-        let neighbour = Client::new(inside.into(), 32, false, located(address));
+        let IpAddr::V4(base) = client.address() else { unreachable!() };
+        let within = if decision.scope == 32 { 0 } else { other & (u32::MAX >> decision.scope) };
+        let scope = u32::MAX << (32 - u32::from(decision.scope));
+        let neighbour = located_client(Ipv4Addr::from(u32::from(base) & scope | within), 32);
         let theirs = snapshot.decide(&neighbour, Purpose::Answer);
         prop_assert_eq!(theirs.scope, decision.scope);
         prop_assert_eq!(numbers(&theirs), numbers(&decision));
