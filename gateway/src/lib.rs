@@ -18,6 +18,7 @@ pub mod private;
 pub mod pulse;
 pub mod service;
 pub mod setup;
+pub mod steer;
 pub mod store;
 pub mod terminal;
 pub mod tls;
