@@ -12,7 +12,8 @@
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
-//! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
+//! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question);
+//! - by whom: [`peer`] (another gateway), [`proof`] (that an address is its own), [`geo`] (where it is).
 
 #![no_std]
 
@@ -37,6 +38,7 @@ pub mod package;
 pub mod packument;
 pub mod peer;
 pub mod plan;
+pub mod proof;
 pub mod range;
 pub mod variant;
 pub mod zone;
