@@ -20,7 +20,7 @@ mod authority;
 mod claims;
 mod outcome;
 
-pub use authority::{Authority, Foreign, Host, NotAnAuthority, Own, is_everywhere_the_same};
+pub use authority::{Asked, Authority, Foreign, Host, NotAnAuthority, Own, is_everywhere_the_same};
 pub use claims::{Claims, LONGEST, Nonce, NotANonce, NotAProof, Proof, TYPE};
 pub use outcome::Outcome;
 

@@ -47,6 +47,15 @@ pub struct Own<'a> {
     pub ports: &'a [u16],
 }
 
+/// How a gateway was asked for a proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Its address that the question came to; `None` behind a proxy of its own, which tells no such thing.
+    pub at: Option<IpAddr>,
+    /// How it came.
+    pub scheme: Scheme,
+}
+
 /// Why an authority is not signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Foreign {
@@ -58,6 +67,9 @@ pub enum Foreign {
     /// Nobody comes in there.
     #[error("this gateway does not listen on port {0}")]
     Port(u16),
+    /// It may not be there at all.
+    #[error("this was asked over {0}, and is about another scheme")]
+    Scheme(&'static str),
     /// Another machine may have that address in another network.
     #[error("{0} is an address of a private network, and this gateway was not asked at it")]
     AskedElsewhere(Authority),
@@ -127,12 +139,14 @@ impl Host {
 }
 
 impl Own<'_> {
-    /// Whether this gateway may say that an authority is its own. `asked_at`: its address that the question came to;
-    /// `None` behind a proxy of its own, which tells no such thing.
+    /// Whether this gateway may say that an authority is its own.
     ///
     /// # Errors
     /// [`Foreign`]: somebody else may be there.
-    pub fn check(&self, authority: &Authority, asked_at: Option<IpAddr>) -> Result<(), Foreign> {
+    pub fn check(&self, authority: &Authority, asked: Asked) -> Result<(), Foreign> {
+        if asked.scheme != authority.scheme {
+            return Err(Foreign::Scheme(asked.scheme.name()));
+        }
         let port = authority.port;
         if ![Scheme::Http.port(), Scheme::Https.port()].contains(&port) && !self.ports.contains(&port) {
             return Err(Foreign::Port(port));
@@ -144,14 +158,14 @@ impl Own<'_> {
             }
             Host::Address(address) => *address,
         };
-        let asked_there = asked_at.is_some_and(|asked_at| asked_at.to_canonical() == address);
+        let asked_there = asked.at.is_some_and(|at| at.to_canonical() == address);
         if asked_there || self.addresses.iter().any(|own| own.to_canonical() == address) {
             return Ok(());
         }
         if !self.links.has(address) {
             return Err(foreign());
         }
-        match is_everywhere_the_same(address) || asked_at.is_none() {
+        match is_everywhere_the_same(address) || asked.at.is_none() {
             true => Ok(()),
             false => Err(Foreign::AskedElsewhere(authority.clone())),
         }

@@ -199,8 +199,7 @@ fn decoded(part: &str) -> Result<Vec<u8>, NotAProof> {
 
 impl Claims {
     fn of(written: Written) -> Option<Self> {
-        let schemes = [Scheme::Http, Scheme::Https];
-        let scheme = schemes.into_iter().find(|scheme| scheme.name() == written.scheme)?;
+        let scheme = Scheme::parse(&written.scheme)?;
         let authority = Authority::parse(scheme, &written.authority).ok()?;
         let possible = (0.0..=1.0).contains(&written.load) && written.version.len() <= LONGEST_VERSION;
         let Written { id, nonce, client, accepting, load, version, .. } = written;

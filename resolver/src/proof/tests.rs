@@ -243,7 +243,7 @@ fn links() -> Links {
 fn check(at: &str, asked_at: Option<&str>) -> Result<(), Foreign> {
     let (addresses, names) = ([ip("203.0.113.5"), ip("10.0.0.5")], ["registry.example.edu".to_string()]);
     let own = Own { links: &links(), addresses: &addresses, names: &names, ports: &[6736] };
-    own.check(&authority(at), asked_at.map(ip))
+    own.check(&authority(at), Asked { at: asked_at.map(ip), scheme: Scheme::Http })
 }
 
 #[test]
@@ -271,6 +271,10 @@ fn a_gateway_signs_for_its_own_addresses_only() {
         assert_eq!(check(foreign, asked_at), Err(Foreign::Host(authority(foreign))), "{foreign}");
     }
     assert_eq!(check("198.51.100.9:8080", asked_at), Err(Foreign::Port(8080)));
+    let over_tls = Authority::parse(Scheme::Https, "registry.example.edu").unwrap();
+    let own = Own { links: &links(), addresses: &[], names: &["registry.example.edu".into()], ports: &[] };
+    let asked = |scheme| own.check(&over_tls, Asked { at: None, scheme });
+    assert_eq!((asked(Scheme::Https), asked(Scheme::Http)), (Ok(()), Err(Foreign::Scheme("http"))));
 }
 
 #[test]
