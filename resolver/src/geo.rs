@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The Earth's mean radius (IUGG).
-const EARTH_KM: f64 = 6371.0088;
+pub(crate) const EARTH_KM: f64 = 6371.0088;
 
 /// A point on the Earth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
