@@ -122,6 +122,12 @@ impl Links {
         })
     }
 
+    /// Whether one of the interfaces has this address.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.of(By::Address(address)).is_some()
+    }
+
     /// The networks of all interfaces.
     pub fn networks(&self) -> impl Iterator<Item = IpNet> {
         self.0.iter().flat_map(|link| link.networks.iter().copied())
