@@ -30,7 +30,7 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
-    ("steer", &[]),
+    ("steer", &["units"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),

@@ -1,8 +1,9 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration.
+//! [`entry`] is a `[[peer]]` of the configuration; [`geo`] says where addresses are.
 
 mod entry;
+pub mod geo;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
+pub use geo::Geo;
 
 /// `[steer]`: how clients are led to the gateway that is nearest to them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
