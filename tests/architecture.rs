@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 26] = [
+const IMPORTS: [(&str, &[&str]); 27] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
     ("command", &["config", "doctor", "setup", "tls", "warm"]),
     (
@@ -17,7 +17,8 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("http", &["fetch", "identity", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("identity", &[]),
     ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),

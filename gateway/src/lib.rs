@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod identity;
 pub mod interfaces;
 pub mod listen;
 pub mod log;

@@ -7,7 +7,7 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// The Earth's mean radius (IUGG).
-const EARTH_KM: f64 = 6371.0088;
+pub(crate) const EARTH_KM: f64 = 6371.0088;
 
 /// A point on the Earth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

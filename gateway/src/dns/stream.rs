@@ -18,8 +18,9 @@ use super::message::Transport;
 use super::places::{PLACES, Place};
 use super::responder::Reaction;
 
-/// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds).
-const IDLE: Duration = Duration::from_secs(30);
+/// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds). Clients that ask
+/// are told 30 (`message::KEEPALIVE`), so that a question which is on its way then still has its answer.
+const IDLE: Duration = Duration::from_secs(37);
 /// The handshake of TLS, a query from its first byte to its last, and an answer's way out.
 const STEP: Duration = Duration::from_secs(10);
 /// A connection that was opened before the end of this program may still ask its first question.
@@ -139,8 +140,9 @@ impl Talk {
                 return Ok(());
             };
             let query = limited(rest_of_query(&mut reader, first)).await?;
-            match self.backend.responder.react(&query, &self.arrival, transport) {
-                Reaction::Answer(answer) => drop(room.send(answer)),
+            let mut answer = Vec::new();
+            match self.backend.responder.react(&query, &self.arrival, transport, &mut answer) {
+                Reaction::Answer => drop(room.send(answer)),
                 Reaction::LookUp(request) => {
                     let answering = Arc::clone(&self.backend).look_up(*request, self.arrival.client);
                     self.backend.tasks.spawn(async move {
