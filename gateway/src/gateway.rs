@@ -8,9 +8,11 @@ use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
+use resolver::peer::PeerId;
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use self::listening::Listening;
 use crate::changes::Feed;
@@ -61,10 +63,10 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), links.clone(), &metrics, &pulses)?;
     listening.announce();
     let ground = Ground {
-        identity,
+        identity: Arc::clone(&identity),
         zone: config.zone.name.clone(),
         addresses: config.zone.addresses.clone(),
-        names: Vec::new(),
+        urls: own_urls(&config, identity.id()),
         ports: listening.ports(),
         links,
         stop: stop.clone(),
@@ -125,6 +127,12 @@ async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
     let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
     tracing::info!(peer = %identity.id(), "this gateway's id");
     Ok(identity)
+}
+
+/// What this gateway's own `[[peer]]` says of where it is.
+fn own_urls(config: &Config, id: PeerId) -> Vec<Url> {
+    let own = config.peer.iter().filter(|entry| entry.id == id);
+    own.flat_map(|entry| entry.urls.clone()).collect()
 }
 
 fn policy(config: &Config) -> Policy {

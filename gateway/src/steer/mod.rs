@@ -1,8 +1,9 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration.
+//! [`entry`] is a `[[peer]]` of the configuration; [`probe`] asks whether an address is a peer's.
 
 mod entry;
+pub mod probe;
 
 use std::path::PathBuf;
 
