@@ -227,7 +227,7 @@ fn a_relay_at_the_same_private_address_in_another_lan_is_seen() {
         assert_eq!(evil.v4(), honest.v4());
         let lead = format!(
             "table ip inside {{ chain arriving {{ type nat hook prerouting priority dstnat; \
-             iifname \"internet\" tcp dport 80 dnat to {} }} }}",
+             iifname \"internet\" tcp dport 80 dnat to {}; }} }}",
             honest.v4()
         );
         gate.output("nft", &[&lead]).expect_success();
