@@ -32,7 +32,7 @@ const IMPORTS: [(&str, &[&str]); 28] = [
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
     ("status", &["config", "identity", "terminal"]),
-    ("steer", &["identity"]),
+    ("steer", &["identity", "pulse", "units"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),

@@ -1,5 +1,8 @@
-//! Promise: a probe of an address succeeds only if the peer that is expected there answers there itself, on every port that
-//! DNS would lead clients to. Each way to fake it that we know of, in networks of its own.
+//! Promise: nobody who is not admitted, or who does not prove that an address is his own, is ever in a DNS answer.
+//!
+//! A probe of an address succeeds only if the peer that is expected there answers there itself, on every port that DNS would
+//! lead clients to. Each way to fake it that we know of, in networks of its own: first the probe, then a gateway whose
+//! operator has written the peer down with the address of whoever attacks.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -11,12 +14,13 @@ use std::time::Duration;
 use gateway::identity::Identity;
 use gateway::steer::probe::{Probed, Prober};
 use harness::lan::{Host, Lan, ZONE};
-use harness::{Ca, Gateway, GatewayBuilder, http, in_own_network};
+use harness::{Ca, Gateway, GatewayBuilder, Registry, http, in_own_network, until};
 use resolver::peer::{PeerId, Scheme};
 use resolver::peers::{Due, Target};
 use resolver::proof::{Authority, Claims, Nonce, NotAProof, Outcome, Proof, Refusal};
 
 const PATIENCE: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(20);
 
 /// The Internet: a peer that is honest, somebody who is not, and a gateway that asks.
 struct Scene {
@@ -66,6 +70,71 @@ impl Asker {
     /// How a probe of this address ends.
     fn outcome(&self, id: PeerId, address: impl Into<IpAddr>) -> Outcome {
         self.probe(id, Target::Address(address.into()), false).outcome
+    }
+}
+
+/// A gateway that answers for the zone, to which peers were named.
+struct Guide<'a> {
+    host: &'a Host,
+    gateway: Gateway,
+    _upstream: Registry,
+}
+
+impl<'a> Guide<'a> {
+    fn new(host: &'a Host, ca: &Ca, entries: &str) -> Self {
+        let upstream = host.run(|| Registry::builder().start());
+        let builder = Gateway::builder().upstream(upstream.url()).config_toml(entries).trust(ca);
+        let gateway = host.run(|| builder.listen(host.at(80)).dns(host.at(53)).start());
+        Self { host, gateway, _upstream: upstream }
+    }
+
+    /// Everybody has been looked at once.
+    fn after_the_first_round(self) -> Self {
+        let ready = || http::get(&format!("{}/readyz", self.gateway.operator_url())).status;
+        self.host.run(|| until(ready, |status| *status == 200));
+        self
+    }
+
+    /// Its operator reads why it leads nobody to a peer, and nobody is led there.
+    fn leads_nobody_to(&self, address: impl Into<IpAddr>, because: &str) {
+        let seen = self.gateway.wait_for_log(|line| line.contains(because), SOON);
+        assert!(seen, "{because:?} is not said:\n{}", self.gateway.log().join("\n"));
+        self.answers_without(address);
+    }
+
+    fn answers_without(&self, address: impl Into<IpAddr>) {
+        let (answers, address) = (self.answers(), address.into().to_string());
+        assert_eq!(answers, [self.host.v4().to_string()], "itself is left");
+        assert!(!answers.contains(&address), "{answers:?}");
+    }
+
+    /// What a client next to it is told.
+    fn answers(&self) -> Vec<String> {
+        let reply = self.host.dig(&["A", ZONE, &format!("@{}", self.host.v4())]);
+        assert_eq!(reply.status, "NOERROR");
+        reply.answers
+    }
+
+    fn leads_to(&self, address: impl Into<IpAddr>) {
+        let address = address.into().to_string();
+        until(|| self.answers(), |answers| answers.contains(&address));
+    }
+}
+
+/// Admits this peer, at these URLs.
+fn entry(id: PeerId, urls: &[String]) -> String {
+    format!("[[peer]]\nid = \"{id}\"\nurls = {urls:?}\nadmit = true\n")
+}
+
+fn at(scheme: &str, host: &Host) -> String {
+    format!("{scheme}://{}", host.v4())
+}
+
+impl Scene {
+    /// Where clients are led when this peer is believed to be on that host.
+    fn guide(&self, id: PeerId, on: &Host, schemes: &[&str]) -> Guide<'_> {
+        let urls: Vec<String> = schemes.iter().map(|scheme| at(scheme, on)).collect();
+        Guide::new(&self.asker.host, &self.ca, &entry(id, &urls))
     }
 }
 
@@ -152,8 +221,9 @@ fn a_peer_that_answers_at_its_own_address_passes() {
             assert!((0.0..=1.0).contains(&load), "{load}");
             assert!(probed.connect.is_some_and(|time| time < PATIENCE), "{probed:?}");
         }
-        let url = format!("http://{}", scene.honest.v4());
+        let url = at("http", &scene.honest);
         assert!(scene.asker.probe(id, Target::Url(url), false).outcome.is_passed());
+        scene.guide(id, &scene.honest, &["http", "https"]).leads_to(scene.honest.v4());
     });
 }
 
@@ -201,6 +271,10 @@ fn somebody_with_another_key_is_found_out() {
         let outcome = scene.asker.outcome(expected, forger.v4());
         assert_eq!(outcome, Outcome::NotProven(Refusal::BadSignature));
         assert!(outcome.is_deceit());
+        let words = "its signature is not that of the gateway's key";
+        scene.guide(expected, &forger, &["http"]).leads_nobody_to(forger.v4(), words);
+        let words = format!("{} answers there", id_of(&other));
+        scene.guide(expected, &scene.evil, &["http"]).leads_nobody_to(scene.evil.v4(), &words);
     });
 }
 
@@ -211,6 +285,8 @@ fn a_relay_to_an_honest_peer_gets_no_signature_for_its_own_address() {
         let gateway = scene.gateway();
         relay(&scene.evil, scene.honest.at(80));
         assert_eq!(scene.asker.outcome(id_of(&gateway), scene.evil.v4()), Outcome::Status(403));
+        let guide = scene.guide(id_of(&gateway), &scene.evil, &["http"]);
+        guide.leads_nobody_to(scene.evil.v4(), "it answered with status 403");
         assert!(scene.asker.outcome(id_of(&gateway), scene.honest.v4()).is_passed());
     });
 }
@@ -239,8 +315,12 @@ fn a_relay_at_the_same_private_address_in_another_lan_is_seen() {
 
         let Outcome::NotProven(Refusal::Relayed(by)) = outcome else { panic!("{outcome:?}") };
         assert_ne!(by, IpAddr::from(asker.host.v4()));
+        let entry = entry(id_of(&gateway), &[at("http", &evil)]);
+        let guide = Guide::new(&asker.host, &Ca::new(), &entry);
+        guide.leads_nobody_to(evil.v4(), "somebody is in between");
         let near = Asker { host: theirs.host("near"), ca: Ca::new().pem() };
         assert!(near.outcome(id_of(&gateway), honest.v4()).is_passed(), "in its own LAN it is believed");
+        Guide::new(&near.host, &Ca::new(), &entry).leads_to(honest.v4());
     });
 }
 
@@ -259,6 +339,7 @@ fn an_old_answer_is_worth_nothing() {
             let _ = stream.write_all(ok(&recorded).as_bytes());
         });
         assert_eq!(scene.asker.outcome(id, at), Outcome::NotProven(Refusal::Replayed));
+        scene.guide(id, &scene.honest, &["http"]).leads_nobody_to(at, "it answers another question");
     });
 }
 
@@ -276,6 +357,8 @@ fn a_signature_for_another_authority_is_worth_nothing() {
         let spoken_of = Authority::at(Scheme::Http, honest.into(), 80);
         let outcome = scene.asker.outcome(id, scene.evil.v4());
         assert_eq!(outcome, Outcome::NotProven(Refusal::OtherAuthority(spoken_of)));
+        let words = format!("it speaks of {honest}");
+        scene.guide(id, &scene.evil, &["http"]).leads_nobody_to(scene.evil.v4(), &words);
     });
 }
 
@@ -289,6 +372,8 @@ fn https_with_a_certificate_for_another_name_fails_the_address() {
         assert_eq!(probed.outcome, Outcome::Certificate("it is for another name"));
         assert_eq!(probed.scheme, Scheme::Https);
         assert!(scene.asker.probe(id, target.clone(), false).outcome.is_passed());
+        let guide = scene.guide(id, &scene.honest, &["http", "https"]);
+        guide.leads_nobody_to(scene.honest.v4(), "https: its certificate is not accepted");
 
         for (leaf, why) in [
             (Ca::new().leaf(&[ZONE]), "who signed it is not trusted here"),
@@ -315,6 +400,8 @@ fn port_443_alone_is_not_enough() {
         let probed = scene.asker.probe(id_of(&gateway), target, true);
         assert_eq!(probed.outcome, Outcome::Refused("nobody listens there".into()));
         assert_eq!(probed.scheme, Scheme::Http);
+        let guide = scene.guide(id_of(&gateway), host, &["http", "https"]);
+        guide.leads_nobody_to(host.v4(), "http: no connection: nobody listens there");
         let over_tls = format!("https://{}", host.v4());
         let certificate = scene.asker.probe(id_of(&gateway), Target::Url(over_tls), true).outcome;
         assert_eq!(certificate, Outcome::Certificate("it is for another name"), "443 does answer");
@@ -337,6 +424,8 @@ fn a_redirect_is_not_followed() {
         assert_eq!(scene.asker.outcome(id_of(&gateway), scene.evil.v4()), Outcome::Status(307));
         let asked = gateway.metric("open_registry_http_requests_total", &[("route", "peer")]);
         assert!(asked < 0.5, "the redirect was followed");
+        let guide = scene.guide(id_of(&gateway), &scene.evil, &["http"]);
+        guide.leads_nobody_to(scene.evil.v4(), "it answered with status 307");
     });
 }
 
@@ -371,8 +460,29 @@ fn an_answer_without_an_end_or_without_a_beginning_costs_no_more_than_its_limit(
             assert!(matches!(outcome(&headers), Outcome::Refused(_)));
             assert_eq!(outcome(&silent), Outcome::TimedOut);
             assert_eq!(outcome(&dripping), Outcome::TimedOut);
+            for (host, words) in
+                [(&body, "no proof came"), (&headers, "no connection"), (&silent, "no answer")]
+            {
+                scene.guide(id, host, &["http"]).leads_nobody_to(host.v4(), words);
+            }
         },
     );
+}
+
+#[test]
+fn a_peer_that_is_not_admitted_is_no_answer_however_well_it_proves_itself() {
+    in_own_network("a_peer_that_is_not_admitted_is_no_answer_however_well_it_proves_itself", &[], || {
+        let scene = Scene::new();
+        let gateway = scene.gateway();
+        let id = id_of(&gateway);
+        assert!(scene.asker.outcome(id, scene.honest.v4()).is_passed());
+        let admitted = entry(id, &[at("http", &scene.honest)]);
+        let not_admitted = admitted.replace("admit = true", "admit = false");
+        assert_ne!(admitted, not_admitted);
+        let ask = |entry: &str| Guide::new(&scene.asker.host, &scene.ca, entry).after_the_first_round();
+        ask(&not_admitted).answers_without(scene.honest.v4());
+        ask(&admitted).leads_to(scene.honest.v4());
+    });
 }
 
 #[test]
