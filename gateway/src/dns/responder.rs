@@ -15,6 +15,7 @@ use resolver::asker::Asker;
 use resolver::links::{Arrival, Links};
 use resolver::zone::Zone;
 
+use super::decided::{Decided, Said};
 use super::message::{HEADER, Packet, Reply, Request, Transport};
 use super::rate::{Allowance, Rates};
 use super::usual::Usual;
@@ -60,6 +61,14 @@ pub(super) struct Responder {
     started: Instant,
 }
 
+/// What whoever answers one packet after the other uses again for each.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// The answer that was written last.
+    pub(super) answer: Vec<u8>,
+    decided: Decided,
+}
+
 struct Counted {
     answered: Counter,
     no_data: Counter,
@@ -99,16 +108,16 @@ impl Responder {
         self.facts.rcu(|facts| Facts { links: links.clone(), ..Facts::clone(facts) });
     }
 
-    /// What to do about a packet that arrived so; an answer is written to `out`.
+    /// What to do about a packet that arrived so; an answer lies on the desk then.
     pub(super) fn react(
         &self,
         packet: &[u8],
         arrival: &Arrival,
         transport: Transport,
-        out: &mut Vec<u8>,
+        desk: &mut Desk,
     ) -> Reaction {
         // Whatever a stranger's bytes make of the codec, the others are still answered.
-        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport, out)));
+        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport, desk)));
         reaction.unwrap_or_else(|_| {
             self.metrics.dns_query(transport.name(), "fault");
             Reaction::Silence
@@ -120,18 +129,19 @@ impl Responder {
         packet: &[u8],
         arrival: &Arrival,
         transport: Transport,
-        out: &mut Vec<u8>,
+        desk: &mut Desk,
     ) -> Reaction {
         if transport == Transport::Udp {
-            let limited = self.limit(packet, arrival.client, || self.started.elapsed(), out);
+            let now = || self.started.elapsed();
+            let limited = self.limit(packet, arrival.client, now, &mut desk.answer);
             if let Some(reaction) = limited {
                 return reaction;
             }
-            if self.answer_usual(packet, arrival, out) {
+            if self.answer_usual(packet, arrival, desk) {
                 return Reaction::Answer;
             }
         }
-        self.answer_any(packet, arrival, transport, out)
+        self.answer_any(packet, arrival, transport, &mut desk.answer)
     }
 
     /// What is said to one of a network that has had too many answers by datagram; `None`: what it asks for.
@@ -156,15 +166,19 @@ impl Responder {
     }
 
     /// Answers a usual query by its short way; false: it is none.
-    pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, out: &mut Vec<u8>) -> bool {
+    pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, desk: &mut Desk) -> bool {
         let Some(usual) = &self.usual else { return false };
         let Some(question) = usual.read(packet) else { return false };
         let facts = self.facts.load();
         let asker = facts.asker(arrival, question.subnet());
-        let answer = answer(question.location, question.kind, &asker, &facts);
-        let written = usual.write(&question, &answer, recursion_available(&facts, arrival), &self.id, out);
+        let asked = (question.location, question.kind);
+        let said = desk.decided.say(&facts, asked, &asker, || Said {
+            answer: answer(question.location, question.kind, &asker, &facts),
+            recursion_available: recursion_available(&facts, arrival),
+        });
+        let written = usual.write(&question, said, &self.id, &mut desk.answer);
         if written {
-            match answer {
+            match said.answer {
                 Answer::NoData => self.counted.no_data.inc(),
                 _ => self.counted.answered.inc(),
             };

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Backend;
 use super::datagrams::{Datagrams, Envelope, Space};
 use super::message::Transport;
-use super::responder::Reaction;
+use super::responder::{Desk, Reaction};
 use crate::pulse::{BEAT, Pulse};
 
 /// A query with all that EDNS may add. What is longer is dropped.
@@ -122,7 +122,7 @@ struct Worker {
 
 impl Worker {
     fn run(&self, pulse: &Pulse, wait: Duration) {
-        let mut work = Work { query: vec![0; LARGEST_QUERY], answer: Vec::new(), space: Space::new() };
+        let mut work = Work { query: vec![0; LARGEST_QUERY], space: Space::new(), desk: Desk::default() };
         if let Err(error) = self.socket.set_wait(wait) {
             tracing::error!(%error, "cannot wait for DNS queries");
         }
@@ -158,8 +158,8 @@ impl Worker {
         };
         let Some(arrival) = envelope.arrival() else { return Ok(()) };
         let query = &work.query[..length];
-        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.answer) {
-            Reaction::Answer => self.send(&work.answer, &envelope),
+        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.desk) {
+            Reaction::Answer => self.send(&work.desk.answer, &envelope),
             Reaction::LookUp(request) => {
                 let answering = Arc::clone(&self.backend).look_up(*request, arrival.client);
                 let socket = Arc::clone(&self.socket);
@@ -190,8 +190,8 @@ impl Worker {
 /// What a thread uses again for each query.
 struct Work {
     query: Vec<u8>,
-    answer: Vec<u8>,
     space: Space,
+    desk: Desk,
 }
 
 /// Time has passed, or a signal came, or there is no room.
