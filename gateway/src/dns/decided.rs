@@ -1,7 +1,8 @@
 //! What was decided lately, kept by each thread that answers: most questions are asked again before anything changes.
 //!
 //! To look up where a client is and to rank the gateways for it takes longer than all the rest of an answer. So the
-//! answer is kept with everything that it was decided from, and forgotten when the facts are others.
+//! answer is kept with everything that it was decided from, and forgotten when the facts are others, and now and then
+//! anyway, for where clients are can be learned anew.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -51,6 +52,11 @@ pub(super) struct Said {
 }
 
 impl Decided {
+    /// Nothing has been decided.
+    pub(super) fn forget(&mut self) {
+        self.facts = None;
+    }
+
     /// What is said to this question, from before or by `decide`.
     pub(super) fn say(
         &mut self,
@@ -123,6 +129,22 @@ mod tests {
         facts = Arc::new(Facts::default());
         assert!(say(&facts, Location::Direct, Kind::Aaaa, &one));
         assert!(!say(&facts, Location::Direct, Kind::Aaaa, &one));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_decided_again() {
+        let (mut decided, facts) = (Decided::default(), Arc::new(Facts::default()));
+        let mut decisions = 0;
+        for step in 0..3 {
+            decided.say(&facts, (Location::Apex, Kind::A), &asker("9.9.9.9"), || {
+                decisions += 1;
+                no_data()
+            });
+            if step == 1 {
+                decided.forget();
+            }
+        }
+        assert_eq!(decisions, 2);
     }
 
     #[test]

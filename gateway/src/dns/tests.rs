@@ -28,7 +28,14 @@ fn responder_for(zone: &str, forwards: bool) -> Responder {
     let networks = vec!["192.168.7.9/24".parse().unwrap(), "fd00:7::9/64".parse().unwrap()];
     let links = Links(vec![Link { index: 2, networks }]);
     let facts = Facts { links, forwards, ..Facts::default() };
-    Responder::new(zone.parse().unwrap(), b"gw-7".to_vec(), facts, 200, Arc::new(Metrics::new()))
+    Responder::new(
+        zone.parse().unwrap(),
+        b"gw-7".to_vec(),
+        facts,
+        Arc::new(|_| Default::default()),
+        200,
+        Arc::new(Metrics::new()),
+    )
 }
 
 fn arrival() -> Arrival {
@@ -347,8 +354,12 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
 #[test]
 fn only_who_wants_recursion_is_looked_up_for() {
     let look_up = |message: &Message| {
-        let reaction =
-            responder(true).react(&message.to_vec().unwrap(), &arrival(), Transport::Udp, &mut Vec::new());
+        let reaction = responder(true).react(
+            &message.to_vec().unwrap(),
+            &arrival(),
+            Transport::Udp,
+            &mut Desk::default(),
+        );
         matches!(reaction, Reaction::LookUp(_))
     };
     let mut message = query("example.net.", RecordType::A);
@@ -553,11 +564,13 @@ thread_local! {
 }
 
 /// What each way says, if the short one takes the packet; and that the codec reads the same in it.
-fn both_ways(responder: &Responder, packet: &[u8], arrival: &Arrival) -> Result<(), TestCaseError> {
-    let mut long = Vec::new();
-    // One desk for all cases: what was decided for another must not be said to this one.
-    let short = DESK
-        .with_borrow_mut(|desk| responder.answer_usual(packet, arrival, desk).then(|| desk.answer.clone()));
+fn both_ways(forwards: bool, packet: &[u8], arrival: &Arrival) -> Result<(), TestCaseError> {
+    let (responder, mut long) = (fuzzed(forwards), Vec::new());
+    // One desk for all cases of a responder: what was decided for another must not be said to this one.
+    let short: Option<Vec<u8>> = DESKS.with_borrow_mut(|desks| {
+        let desk = &mut desks[usize::from(forwards)];
+        responder.answer_usual(packet, arrival, desk).then(|| desk.answer.clone())
+    });
     let Some(short) = short else { return Ok(()) };
     let reaction = responder.answer_any(packet, arrival, Transport::Udp, &mut long);
     prop_assert!(matches!(reaction, Reaction::Answer), "only the short way answers");
