@@ -6,7 +6,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
+use crate::asker::Asker;
 use crate::links::{Arrival, Class, Links};
+use crate::subnet::Subnet;
 use crate::zone::Location;
 
 /// Addresses in one answer: one to use, and one more for when that has died.
@@ -44,8 +48,15 @@ pub enum Kind {
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Addresses of one family and one class, the best one first, and how many seconds they hold.
-    Addresses(Vec<IpAddr>, u32),
+    /// Where the name leads.
+    Addresses {
+        /// Of one family and one class, the best one first.
+        addresses: Vec<IpAddr>,
+        /// How many seconds they hold.
+        ttl: u32,
+        /// For how many bits of the client's subnet they hold, as [`Asker::scope`] says; 0: whoever asks.
+        scope: u8,
+    },
     /// Who asked, as `key=value`: `client=192.168.7.20`.
     Words(Vec<String>),
     /// The zone's SOA record.
@@ -75,11 +86,14 @@ pub struct Facts {
     pub links: Links,
     /// Whether other names are looked up for private clients.
     pub forwards: bool,
+    /// Resolvers that are believed when they ask for a client of a private network.
+    pub trusted_forwarders: Vec<IpNet>,
 }
 
 /// The answer to a question of class IN for what lies at `location` of the zone.
 #[must_use]
-pub fn answer(location: Location, kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
+pub fn answer(location: Location, kind: Kind, asker: &Asker, facts: &Facts) -> Answer {
+    let arrival = &asker.arrival;
     match (location, kind) {
         (_, Kind::Meta) => Answer::Refused,
         (Location::Outside, _) if facts.forwards && facts.links.is_private(arrival) => Answer::Forward,
@@ -109,12 +123,18 @@ fn addresses(kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
     };
     found.truncate(MOST);
     match found.first() {
-        Some(first) => Answer::Addresses(found.clone(), ttl(*first)),
+        Some(first) => Answer::Addresses { ttl: ttl(*first), scope: 0, addresses: found.clone() },
         None => Answer::NoData,
     }
 }
 
 impl Facts {
+    /// Whom a question is for that arrived so, with this client subnet.
+    #[must_use]
+    pub fn asker(&self, arrival: &Arrival, subnet: Option<&Subnet>) -> Asker {
+        Asker::of(arrival, subnet, &self.trusted_forwarders, &self.links)
+    }
+
     /// The addresses that the client can use: the one that it asked, then those beside it of the same class.
     fn own(&self, arrival: &Arrival) -> impl Iterator<Item = IpAddr> {
         let class = usable_class(arrival.local);

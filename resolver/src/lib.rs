@@ -12,7 +12,8 @@
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
-//! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`answer`] (to one DNS question).
+//! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
+//!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question).
 
 #![no_std]
 
@@ -21,6 +22,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod answer;
+pub mod asker;
 pub mod attempts;
 pub mod changes;
 pub mod client;
@@ -29,6 +31,7 @@ pub mod connectivity;
 pub mod credentials;
 pub mod eviction;
 pub mod evidence;
+pub mod fold;
 pub mod geo;
 pub mod integrity;
 pub mod links;
@@ -38,5 +41,6 @@ pub mod packument;
 pub mod peer;
 pub mod plan;
 pub mod range;
+pub mod subnet;
 pub mod variant;
 pub mod zone;

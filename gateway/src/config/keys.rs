@@ -89,6 +89,7 @@ impl Key {
             "zone.addresses" => Some(r#"["192.168.7.9"]"#.to_owned()),
             "dns.listen" => Some(r#"["192.168.7.9:53"]"#.to_owned()),
             "dns.tls_listen" => Some(r#"["192.168.7.9:853"]"#.to_owned()),
+            "dns.trusted_forwarders" => Some(r#"["192.168.0.0/16"]"#.to_owned()),
             "dns.forward" => Some(r#"["192.168.7.1"]"#.to_owned()),
             "http.tls_listen" => Some(r#"["0.0.0.0:443"]"#.to_owned()),
             "tls.cert" => Some(r#""/etc/open-registry/tls/cert.pem""#.to_owned()),

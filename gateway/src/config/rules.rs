@@ -12,6 +12,8 @@ const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
 const MOST_LISTENERS: usize = 64;
 /// As many as resolv.conf(5) takes.
 const MOST_NAME_SERVERS: usize = 3;
+/// Each is compared with who asks for a private client: so many are a microsecond's work.
+const MOST_FORWARDERS: usize = 256;
 /// Room for a few of the largest packuments, and for the state.
 const LEAST_STORE: u64 = 64 << 20;
 const AN_HOUR: Duration = Duration::from_secs(60 * 60);
@@ -54,6 +56,8 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     check("dns.listen", at_most("dns.listen", config.dns.listen.len(), MOST_LISTENERS));
     check("dns.tls_listen", at_most("dns.tls_listen", config.dns.tls_listen.len(), MOST_LISTENERS));
     check("dns.forward", at_most("dns.forward", config.dns.forward.len(), MOST_NAME_SERVERS));
+    let forwarders = config.dns.trusted_forwarders.len();
+    check("dns.trusted_forwarders", at_most("dns.trusted_forwarders", forwarders, MOST_FORWARDERS));
     for (key, addresses) in [("dns.listen", &config.dns.listen), ("dns.tls_listen", &config.dns.tls_listen)] {
         for address in addresses {
             check(key, asked(*address));

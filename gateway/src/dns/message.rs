@@ -1,18 +1,32 @@
 //! A packet becomes a request, or the answer that it deserves; a reply becomes a packet.
 //!
-//! What is refused here, before anybody decides: what is no query, what asks nothing or twice, EDNS of another
-//! version. The rules are RFC 1035 (section 4.1), RFC 6891 (EDNS) and RFC 9619 (one question).
+//! What is refused here, before anybody decides: what is no query, what asks nothing or twice, EDNS that is malformed
+//! or of another version. The rules are RFC 1035 (section 4.1), RFC 6891 (EDNS), RFC 7871 (client subnets) and RFC 9619
+//! (one question).
+//!
+//! All names are encoded in small letters and compressed against the question; then the question is spelled as the
+//! client did (0x20), and with it whatever points there.
 
-use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Header, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use resolver::subnet::Subnet;
 
-/// What passes everywhere without being fragmented: the value of DNS flag day 2020.
-pub(super) const MAX_PAYLOAD: u16 = 1232;
+use super::edns::{Counts, Edns, MAX_PAYLOAD, Malformed, Said};
+
 /// What a client without EDNS takes by UDP (RFC 1035, section 2.3.4).
 const MIN_PAYLOAD: u16 = 512;
 /// A query brings an OPT record and perhaps a signature.
 const MOST_ADDITIONALS: u16 = 4;
+/// The octets of a header.
+const HEADER: usize = 12;
+/// Where in it the number of additional records stands.
+const ADDITIONALS: usize = 10;
+/// A question's type and class.
+const AFTER_NAME: usize = 4;
+/// What clients are told of how long a silent connection is kept (RFC 7828): 30 s, in its units of 100 ms. It is kept
+/// for a little longer.
+const KEEPALIVE: u16 = 300;
 
 /// How a query came, and so how long its answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,9 +54,18 @@ impl Transport {
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     metadata: Metadata,
-    query: Query,
+    question: Question,
     edns: Option<Edns>,
     transport: Transport,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+struct Question {
+    /// Its name in small letters.
+    query: Query,
+    /// Its name as it stood in the packet.
+    spelled: Box<[u8]>,
 }
 
 /// What a packet is.
@@ -50,8 +73,8 @@ pub(super) struct Request {
 pub(super) enum Packet {
     /// A query.
     Request(Box<Request>),
-    /// Something else, which is told what it is.
-    Wrong(Box<Message>),
+    /// Something else, which is told what it is with these bytes.
+    Wrong(Vec<u8>),
     /// Nothing that can be answered without danger of a loop.
     Noise,
 }
@@ -65,105 +88,109 @@ pub(super) struct Reply {
     pub(super) answers: Vec<Record>,
     pub(super) authorities: Vec<Record>,
     pub(super) additionals: Vec<Record>,
+    /// For how many bits of the client's subnet it holds; 0: for everybody.
+    pub(super) scope: u8,
 }
 
 impl Packet {
     /// Reads a packet.
     pub(super) fn read(bytes: &[u8], transport: Transport) -> Self {
-        let mut decoder = BinDecoder::new(bytes);
-        let Ok(header) = Header::read(&mut decoder) else {
+        let Ok(header) = Header::read(&mut BinDecoder::new(bytes)) else {
             return Self::Noise;
         };
         if header.message_type == MessageType::Response {
             return Self::Noise;
         }
-        let wrong = |code, query| Self::Wrong(Box::new(error(&header, bytes, code, query)));
+        let edns = Edns::read(bytes, HEADER, counts(&header));
+        let question = Question::read(bytes).filter(|_| header.counts.queries == 1);
+        let wrong = |code, question| Self::wrong(&header.metadata, code, question, &edns);
         if header.op_code != OpCode::Query {
             return wrong(ResponseCode::NotImp, None);
         }
-        if header.counts.queries != 1 {
-            return wrong(ResponseCode::FormErr, None);
-        }
-        let Ok(query) = Query::read(&mut decoder) else {
+        let Some(question) = question else {
             return wrong(ResponseCode::FormErr, None);
         };
-        match rest(&mut decoder, &header) {
-            Some(Some(edns)) if edns.version() > 0 => {
-                Self::Wrong(Box::new(bad_version(&header.metadata, query)))
+        match edns {
+            Ok(Some(edns)) if edns.version > 0 => wrong(ResponseCode::BADVERS, Some(&question)),
+            Ok(edns) if is_bare(&header) => {
+                Self::Request(Box::new(Request { metadata: header.metadata, question, edns, transport }))
             }
-            Some(edns) => {
-                Self::Request(Box::new(Request { metadata: header.metadata, query, edns, transport }))
-            }
-            None => wrong(ResponseCode::FormErr, Some(query)),
+            _ => wrong(ResponseCode::FormErr, Some(&question)),
         }
     }
+
+    fn wrong(
+        request: &Metadata,
+        code: ResponseCode,
+        question: Option<&Question>,
+        edns: &Result<Option<Edns>, Malformed>,
+    ) -> Self {
+        let mut message = Message::response(request.id, request.op_code);
+        message.metadata.recursion_desired = request.recursion_desired;
+        // BADVERS is sixteen: its low bits stand in the header, the others in the OPT record (RFC 6891, section 6.1.3).
+        message.metadata.response_code = ResponseCode::from_low(code.low());
+        let speaks_edns = edns.map_or_else(|malformed| malformed.speaks_edns, |edns| edns.is_some());
+        let said = speaks_edns.then(|| Said { code_high: code.high(), ..Said::default() });
+        packet(message, question, said).map_or(Self::Noise, Self::Wrong)
+    }
 }
 
-/// The OPT record of a query that has nothing besides its question but, for an IXFR, the SOA that its sender has (RFC
-/// 1995); `None` for any other query.
-fn rest(decoder: &mut BinDecoder<'_>, header: &Header) -> Option<Option<Edns>> {
+/// Nothing stands beside the question but, for an IXFR, the SOA that its sender has (RFC 1995), and what EDNS and a
+/// signature need.
+fn is_bare(header: &Header) -> bool {
     let counts = &header.counts;
-    if counts.answers != 0 || counts.authorities > 1 || counts.additionals > MOST_ADDITIONALS {
-        return None;
+    counts.answers == 0 && counts.authorities <= 1 && counts.additionals <= MOST_ADDITIONALS
+}
+
+fn counts(header: &Header) -> Counts {
+    let counts = &header.counts;
+    Counts {
+        questions: counts.queries,
+        records: counts.answers.saturating_add(counts.authorities),
+        additionals: counts.additionals,
     }
-    let mut read = |count, additional| {
-        Message::read_records(decoder, usize::from(count), additional, OpCode::Query).ok()
-    };
-    read(counts.authorities, false)?;
-    read(counts.additionals, true).map(|(_, edns, _)| edns)
 }
 
-/// Whether a packet has an OPT record where its reader would find it, whatever else is wrong with it.
-fn speaks_edns(header: &Header, bytes: &[u8]) -> bool {
-    let mut decoder = BinDecoder::new(bytes);
-    let few = header.counts.queries <= 1;
-    let skipped = Header::read(&mut decoder).is_ok()
-        && few
-        && Message::read_queries(&mut decoder, usize::from(header.counts.queries)).is_ok();
-    skipped && rest(&mut decoder, header).is_some_and(|edns| edns.is_some())
-}
-
-fn error(request: &Header, bytes: &[u8], code: ResponseCode, query: Option<Query>) -> Message {
-    let mut message = refusal(&request.metadata, code, query);
-    // RFC 6891, section 7: who speaks EDNS is answered with it.
-    if speaks_edns(request, bytes) {
-        message.set_edns(own_edns());
+/// The packet with this message: `said` is what its OPT record says, if it is to have one.
+fn packet(mut message: Message, question: Option<&Question>, said: Option<Said<'_>>) -> Option<Vec<u8>> {
+    message.add_queries(question.map(|question| question.query.clone()));
+    let mut bytes = message.to_vec().ok()?;
+    if let Some(Question { spelled, .. }) = question {
+        bytes.get_mut(HEADER..)?.get_mut(..spelled.len())?.copy_from_slice(spelled);
     }
-    message
+    if let Some(said) = said {
+        said.write(&mut bytes);
+        let count = bytes.get_mut(ADDITIONALS..)?.first_chunk_mut()?;
+        *count = u16::from_be_bytes(*count).checked_add(1)?.to_be_bytes();
+    }
+    Some(bytes)
 }
 
-fn refusal(request: &Metadata, code: ResponseCode, query: Option<Query>) -> Message {
-    let mut message = Message::response(request.id, request.op_code);
-    message.metadata.recursion_desired = request.recursion_desired;
-    message.metadata.response_code = code;
-    message.add_queries(query);
-    message
-}
-
-/// BADVERS is sixteen: its low bits stand in the header, the others in the OPT record (RFC 6891, section 6.1.3).
-fn bad_version(request: &Metadata, query: Query) -> Message {
-    let mut message = refusal(request, ResponseCode::BADVERS, Some(query));
-    let mut edns = own_edns();
-    edns.set_rcode_high(ResponseCode::BADVERS.high());
-    message.set_edns(edns);
-    message
-}
-
-fn own_edns() -> Edns {
-    let mut edns = Edns::new();
-    edns.set_max_payload(MAX_PAYLOAD);
-    edns
+impl Question {
+    /// The first question of a packet; none, if it is cut off or its name is compressed: there is nothing before it.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut decoder = BinDecoder::new(bytes);
+        Header::read(&mut decoder).ok()?;
+        let mut query = Query::read(&mut decoder).ok()?;
+        let spelled = bytes.get(HEADER..decoder.index())?.split_last_chunk::<AFTER_NAME>()?.0;
+        if spelled.len() != query.name().iter().map(|label| label.len() + 1).sum::<usize>() + 1 {
+            return None;
+        }
+        let name = query.name().to_lowercase();
+        query.set_name(name);
+        Some(Self { query, spelled: spelled.into() })
+    }
 }
 
 impl Request {
-    /// What is asked.
+    /// What is asked, in small letters.
     pub(super) fn query(&self) -> &Query {
-        &self.query
+        &self.question.query
     }
 
     /// The class of what is asked is the Internet.
     pub(super) fn is_internet(&self) -> bool {
-        self.query.query_class() == DNSClass::IN
+        self.query().query_class() == DNSClass::IN
     }
 
     /// The client wants its question pursued.
@@ -171,54 +198,75 @@ impl Request {
         self.metadata.recursion_desired
     }
 
-    /// The same question, to be put to another server.
+    /// The network that it asks for, where it does.
+    pub(super) fn subnet(&self) -> Option<&Subnet> {
+        self.edns.as_ref()?.subnet.as_ref()
+    }
+
+    /// The same question, to be put to another server: for whom is nobody's business there.
     pub(super) fn onward(&self) -> Message {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.metadata.checking_disabled = self.metadata.checking_disabled;
-        message.add_query(self.query.clone());
-        let mut edns = own_edns();
-        edns.set_dnssec_ok(self.wants_dnssec());
+        message.add_query(self.query().clone());
+        let mut edns = hickory_proto::op::Edns::new();
+        edns.set_max_payload(MAX_PAYLOAD).set_dnssec_ok(self.wants_dnssec());
         message.set_edns(edns);
         message
     }
 
     /// The client wants the records of DNSSEC too.
     pub(super) fn wants_dnssec(&self) -> bool {
-        self.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok)
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
-    /// The packet that says `reply`. One that is too long for its transport says nothing but that.
-    pub(super) fn answer(&self, reply: Reply) -> Option<Vec<u8>> {
-        let message = self.message(reply);
-        let bytes = message.to_vec().ok()?;
-        if bytes.len() <= self.limit() { Some(bytes) } else { message.truncate().to_vec().ok() }
+    /// The packet that says `reply`, from the server with this id. One that is too long for its transport says nothing
+    /// but that.
+    pub(super) fn answer(&self, reply: Reply, id: &[u8]) -> Option<Vec<u8>> {
+        let said = self.edns.as_ref().map(|edns| self.said(edns, &reply, id));
+        let (mut empty, message) = (self.header(&reply), self.message(reply));
+        let bytes = packet(message, Some(&self.question), said)?;
+        if bytes.len() <= self.limit() {
+            return Some(bytes);
+        }
+        empty.metadata.truncation = true;
+        packet(empty, Some(&self.question), said)
     }
 
-    fn message(&self, reply: Reply) -> Message {
+    fn said<'a>(&self, edns: &Edns, reply: &Reply, id: &'a [u8]) -> Said<'a> {
+        let connected = self.transport != Transport::Udp;
+        Said {
+            code_high: reply.code.high(),
+            // RFC 3225, section 3: the bit is copied.
+            dnssec_ok: edns.dnssec_ok,
+            id: (edns.wants_id && !id.is_empty()).then_some(id),
+            subnet: edns.subnet.map(|subnet| (subnet, reply.scope)),
+            keepalive: (edns.wants_keepalive && connected).then_some(KEEPALIVE),
+        }
+    }
+
+    fn header(&self, reply: &Reply) -> Message {
         let mut message = Message::response(self.metadata.id, OpCode::Query);
         message.metadata.recursion_desired = self.metadata.recursion_desired;
         message.metadata.checking_disabled = self.metadata.checking_disabled;
         message.metadata.recursion_available = reply.recursion_available;
         message.metadata.authoritative = reply.authoritative;
-        message.metadata.response_code = reply.code;
-        message.add_query(self.query.clone());
+        message.metadata.response_code = ResponseCode::from_low(reply.code.low());
+        message
+    }
+
+    fn message(&self, reply: Reply) -> Message {
+        let mut message = self.header(&reply);
         message.insert_answers(reply.answers);
         message.insert_authorities(reply.authorities);
         message.insert_additionals(reply.additionals);
-        if self.edns.is_some() {
-            let mut edns = own_edns();
-            // RFC 3225, section 3: the bit is copied.
-            edns.set_dnssec_ok(self.wants_dnssec()).set_rcode_high(reply.code.high());
-            message.set_edns(edns);
-        }
         message
     }
 
     fn limit(&self) -> usize {
         let payload = match (self.transport, &self.edns) {
             (Transport::Tcp | Transport::Tls, _) => u16::MAX,
-            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD),
+            (Transport::Udp, Some(edns)) => edns.payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD),
             (Transport::Udp, None) => MIN_PAYLOAD,
         };
         usize::from(payload)

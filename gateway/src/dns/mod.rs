@@ -2,10 +2,12 @@
 //! was asked.
 //!
 //! [`doors`] says where is listened; [`udp`] and [`stream`] carry packets in and out, connections within
-//! [`places`]; [`message`] is what a packet says; [`responder`] answers it at once, or has [`forward`] ask others (each
+//! [`places`]; [`message`] is what a packet says, [`edns`] what stands beside
+//! the question; [`responder`] answers it at once, or has [`forward`] ask others (each
 //! a [`name_server`]), for clients that have their [`shares`] of that.
 
 mod doors;
+mod edns;
 mod forward;
 mod message;
 mod name_server;
@@ -22,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::links::Links;
 use resolver::zone::Zone;
@@ -59,12 +62,16 @@ pub struct Config {
     pub tls_listen: Vec<SocketAddr>,
     /// Resolvers that are asked for other names, for clients of private networks.
     pub forward: Vec<NameServer>,
+    /// Networks of resolvers that are believed when they ask for a client of a private network (RFC 7871).
+    pub trusted_forwarders: Vec<IpNet>,
 }
 
 /// What the zone's DNS knows of the rest of this gateway.
 pub struct Surroundings {
     /// The name.
     pub zone: Zone,
+    /// What this gateway calls itself when asked which one answers (NSID, RFC 5001); empty: nothing.
+    pub id: Vec<u8>,
     /// What it stands for, where that is configured.
     pub addresses: Vec<IpAddr>,
     /// Where clients are served.
@@ -113,15 +120,16 @@ impl Dns {
     /// # Errors
     /// When an address cannot be bound.
     pub fn bind(config: &Config, surroundings: Surroundings, handed: Sockets) -> anyhow::Result<Self> {
-        let Surroundings { zone, addresses, served, links, metrics, pulses } = surroundings;
+        let Surroundings { zone, id, addresses, served, links, metrics, pulses } = surroundings;
         let forwarder = Forwarder::new(&config.forward)?;
         let facts = Facts {
             configured: addresses,
             served,
             links: Links::clone(&links.borrow()),
             forwards: forwarder.is_some(),
+            trusted_forwarders: config.trusted_forwarders.clone(),
         };
-        let responder = Responder::new(zone, facts, metrics);
+        let responder = Responder::new(zone, id, facts, metrics);
         let backend =
             Backend { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
         let close = CancellationToken::new();
@@ -246,6 +254,6 @@ impl Backend {
     /// The answer to a request that others have to be asked for.
     async fn look_up(self: Arc<Self>, request: Request, client: IpAddr) -> Option<Vec<u8>> {
         let reply = self.forwarder.as_ref()?.look_up(&request, client).await;
-        request.answer(reply)
+        request.answer(reply, self.responder.id())
     }
 }

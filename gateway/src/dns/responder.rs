@@ -11,6 +11,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use resolver::answer::{Answer, Facts, Kind, TTL_NEGATIVE, answer};
+use resolver::asker::Asker;
 use resolver::links::{Arrival, Links};
 use resolver::zone::Zone;
 
@@ -41,6 +42,8 @@ pub(super) enum Reaction {
 /// Answers queries. All transports share one.
 pub(super) struct Responder {
     zone: Zone,
+    /// What NSID says.
+    id: Vec<u8>,
     /// The SOA record: the answer for it, and what stands beside every "there is none".
     authority: Record,
     name_server: Record,
@@ -50,7 +53,7 @@ pub(super) struct Responder {
 
 impl Responder {
     /// A responder for the zone.
-    pub(super) fn new(zone: Zone, facts: Facts, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(zone: Zone, id: Vec<u8>, facts: Facts, metrics: Arc<Metrics>) -> Self {
         let apex = name(zone.as_str());
         let direct = name(&zone.direct());
         let contact = name(&format!("hostmaster.{zone}"));
@@ -60,9 +63,15 @@ impl Responder {
             authority: Record::from_rdata(apex.clone(), TTL_NEGATIVE, RData::SOA(soa)),
             name_server: Record::from_rdata(apex, TTL_ZONE, RData::NS(NS(direct))),
             zone,
+            id,
             facts: ArcSwap::from_pointee(facts),
             metrics,
         }
+    }
+
+    /// What this gateway calls itself.
+    pub(super) fn id(&self) -> &[u8] {
+        &self.id
     }
 
     /// The machine's interfaces are these from now on.
@@ -83,9 +92,9 @@ impl Responder {
     pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, transport: Transport) -> Reaction {
         match Packet::read(packet, transport) {
             Packet::Request(request) => self.respond(request, arrival, transport),
-            Packet::Wrong(message) => {
+            Packet::Wrong(told) => {
                 self.metrics.dns_query(transport.name(), "malformed");
-                message.to_vec().map_or(Reaction::Silence, Reaction::Answer)
+                Reaction::Answer(told)
             }
             Packet::Noise => {
                 self.metrics.dns_query(transport.name(), "noise");
@@ -96,22 +105,23 @@ impl Responder {
 
     fn respond(&self, request: Box<Request>, arrival: &Arrival, transport: Transport) -> Reaction {
         let facts = self.facts.load();
-        let answer = self.answer(&request, arrival, &facts);
+        let asker = facts.asker(arrival, request.subnet());
+        let answer = self.answer(&request, &asker, &facts);
         self.metrics.dns_query(transport.name(), outcome(&answer));
         if answer == Answer::Forward {
             return Reaction::LookUp(request);
         }
         let reply = self.reply(&request, arrival, &facts, answer);
-        request.answer(reply).map_or(Reaction::Silence, Reaction::Answer)
+        request.answer(reply, &self.id).map_or(Reaction::Silence, Reaction::Answer)
     }
 
-    fn answer(&self, request: &Request, arrival: &Arrival, facts: &Facts) -> Answer {
+    fn answer(&self, request: &Request, asker: &Asker, facts: &Facts) -> Answer {
         if !request.is_internet() {
             return Answer::Refused;
         }
         let query = request.query();
         let location = self.zone.locate(query.name().iter());
-        match answer(location, kind(query.query_type()), arrival, facts) {
+        match answer(location, kind(query.query_type()), asker, facts) {
             Answer::Forward if !request.wants_recursion() => Answer::Refused,
             answer => answer,
         }
@@ -130,16 +140,21 @@ impl Responder {
                 reply.authorities.push(self.authority.clone());
             }
             Answer::Refused | Answer::Forward => reply.code = ResponseCode::Refused,
-            given => reply.answers = self.records(request.query().name(), given),
+            given => {
+                if let Answer::Addresses { scope, .. } = given {
+                    reply.scope = scope;
+                }
+                reply.answers = self.records(request.query().name(), given);
+            }
         }
         reply
     }
 
-    /// The records of an answer, under the name as the client spelled it.
+    /// The records of an answer, under the name that was asked for.
     fn records(&self, owner: &Name, answer: Answer) -> Vec<Record> {
         let record = |ttl, data| Record::from_rdata(owner.clone(), ttl, data);
         match answer {
-            Answer::Addresses(addresses, ttl) => {
+            Answer::Addresses { addresses, ttl, .. } => {
                 addresses.into_iter().map(|address| record(ttl, data(address))).collect()
             }
             // They hold for one client.
@@ -198,7 +213,7 @@ fn kind(record: RecordType) -> Kind {
 /// The word for it in the metrics.
 fn outcome(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Addresses(..)
+        Answer::Addresses { .. }
         | Answer::Words(_)
         | Answer::Authority
         | Answer::NameServer

@@ -18,8 +18,9 @@ use super::message::Transport;
 use super::places::{PLACES, Place};
 use super::responder::Reaction;
 
-/// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds).
-const IDLE: Duration = Duration::from_secs(30);
+/// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds). Clients that ask
+/// are told 30 (`message::KEEPALIVE`), so that a question which is on its way then still has its answer.
+const IDLE: Duration = Duration::from_secs(37);
 /// The handshake of TLS, a query from its first byte to its last, and an answer's way out.
 const STEP: Duration = Duration::from_secs(10);
 /// A connection that was opened before the end of this program may still ask its first question.

@@ -11,7 +11,8 @@ use proptest::sample::Index;
 use resolver::answer::Facts;
 use resolver::links::{Arrival, By, Link, Links};
 
-use super::message::{MAX_PAYLOAD, Packet, Reply, Transport};
+use super::edns::MAX_PAYLOAD;
+use super::message::{Packet, Reply, Transport};
 use super::responder::{Reaction, Responder};
 use crate::metrics::Metrics;
 
@@ -25,7 +26,7 @@ fn responder_for(zone: &str, forwards: bool) -> Responder {
     let networks = vec!["192.168.7.9/24".parse().unwrap(), "fd00:7::9/64".parse().unwrap()];
     let links = Links(vec![Link { index: 2, networks }]);
     let facts = Facts { links, forwards, ..Facts::default() };
-    Responder::new(zone.parse().unwrap(), facts, Arc::new(Metrics::new()))
+    Responder::new(zone.parse().unwrap(), b"gw-7".to_vec(), facts, Arc::new(Metrics::new()))
 }
 
 fn arrival() -> Arrival {
@@ -157,6 +158,126 @@ fn edns_is_answered_with_what_passes_everywhere() {
     assert_eq!((edns.version(), edns.max_payload(), edns.flags().dnssec_ok), (0, 1232, true));
 }
 
+/// A query for the zone's address whose OPT record holds these options.
+fn with_options(options: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for (code, content) in options {
+        data.extend(code.to_be_bytes());
+        data.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        data.extend_from_slice(content);
+    }
+    with_opt_data(&data)
+}
+
+fn with_opt_data(data: &[u8]) -> Vec<u8> {
+    let mut bytes = query("registry.example.com.", RecordType::A).to_vec().unwrap();
+    bytes[11] += 1;
+    bytes.extend([0, 0, 41, 16, 0, 0, 0, 0, 0]);
+    bytes.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(data);
+    bytes
+}
+
+/// The options of an answer's OPT record, by their codes.
+fn options(answer: &Message) -> Vec<(u16, Vec<u8>)> {
+    let edns = answer.edns.as_ref().expect("EDNS is answered with EDNS");
+    let options = edns.options().as_ref().iter();
+    options.map(|(code, option)| (u16::from(*code), Vec::<u8>::try_from(option).unwrap())).collect()
+}
+
+const SUBNET: u16 = 8;
+
+#[test]
+fn a_client_subnet_that_breaks_its_rfc_is_a_format_error() {
+    for wrong in [
+        &[][..],
+        &[0, 1, 24],
+        &[0, 3, 24, 0, 130, 59, 31],
+        &[0, 1, 33, 0, 130, 59, 31, 1, 0],
+        &[0, 1, 24, 24, 130, 59, 31],
+        &[0, 1, 24, 0, 130, 59],
+        &[0, 1, 24, 0, 130, 59, 31, 1],
+        &[0, 1, 22, 0, 130, 59, 31],
+    ] {
+        let answer = say(&with_options(&[(SUBNET, wrong)])).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::FormErr, "{wrong:?}");
+        assert_eq!(answer.queries[0].name().to_ascii(), "registry.example.com.");
+        assert_eq!(options(&answer), [], "EDNS, and nothing of what was wrong");
+    }
+    let good: &[u8] = &[0, 1, 24, 0, 130, 59, 31];
+    for bytes in [
+        with_options(&[(SUBNET, good), (SUBNET, good)]),
+        with_opt_data(&[0, 8, 0]),
+        with_opt_data(&[0, 8, 0, 7, 0, 1]),
+        with_opt_data(&[0, 10, 0, 9, 0, 1]),
+    ] {
+        let answer = say(&bytes).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
+        assert!(answer.edns.is_some() && answer.queries.len() == 1);
+    }
+}
+
+#[test]
+fn a_client_subnet_comes_back_as_it_was_and_holds_for_all_where_nothing_depends_on_it() {
+    for subnet in
+        [&[0, 1, 24, 0, 130, 59, 31][..], &[0, 1, 0, 0], &[0, 2, 0, 0], &[0, 2, 56, 0, 42, 0, 0, 1, 0, 2, 52]]
+    {
+        let answer = say(&with_options(&[(SUBNET, subnet)])).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        assert_eq!(options(&answer), [(SUBNET, subnet.to_vec())], "scope 0");
+    }
+    assert_eq!(options(&ask(&with_edns(query("registry.example.com.", RecordType::A), |_| {}))), []);
+}
+
+#[test]
+fn who_asks_which_server_answers_is_told() {
+    let answer = say(&with_options(&[(3, b"")])).unwrap();
+    assert_eq!(options(&answer), [(3, b"gw-7".to_vec())]);
+}
+
+#[test]
+fn how_long_a_connection_is_kept_is_told_on_connections_alone() {
+    let asked = with_options(&[(11, b"")]);
+    assert_eq!(options(&say(&asked).unwrap()), []);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let Reaction::Answer(answer) = responder(false).react(&asked, &arrival(), transport) else {
+            panic!("no answer");
+        };
+        let answer = Message::from_vec(&answer).unwrap();
+        assert_eq!(options(&answer), [(11, 300_u16.to_be_bytes().to_vec())]);
+    }
+}
+
+#[test]
+fn a_second_opt_record_or_one_that_is_not_the_roots_is_a_format_error() {
+    let mut twice = with_opt_data(&[]);
+    twice[11] += 1;
+    twice.extend([0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0]);
+    let mut named = query("registry.example.com.", RecordType::A).to_vec().unwrap();
+    named[11] += 1;
+    named.extend([1, b'a', 0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 0]);
+    for bytes in [twice, named] {
+        let answer = say(&bytes).unwrap();
+        assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
+        assert!(answer.edns.is_some() && answer.queries.len() == 1);
+    }
+}
+
+#[test]
+fn every_name_in_an_answer_is_spelled_as_the_client_did() {
+    let spelled = |asked: &str, record| {
+        let answer = ask(&query(asked, record));
+        let records = answer.answers.iter().chain(&answer.authorities);
+        let owners: Vec<_> = records.map(|record| record.name.to_ascii()).collect();
+        (answer.queries[0].name().to_ascii(), owners)
+    };
+    for (asked, record) in
+        [("reGistry.EXAMPLE.com.", RecordType::MX), ("NO.reGistry.EXAMPLE.com.", RecordType::A)]
+    {
+        assert_eq!(spelled(asked, record), (asked.to_owned(), vec!["reGistry.EXAMPLE.com.".to_owned()]));
+    }
+}
+
 #[test]
 fn a_packet_that_asks_nothing_or_twice_is_a_format_error() {
     let mut nothing = query("registry.example.com.", RecordType::A);
@@ -209,13 +330,13 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
         }
     };
     for edns in [None, Some(512), Some(65535)] {
-        let answer = Message::from_vec(&request(edns, Transport::Udp).answer(many()).unwrap()).unwrap();
+        let answer = Message::from_vec(&request(edns, Transport::Udp).answer(many(), b"").unwrap()).unwrap();
         assert!(answer.metadata.truncation);
         assert_eq!((answer.queries.len(), answer.answers.len()), (1, 0));
         assert_eq!(answer.edns.is_some(), edns.is_some(), "EDNS survives");
     }
     for transport in [Transport::Tcp, Transport::Tls] {
-        let answer = Message::from_vec(&request(None, transport).answer(many()).unwrap()).unwrap();
+        let answer = Message::from_vec(&request(None, transport).answer(many(), b"").unwrap()).unwrap();
         assert_eq!((answer.metadata.truncation, answer.answers.len()), (false, 200));
     }
 }
@@ -335,7 +456,7 @@ proptest! {
             Reaction::LookUp(request) => {
                 prop_assert!(forwards);
                 prop_assert!(request.onward().to_vec().is_ok());
-                let said = request.answer(Reply::default()).unwrap();
+                let said = request.answer(Reply::default(), b"").unwrap();
                 prop_assert!(Message::from_vec(&said).is_ok());
             }
             Reaction::Silence => prop_assert!(packet.len() < 12 || packet[2] & 0x80 != 0),

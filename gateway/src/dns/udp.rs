@@ -251,7 +251,7 @@ mod tests {
     /// A backend that knows nothing of this machine.
     fn backend() -> Arc<Backend> {
         let zone = "registry.example.com".parse().unwrap();
-        let responder = Responder::new(zone, Facts::default(), Arc::new(Metrics::new()));
+        let responder = Responder::new(zone, Vec::new(), Facts::default(), Arc::new(Metrics::new()));
         Arc::new(Backend {
             responder,
             forwarder: None,

@@ -103,6 +103,7 @@ fn surroundings(
 ) -> anyhow::Result<Surroundings> {
     Ok(Surroundings {
         zone: config.zone.name.clone(),
+        id: Vec::new(),
         addresses: config.zone.addresses.clone(),
         served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
         links: interfaces::watch().context("cannot see this machine's network interfaces")?,

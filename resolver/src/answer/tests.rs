@@ -36,8 +36,8 @@ fn lan() -> Arrival {
 }
 
 fn addresses_of(kind: Kind, arrival: &Arrival, facts: &Facts) -> Vec<String> {
-    match answer(Location::Apex, kind, arrival, facts) {
-        Answer::Addresses(addresses, _) => addresses.iter().map(ToString::to_string).collect(),
+    match answer(Location::Apex, kind, &Asker::sender(arrival), facts) {
+        Answer::Addresses { addresses, .. } => addresses.iter().map(ToString::to_string).collect(),
         other => {
             assert_eq!(other, Answer::NoData);
             Vec::new()
@@ -107,8 +107,8 @@ fn configured_addresses_win_two_of_the_class_that_the_client_can_use() {
 
 #[test]
 fn what_is_near_holds_shorter_than_what_is_far() {
-    let ttl = |arrival: &Arrival| match answer(Location::Direct, Kind::A, arrival, &facts()) {
-        Answer::Addresses(_, ttl) => ttl,
+    let ttl = |arrival: &Arrival| match answer(Location::Direct, Kind::A, &Asker::sender(arrival), &facts()) {
+        Answer::Addresses { ttl, .. } => ttl,
         other => panic!("{other:?}"),
     };
     assert_eq!(ttl(&lan()), 20);
@@ -117,7 +117,7 @@ fn what_is_near_holds_shorter_than_what_is_far() {
 
 #[test]
 fn every_name_and_type_has_its_answer() {
-    let say = |location, kind| answer(location, kind, &lan(), &facts());
+    let say = |location, kind| answer(location, kind, &Asker::sender(&lan()), &facts());
     assert_eq!(say(Location::Apex, Kind::Soa), Answer::Authority);
     assert_eq!(say(Location::Apex, Kind::Ns), Answer::NameServer);
     assert_eq!(say(Location::Apex, Kind::Any), Answer::Minimal);
@@ -137,7 +137,8 @@ fn every_name_and_type_has_its_answer() {
 #[test]
 fn other_names_are_looked_up_for_private_clients_alone_and_only_when_that_is_wanted() {
     let forwards = Facts { forwards: true, ..facts() };
-    let say = |facts: &Facts, arrival: &Arrival| answer(Location::Outside, Kind::A, arrival, facts);
+    let say =
+        |facts: &Facts, arrival: &Arrival| answer(Location::Outside, Kind::A, &Asker::sender(arrival), facts);
     assert_eq!(say(&facts(), &lan()), Answer::Refused);
     assert_eq!(say(&forwards, &lan()), Answer::Forward);
     assert_eq!(say(&forwards, &asked("203.0.113.5", "198.51.100.9", 3)), Answer::Refused);
@@ -175,10 +176,11 @@ proptest! {
         let facts = Facts { configured, ..facts() };
         let kind = if v4 { Kind::A } else { Kind::Aaaa };
         let arrival = Arrival { client, local, by };
-        match answer(Location::Apex, kind, &arrival, &facts) {
-            Answer::Addresses(addresses, ttl) => {
+        match answer(Location::Apex, kind, &Asker::sender(&arrival), &facts) {
+            Answer::Addresses { addresses, ttl, scope } => {
                 prop_assert!((1..=MOST).contains(&addresses.len()));
                 prop_assert!((5..=60).contains(&ttl));
+                prop_assert_eq!(scope, 0, "the client's subnet says nothing here");
                 prop_assert!(addresses.iter().all(|address| address.is_ipv4() == v4));
                 prop_assert!(addresses.iter().all(|address| Class::of(*address) == Class::of(addresses[0])));
             }
