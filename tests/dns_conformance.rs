@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use harness::name_servers::{NameServer, Program, Row, Site, Steered, put};
-use harness::packet::{Query, kind, name};
+use harness::packet::{EDNS_CLIENT_SUBNET, Query, kind, name, subnet};
 use harness::{Gateway, in_own_network};
 
 use Program::{Gdnsd, Knot, Pdns};
@@ -21,9 +21,13 @@ const ECHOED: &str = "the question is repeated, though nobody knows whether that
 const NO_RFC_8482: &str = "not after RFC 8482: the module adds one of the records";
 const NOT_SENT: &str = "of the opcodes that it does not know it says nothing";
 const AUTHORITATIVE: &str = "AA stays set on what is refused";
-const KEPT: &str = "that there was an OPT record is remembered when it cannot be read";
+const FORGOTTEN: &str =
+    "an OPT record that cannot be read is none; RFC 6891, section 7, wants one in the answer";
 const ONE_A: &str = "NOERROR aa A 45.83.220.11";
 const ONE_A_OPT: &str = "NOERROR aa A 45.83.220.11 opt";
+const PASSED_OVER: &str = "a subnet that cannot be read is passed over";
+const UNCHECKED: &str = "RFC 7871, sections 6 and 7.1.2, wants FORMERR";
+const WIDE: &str = "a scope for all types alike, by its map, though here all clients have the same";
 const AS_INTERNET: &str = "ANY stands for IN";
 
 fn apex(kind: u16) -> Query {
@@ -209,7 +213,7 @@ fn edns() -> Vec<Row> {
             .but(Gdnsd, "NOTIMP opt", ECHOED)
             .but(Knot, "NOTAUTH opt", "a primary knows NOTIFY, and takes none")
             .but(Pdns, "REFUSED aa opt", "it knows NOTIFY, and takes none"),
-        Row::new("EDNS, two questions", &opt(two), "FORMERR no question")
+        Row::new("EDNS, two questions", &opt(two), "FORMERR no question opt")
             .but(Gdnsd, "FORMERR opt", "it reads on behind the first question")
             .but_both([Knot, Pdns], "silence", NO_ANSWER),
         version("EDNS 1", opt(apex(kind::A)).version(1)),
@@ -219,27 +223,159 @@ fn edns() -> Vec<Row> {
         Row::new("DO", &opt(apex(kind::A)).dnssec_ok(), with_opt(a())),
         Row::new("an option that nobody knows", &apex(kind::A).option(65001, b"what"), with_opt(a())),
         Row::new("padding", &apex(kind::A).option(12, &[0; 20]), with_opt(a())),
-        Row::new("EDNS twice", &opt(apex(kind::A)).edns_twice(), "FORMERR")
-            .but(Gdnsd, "FORMERR opt", KEPT)
+        Row::new("EDNS twice", &opt(apex(kind::A)).edns_twice(), "FORMERR opt")
+            .but(Knot, "FORMERR", FORGOTTEN)
             .but(Pdns, ONE_A_OPT, "RFC 6891, section 6.1.1, wants FORMERR"),
         Row::new(
             "EDNS at another name than the root",
             &opt(apex(kind::A)).edns_owner(&name("dev")),
-            "FORMERR",
+            "FORMERR opt",
         )
         .but(Gdnsd, ONE_A, "elsewhere it is not OPT")
         .but_both([Knot, Pdns], ONE_A_OPT, "RFC 6891, section 6.1.2, wants the root"),
-        Row::new("an option longer than its record", &apex(kind::A).raw_option(&[0, 12, 0, 9, 0]), "FORMERR")
-            .but(Gdnsd, "FORMERR opt", KEPT)
-            .but(Pdns, ONE_A_OPT, "options that cannot be read are passed over"),
-        Row::new("half an option", &apex(kind::A).raw_option(&[0, 12, 0]), "FORMERR")
-            .but(Gdnsd, "FORMERR opt", KEPT)
+        Row::new(
+            "an option longer than its record",
+            &apex(kind::A).raw_option(&[0, 12, 0, 9, 0]),
+            "FORMERR opt",
+        )
+        .but(Knot, "FORMERR", FORGOTTEN)
+        .but(Pdns, ONE_A_OPT, "options that cannot be read are passed over"),
+        Row::new("half an option", &apex(kind::A).raw_option(&[0, 12, 0]), "FORMERR opt")
+            .but(Knot, "FORMERR", FORGOTTEN)
             .but(Pdns, ONE_A_OPT, "options that cannot be read are passed over"),
     ];
     for payload in [0, 100, 512, 1232, 4096, 65535] {
         rows.push(Row::new(format!("EDNS, {payload} octets"), &apex(kind::A).edns(payload), with_opt(a())));
     }
     rows
+}
+
+/// Client subnets that RFC 7871 forbids in a query (sections 6 and 7.1.2).
+fn malformed_subnets() -> Vec<Row> {
+    let v4 = |octets: &[u8]| [&[0, 1], octets].concat();
+    let v6 = |octets: &[u8]| [&[0, 2], octets].concat();
+    let with = |value: &[u8]| apex(kind::A).option(EDNS_CLIENT_SUBNET, value);
+    let row = |title: &str, value: Vec<u8>| Row::new(title, &with(&value), "FORMERR opt");
+    // What is not read at all is passed over by PowerDNS.
+    let unread = |title: &str, value: Vec<u8>| row(title, value).but(Pdns, ONE_A_OPT, PASSED_OVER);
+    // What is read, though wrong: with what is left of it.
+    let lenient = |title: &str, value: Vec<u8>, echo: &str| {
+        let says = format!("{ONE_A_OPT} ecs {echo}");
+        row(title, value).but_both([Knot, Pdns], &says, UNCHECKED)
+    };
+    let valid = v4(&[24, 0, 11, 1, 2]);
+    let long_v6 = v6(&[56, 0, 0x2a, 0x0d, 0x56, 0, 0, 8, 0, 0]);
+    vec![
+        unread("ECS, empty", Vec::new()),
+        unread("ECS, three octets", v4(&[24])),
+        unread("ECS, family 0", vec![0, 0, 24, 0, 11, 1, 2]),
+        unread("ECS, family 0 and nothing else", vec![0; 4]),
+        unread("ECS, family 3", vec![0, 3, 24, 0, 11, 1, 2]),
+        unread("ECS, family 257", vec![1, 1, 24, 0, 11, 1, 2]),
+        unread("ECS, 33 bits of IPv4", v4(&[33, 0, 11, 1, 2, 3, 128])),
+        unread("ECS, 255 bits of IPv4", v4(&[255, 0, 11, 1, 2, 3])),
+        unread("ECS, 129 bits of IPv6", v6(&[&[129, 0, 0x2a][..], &[0; 16]].concat())),
+        unread("ECS, an octet too few", v4(&[24, 0, 11, 1])),
+        unread("ECS, no address", v4(&[24, 0])),
+        unread("ECS, an octet too many", v4(&[24, 0, 11, 1, 2, 0])).but(
+            Knot,
+            format!("{ONE_A_OPT} ecs 1/24/0 0b010200"),
+            UNCHECKED,
+        ),
+        unread("ECS, no bits, and an address", v4(&[0, 0, 0])).but(
+            Knot,
+            format!("{ONE_A_OPT} ecs 1/0/0 00"),
+            UNCHECKED,
+        ),
+        unread("ECS, 56 bits of IPv6, an octet too few", v6(&[56, 0, 0x2a, 0x0d, 0x56, 0, 0, 8])),
+        unread("ECS, 56 bits of IPv6, an octet too many", long_v6).but(
+            Knot,
+            format!("{ONE_A_OPT} ecs 2/56/0 2a0d560000080000"),
+            UNCHECKED,
+        ),
+        lenient("ECS, bits beyond its prefix", v4(&[23, 0, 11, 1, 3]), "1/23/0 0b0102"),
+        lenient(
+            "ECS, bits beyond its prefix, IPv6",
+            v6(&[47, 0, 0x2a, 0x0d, 0x56, 0, 0, 9]),
+            "2/47/0 2a0d56000008",
+        ),
+        lenient("ECS, a scope", v4(&[24, 24, 11, 1, 2]), "1/24/0 0b0102"),
+        lenient("ECS, no bits, and a scope", v4(&[0, 1]), "1/0/0"),
+        lenient("ECS, bits beyond its prefix", v4(&[23, 0, 11, 1, 3]), "1/23/0 0b0102").tcp(),
+        Row::new("ECS twice", &with(&valid).option(EDNS_CLIENT_SUBNET, &valid), "FORMERR opt").but_all(
+            "NOERROR aa A 45.83.220.11 opt ecs 1/24/0 0b0102",
+            "one of the two is used; no RFC says which",
+        ),
+        Row::new(
+            "ECS, a scope, no such name",
+            &below("nowhere", kind::A).option(EDNS_CLIENT_SUBNET, &v4(&[24, 24, 11, 1, 2])),
+            "FORMERR opt",
+        )
+        .but_both([Knot, Pdns], "NXDOMAIN aa +SOA opt ecs 1/24/0 0b0102", UNCHECKED),
+    ]
+}
+
+/// Client subnets that come back as they were, beside what is the same for everybody.
+fn subnets() -> Vec<Row> {
+    let mut rows = Vec::new();
+    // Beside each: the scope that gdnsd gives, which says how much of the address space has the same answer by its map.
+    for (network, shown, of_gdnsd) in [
+        ("0.0.0.0/0", "1/0/0", 0),
+        ("::/0", "2/0/0", 0),
+        ("11.1.2.0/24", "1/24/0 0b0102", 0),
+        ("11.1.2.3/32", "1/32/0 0b010203", 0),
+        ("11.0.0.0/8", "1/8/0 0b", 0),
+        ("11.1.16.0/20", "1/20/0 0b0110", 0),
+        ("128.0.0.0/1", "1/1/0 80", 0),
+        ("2a0d:5600:9::/48", "2/48/0 2a0d56000009", 5),
+        ("2a0d:5600:9:100::/56", "2/56/0 2a0d5600000901", 5),
+        ("2a0d:5600:9::1/128", "2/128/0 2a0d5600000900000000000000000001", 5),
+        // Nobody's on the Internet: private, a carrier's, loopback, link-local, documentation.
+        ("192.168.8.0/24", "1/24/0 c0a808", 0),
+        ("10.1.0.0/16", "1/16/0 0a01", 0),
+        ("100.64.1.0/24", "1/24/0 644001", 0),
+        ("127.0.0.0/24", "1/24/0 7f0000", 0),
+        ("169.254.1.0/24", "1/24/0 a9fe01", 0),
+        ("192.0.2.0/24", "1/24/0 c00002", 0),
+        ("fd00:8::/56", "2/56/0 fd000008000000", 1),
+        ("fe80::/64", "2/64/0 fe80000000000000", 1),
+        ("2001:db8:1::/48", "2/48/0 20010db80001", 21),
+        // IPv4 inside of IPv6.
+        ("::ffff:11.1.2.0/120", "2/120/0 00000000000000000000ffff0b0102", 96),
+        ("2002:b01:200::/40", "2/40/0 20020b0102", 16),
+        ("64:ff9b::b01:200/120", "2/120/0 0064ff9b00000000000000000b0102", 96),
+    ] {
+        let query = apex(kind::A).option(EDNS_CLIENT_SUBNET, &network_option(network));
+        let says = format!("{ONE_A_OPT} ecs {shown}");
+        let wide = says.replacen("/0 ", &format!("/{of_gdnsd} "), 1);
+        let row = Row::new(format!("ECS, {network}"), &query, says);
+        rows.push(if of_gdnsd == 0 { row } else { row.but(Gdnsd, wide, WIDE) });
+    }
+    let beside = [
+        ("no such name", below("nowhere", kind::A), "NXDOMAIN aa +SOA"),
+        ("no such type", apex(kind::MX), "NOERROR aa +SOA"),
+        ("SOA", apex(kind::SOA), "NOERROR aa SOA"),
+        ("NS", apex(kind::NS), "NOERROR aa NS"),
+        ("direct", below("direct", kind::A), ONE_A),
+        ("HTTPS", apex(kind::HTTPS), "NOERROR aa +SOA"),
+        ("another zone", Query::of("example.com", kind::A), "REFUSED"),
+    ];
+    let echo = "opt ecs 1/24/0 0b0102";
+    let with = |query: Query| query.option(EDNS_CLIENT_SUBNET, &network_option("11.1.2.0/24"));
+    for (title, query, says) in beside {
+        rows.push(Row::new(format!("ECS, {title}"), &with(query), format!("{says} {echo}")));
+    }
+    let any = Row::new("ECS, ANY", &with(apex(kind::ANY)), format!("NOERROR aa HINFO {echo}"))
+        .but(Knot, format!("{ONE_A} {echo}"), NO_RFC_8482)
+        .but(Pdns, format!("NOERROR aa tc {echo}"), "over UDP it sends everybody who asks for ANY to TCP");
+    rows.push(any);
+    rows
+}
+
+/// The option for a network as people write it.
+fn network_option(network: &str) -> Vec<u8> {
+    let (address, bits) = network.split_once('/').expect("a network");
+    subnet(address.parse().expect("an address"), bits.parse().expect("a number of bits"))
 }
 
 /// A gateway and its neighbours, each at an address of its own of loopback.
@@ -289,4 +425,16 @@ fn what_is_no_query_is_told_so() {
 #[test]
 fn edns_is_spoken_as_by_the_others() {
     in_own_network("edns_is_spoken_as_by_the_others", &[], || Scene::new().put(&edns()));
+}
+
+#[test]
+fn every_malformed_client_subnet_is_a_format_error() {
+    in_own_network("every_malformed_client_subnet_is_a_format_error", &[], || {
+        Scene::new().put(&malformed_subnets());
+    });
+}
+
+#[test]
+fn a_client_subnet_comes_back_as_it_was() {
+    in_own_network("a_client_subnet_comes_back_as_it_was", &[], || Scene::new().put(&subnets()));
 }
