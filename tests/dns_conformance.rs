@@ -388,7 +388,7 @@ impl Scene {
     fn new() -> Self {
         let site =
             Site { name: "here".to_owned(), v4: V4, v6: V6, networks: Vec::new(), countries: Vec::new() };
-        let zone = Steered { zone: ZONE.to_owned(), sites: vec![site], database: None };
+        let zone = Steered { zone: ZONE.to_owned(), sites: vec![site], database: None, monitored: false };
         let neighbours = Program::STEERING.into_iter().zip(12..);
         let neighbours = neighbours
             .map(|(program, number)| program.start(&zone, SocketAddr::from(([127, 0, 0, number], 53))));

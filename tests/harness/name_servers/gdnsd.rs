@@ -29,12 +29,14 @@ fn configuration(zone: &Steered, at: SocketAddr, folder: &Path) -> String {
     let sites = each(zone, |site| {
         vec![format!("{} => {{ addrs_v4 => [ {} ], addrs_v6 => [ {} ] }}", site.name, site.v4, site.v6)]
     });
+    let service = if zone.monitored { "web" } else { "up" };
     format!(
         "options => {{ listen => [ {at} ], run_dir => {folder}/run, state_dir => {folder}/state, \
          udp_threads => 1, tcp_threads => 1 }}\n\
+         service_types => {{ web => {{ plugin => http_status, port => 80, url_path => \"/\", interval => 10 }} }}\n\
          plugins => {{ geoip => {{\n\
          maps => {{ networks => {{ datacenters => [ {} ], {} nets => {{\n{nets}\n}} }} }}\n\
-         resources => {{ registry => {{ map => networks, service_types => up, dcmap => {{\n{sites}\n}} }} }}\n\
+         resources => {{ registry => {{ map => networks, service_types => {service}, dcmap => {{\n{sites}\n}} }} }}\n\
          }} }}\n",
         names.join(", "),
         by_country(zone)

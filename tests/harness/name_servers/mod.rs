@@ -36,6 +36,8 @@ pub struct Steered {
     pub sites: Vec<Site>,
     /// A database in MaxMind's format, with the country and the continent of networks; for gdnsd and PowerDNS.
     pub database: Option<PathBuf>,
+    /// Whether the sites are looked at, on port 80, and not named while they do not answer; by gdnsd alone.
+    pub monitored: bool,
 }
 
 /// Where clients are led.
