@@ -7,14 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 25] = [
+const IMPORTS: [(&str, &[&str]); 27] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
     ("command", &["config", "doctor", "setup", "tls", "warm"]),
-    ("config", &["dns", "http", "operator", "private", "store", "terminal", "tls", "upstream", "zone"]),
+    (
+        "config",
+        &["dns", "http", "operator", "private", "steer", "store", "terminal", "tls", "upstream", "zone"],
+    ),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("http", &["fetch", "identity", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("identity", &[]),
     ("interfaces", &[]),
     ("lib", &[]),
     ("listen", &[]),
@@ -27,6 +31,7 @@ const IMPORTS: [(&str, &[&str]); 25] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
+    ("steer", &[]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),

@@ -16,7 +16,9 @@ use self::listening::Listening;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Policy, Server, Service};
+use crate::http::{Ground, Policy, Prover, Server, Service};
+use crate::identity::Identity;
+use crate::interfaces;
 use crate::metrics::Metrics;
 use crate::open_files;
 use crate::operator::Operator;
@@ -45,18 +47,30 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         verify_first_max: config.http.verify_first_max.bytes(),
     };
     let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
-    let service = Service::new(fetch.clone(), policy(&config), Arc::clone(&metrics));
+    let identity = Arc::new(open_identity(&config).await?);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
     let place = Place::of(&config::data_dir(&config)?);
     let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
-    let operator = Operator::new(fetch.clone(), warm_ups, feed.clone(), Arc::clone(&metrics));
+    let operator = Operator::new(identity.id(), fetch.clone(), warm_ups, feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
-    let listening = Listening::open(&config, handed, tls.as_ref(), &metrics, &pulses)?;
+    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
+    let listening = Listening::open(&config, handed, tls.as_ref(), links.clone(), &metrics, &pulses)?;
     listening.announce();
+    let ground = Ground {
+        identity,
+        zone: config.zone.name.clone(),
+        addresses: config.zone.addresses.clone(),
+        names: Vec::new(),
+        ports: listening.ports(),
+        links,
+        stop: stop.clone(),
+    };
+    let prover = Prover::new(ground, metrics.connections());
+    let service = Service::new(fetch.clone(), policy(&config), prover, Arc::clone(&metrics));
     tokio::spawn(upstream.clone().probe_forever());
     tokio::spawn(fetch.repair_forever());
     if let Some(feed) = feed {
@@ -103,6 +117,14 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     tracing::info!(dir = %dir.display(), "opening the data directory");
     let store = config.store.clone();
     Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
+}
+
+/// After the store, which sees that nobody else has the directory.
+async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
+    let dir = config::data_dir(config)?;
+    let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
+    tracing::info!(peer = %identity.id(), "this gateway's id");
+    Ok(identity)
 }
 
 fn policy(config: &Config) -> Policy {

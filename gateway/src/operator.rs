@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use resolver::connectivity::Link;
+use resolver::peer::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -42,6 +43,7 @@ struct Inner {
     changes: Option<Feed>,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
+    id: PeerId,
     ready: AtomicBool,
     stopping: AtomicBool,
     started: Instant,
@@ -50,7 +52,13 @@ struct Inner {
 impl Operator {
     /// Not ready yet.
     #[must_use]
-    pub fn new(fetch: Fetch, warm_ups: WarmUps, changes: Option<Feed>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        id: PeerId,
+        fetch: Fetch,
+        warm_ups: WarmUps,
+        changes: Option<Feed>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
             inner: Arc::new(Inner {
@@ -58,6 +66,7 @@ impl Operator {
                 warm_ups,
                 changes,
                 metrics,
+                id,
                 ready,
                 stopping,
                 started: Instant::now(),
@@ -109,6 +118,7 @@ impl Operator {
         let (sent, received) = self.inner.metrics.transferred();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "peer": self.inner.id,
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },

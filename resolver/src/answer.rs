@@ -1,8 +1,10 @@
 //! The answer to one DNS question: addresses and a time to live, or the reason why there are none.
 //!
-//! One synchronous call on facts that somebody else has gathered: an answer never waits. Peers will be ranked here.
+//! One synchronous call on facts that somebody else has gathered: an answer never waits. Whoever is alone answers with
+//! itself; where there are peers, the engine ranks them ([`crate::rank`]).
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -10,8 +12,13 @@ use ipnet::IpNet;
 
 use crate::asker::Asker;
 use crate::links::{Arrival, Class, Links};
+use crate::rank::Snapshot;
 use crate::subnet::Subnet;
 use crate::zone::Location;
+
+mod steered;
+
+pub use self::steered::Steered;
 
 /// Addresses in one answer: one to use, and one more for when that has died.
 const MOST: usize = 2;
@@ -86,6 +93,8 @@ pub struct Facts {
     pub links: Links,
     /// Whether other names are looked up for private clients.
     pub forwards: bool,
+    /// Other gateways, and how they fare.
+    pub peers: Arc<Snapshot>,
     /// Resolvers that are believed when they ask for a client of a private network.
     pub trusted_forwarders: Vec<IpNet>,
 }
@@ -100,7 +109,8 @@ pub fn answer(location: Location, kind: Kind, asker: &Asker, facts: &Facts) -> A
         (Location::Outside, _) => Answer::Refused,
         (Location::Nowhere, _) => Answer::NoName,
         (_, Kind::Any) => Answer::Minimal,
-        (_, Kind::A | Kind::Aaaa) => addresses(kind, arrival, facts),
+        (Location::Apex, Kind::A | Kind::Aaaa) if !facts.peers.is_alone() => steered(kind, asker, facts),
+        (_, Kind::A | Kind::Aaaa) => own(kind, arrival, facts),
         (Location::Apex, Kind::Txt) => Answer::Words(words(arrival)),
         (Location::Apex, Kind::Soa) => Answer::Authority,
         (Location::Apex, Kind::Ns) => Answer::NameServer,
@@ -108,24 +118,31 @@ pub fn answer(location: Location, kind: Kind, asker: &Asker, facts: &Facts) -> A
     }
 }
 
-fn addresses(kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
-    let of_kind = |address: &IpAddr| address.is_ipv4() == (kind == Kind::A);
-    let mut found: Vec<IpAddr> = if facts.configured.is_empty() {
-        facts.own(arrival).filter(of_kind).take(1).collect()
-    } else {
-        let wanted = facts.configured_class(arrival);
-        facts
-            .configured
-            .iter()
-            .copied()
-            .filter(|address| of_kind(address) && Class::of(*address) == wanted)
-            .collect()
-    };
-    found.truncate(MOST);
-    match found.first() {
-        Some(first) => Answer::Addresses { ttl: ttl(*first), scope: 0, addresses: found.clone() },
+/// This gateway, whoever else there is.
+fn own(kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
+    let addresses: Vec<IpAddr> =
+        facts.told(arrival).into_iter().filter(|address| is_of(kind, *address)).take(MOST).collect();
+    match addresses.first().map(|first| ttl(*first)) {
+        Some(ttl) => Answer::Addresses { addresses, ttl, scope: 0 },
         None => Answer::NoData,
     }
+}
+
+/// The best gateways for this client.
+fn steered(kind: Kind, asker: &Asker, facts: &Facts) -> Answer {
+    let steered = facts.steer(asker);
+    let addresses = steered.addresses(kind == Kind::A);
+    match addresses.first() {
+        Some(first) => {
+            let ttl = steered.ttl(Class::of(*first));
+            Answer::Addresses { ttl, scope: asker.scope(steered.decision.scope), addresses }
+        }
+        None => Answer::NoData,
+    }
+}
+
+fn is_of(kind: Kind, address: IpAddr) -> bool {
+    address.is_ipv4() == (kind == Kind::A)
 }
 
 impl Facts {
@@ -133,6 +150,20 @@ impl Facts {
     #[must_use]
     pub fn asker(&self, arrival: &Arrival, subnet: Option<&Subnet>) -> Asker {
         Asker::of(arrival, subnet, &self.trusted_forwarders, &self.links)
+    }
+
+    /// This gateway's addresses for this client, all of one class: those that are configured, else those that it can use.
+    pub(crate) fn told(&self, arrival: &Arrival) -> Vec<IpAddr> {
+        if self.configured.is_empty() {
+            let mut own: Vec<IpAddr> = self.own(arrival).collect();
+            // One of each family: interfaces have more addresses than anybody needs.
+            let first = |v4: bool| own.iter().copied().find(|address| address.is_ipv4() == v4);
+            let told = [first(arrival.local.is_ipv4()), first(!arrival.local.is_ipv4())];
+            own = told.into_iter().flatten().collect();
+            return own;
+        }
+        let wanted = self.configured_class(arrival);
+        self.configured.iter().copied().filter(|address| Class::of(*address) == wanted).collect()
     }
 
     /// The addresses that the client can use: the one that it asked, then those beside it of the same class.

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::fold::{Folded, is_global, site};
+use crate::geo::Whereabouts;
 use crate::links::{Arrival, Links};
 use crate::subnet::Subnet;
 
@@ -15,7 +16,7 @@ const SCOPES_V4: (u8, u8) = (8, 24);
 const SCOPES_V6: (u8, u8) = (16, 56);
 
 /// Whom an answer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Asker {
     /// How the question came here.
     pub arrival: Arrival,
@@ -23,6 +24,8 @@ pub struct Asker {
     pub client: IpNet,
     /// How that is known.
     pub known_by: KnownBy,
+    /// Where on Earth that is, if somebody has looked.
+    pub whereabouts: Whereabouts,
 }
 
 /// How it is known where a client is.
@@ -52,7 +55,13 @@ impl Asker {
             Some(Folded { network, before }) => (network, KnownBy::Subnet { before }),
             None => (Folded::of(host(arrival.client)).network, KnownBy::Sender),
         };
-        Self { arrival: *arrival, client: site(client), known_by }
+        Self { arrival: *arrival, client: site(client), known_by, whereabouts: Whereabouts::default() }
+    }
+
+    /// The question is for the sender of its packet.
+    #[must_use]
+    pub fn is_sender(&self) -> bool {
+        self.known_by == KnownBy::Sender
     }
 
     /// The asker whose address is the packet's.

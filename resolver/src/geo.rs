@@ -1,9 +1,13 @@
 //! Where on Earth an address is, as far as that is known, and how far apart two places are.
 
+mod continents;
+
+use alloc::string::String;
+
 use serde::{Deserialize, Serialize};
 
 /// The Earth's mean radius (IUGG).
-const EARTH_KM: f64 = 6371.0088;
+pub(crate) const EARTH_KM: f64 = 6371.0088;
 
 /// A point on the Earth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -18,8 +22,14 @@ pub struct Place {
 }
 
 /// Two letters: a country (ISO 3166-1) or a continent (`AF AN AS EU NA OC SA`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Code(pub [u8; 2]);
+
+/// A text that is not two letters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a country's code of two letters (ISO 3166-1); write it like \"DE\"")]
+pub struct NotACode(String);
 
 /// What is known of where an address is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -64,6 +74,20 @@ impl Code {
             .iter()
             .all(u8::is_ascii_alphabetic)
             .then(|| Self(letters.map(|letter| letter.to_ascii_uppercase())))
+    }
+}
+
+impl TryFrom<String> for Code {
+    type Error = NotACode;
+
+    fn try_from(text: String) -> Result<Self, NotACode> {
+        Self::parse(&text).ok_or(NotACode(text))
+    }
+}
+
+impl From<Code> for String {
+    fn from(code: Code) -> Self {
+        alloc::format!("{code}")
     }
 }
 

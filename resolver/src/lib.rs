@@ -13,7 +13,9 @@
 //!   must not be kept), [`changes`] (what upstream says has changed);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
-//!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question).
+//!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
+//! - by whom: [`peer`] (another gateway), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
+//!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told).
 
 #![no_std]
 
@@ -33,14 +35,19 @@ pub mod eviction;
 pub mod evidence;
 pub mod fold;
 pub mod geo;
+pub mod health;
 pub mod integrity;
 pub mod links;
+pub mod networks;
 pub mod origin;
 pub mod package;
 pub mod packument;
 pub mod peer;
+pub mod peers;
 pub mod plan;
+pub mod proof;
 pub mod range;
+pub mod rank;
 pub mod subnet;
 pub mod variant;
 pub mod zone;

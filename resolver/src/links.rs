@@ -122,6 +122,17 @@ impl Links {
         })
     }
 
+    /// Whether one of the interfaces has this address.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.of(By::Address(address)).is_some()
+    }
+
+    /// The networks of all interfaces.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.0.iter().flat_map(|link| link.networks.iter().copied())
+    }
+
     /// All addresses of one family that can be listened on: a link-local one of IPv6 would need its link beside it, and
     /// no resolver is configured with such a one.
     pub fn own(&self, v4: bool) -> impl Iterator<Item = IpAddr> {

@@ -102,6 +102,12 @@ impl Scheme {
         }
     }
 
+    /// Reads `http` or `https`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| scheme.name() == text)
+    }
+
     /// The port that is meant when none is said.
     #[must_use]
     pub fn port(self) -> u16 {

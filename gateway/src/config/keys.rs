@@ -10,23 +10,27 @@ pub(crate) const DEFAULTS: &str = include_str!("../../../config/open-registry.to
 const ENVIRONMENT_PREFIX: &str = "OPEN_REGISTRY_";
 
 static KNOWN: LazyLock<Keys> = LazyLock::new(|| {
-    let defaults = ImDocument::parse(DEFAULTS).expect("the default file is TOML, as the tests see");
-    let mut keys = Keys { keys: Vec::new(), sections: Vec::new() };
+    let text = with_examples(DEFAULTS);
+    let defaults = ImDocument::parse(text).expect("the default file is TOML, as the tests see");
+    let mut keys = Keys::default();
     keys.collect("", defaults.as_table());
     keys
 });
 
 /// Every key, in the order of the default file, and every section.
+#[derive(Default)]
 pub(crate) struct Keys {
     keys: Vec<Key>,
     sections: Vec<String>,
+    lists: Vec<String>,
+    members: Vec<Key>,
 }
 
 /// One key, and what it is when nobody says otherwise.
 pub(crate) struct Key {
     /// Section and key: `http.listen`.
     pub(crate) name: String,
-    /// Its value in the default file.
+    /// Its value in the default file; for a key of a list's entry, that of the example.
     pub(crate) default: Value,
 }
 
@@ -48,7 +52,26 @@ impl Keys {
                     self.collect(&name, table);
                     self.sections.push(name);
                 }
-                Item::ArrayOfTables(_) | Item::None => {}
+                Item::ArrayOfTables(tables) => {
+                    for table in tables {
+                        self.collect_members(&name, table);
+                    }
+                    self.lists.push(name);
+                }
+                Item::None => {}
+            }
+        }
+    }
+
+    /// The keys of a list's entry are those of its example.
+    fn collect_members(&mut self, list: &str, example: &dyn TableLike) {
+        for (name, item) in example.iter() {
+            let name = join(list, name);
+            if let Some(table) = item.as_table_like() {
+                self.collect_members(&name, table);
+                self.sections.push(name);
+            } else if let Some(value) = item.as_value() {
+                self.members.push(Key { name, default: value.clone().decorated("", "") });
             }
         }
     }
@@ -61,14 +84,32 @@ impl Keys {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// A key of a list's entry: `peer.urls`.
+    pub(crate) fn member(&self, name: &str) -> Option<&Key> {
+        self.members.iter().find(|key| key.name == name)
+    }
+
+    /// The keys of a list's entries, in the order of the example.
+    pub(crate) fn members(&self) -> std::slice::Iter<'_, Key> {
+        self.members.iter()
+    }
+
+    /// Whether `name` is written as often as there are entries: `[[peer]]`.
+    pub(crate) fn is_list(&self, name: &str) -> bool {
+        self.lists.iter().any(|list| list == name)
+    }
+
     pub(crate) fn is_section(&self, name: &str) -> bool {
         self.sections.iter().any(|section| section == name)
     }
 
     /// The key or section that was most likely meant, if one is close enough to be offered.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        let names = self.keys.iter().map(|key| &key.name).chain(&self.sections);
-        names
+        let in_list = |name: &str| name.split_once('.').is_some_and(|(list, _)| self.is_list(list));
+        let keys = self.keys.iter().chain(&self.members).map(|key| &key.name);
+        keys.chain(&self.sections)
+            .chain(&self.lists)
+            .filter(|known| in_list(known) == in_list(name))
             .map(|known| (strsim::damerau_levenshtein(name, known), known.as_str()))
             .filter(|(distance, known)| *distance <= known.len() / 3 || last(known) == last(name))
             .min_by_key(|(distance, _)| *distance)
@@ -95,11 +136,19 @@ impl Key {
             "tls.cert" => Some(r#""/etc/open-registry/tls/cert.pem""#.to_owned()),
             "tls.key" => Some(r#""/etc/open-registry/tls/key.pem""#.to_owned()),
             "http.canonical_tarballs" => Some(r#""https://npm.example.com""#.to_owned()),
+            "steer.geoip" => Some(r#"["/var/lib/GeoIP/city.mmdb"]"#.to_owned()),
             "upstream.changes" => Some(r#""https://npm.example.com/registry""#.to_owned()),
             _ if is_empty(&self.default) => None,
             _ => Some(self.default.to_string()),
         }
     }
+}
+
+/// The default file with its examples in effect: the lines that begin with `#` and no space behind it.
+pub(crate) fn with_examples(text: &str) -> String {
+    let example = |line: &&str| !line.is_empty() && !line.starts_with(' ');
+    let lines = text.lines().map(|line| line.strip_prefix('#').filter(example).unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// `http` and `listen` to `http.listen`.
@@ -143,6 +192,8 @@ mod tests {
         assert!(keys.find("http.listen").is_some());
         assert!(keys.is_section("http"));
         assert!(keys.find("http").is_none());
+        assert!(keys.is_list("peer") && keys.is_section("peer.place"));
+        assert!(keys.member("peer.urls").is_some() && keys.find("peer.urls").is_none());
     }
 
     #[test]
@@ -153,6 +204,11 @@ mod tests {
         assert_eq!(nearest("private.scope"), Some("private.scopes"));
         assert_eq!(nearest("verify_first_max"), Some("http.verify_first_max"));
         assert_eq!(nearest("colour"), None);
+        assert_eq!(nearest("peers"), Some("peer"));
+        assert_eq!(nearest("peer.url"), Some("peer.urls"));
+        assert_eq!(nearest("peer.place.latidude"), Some("peer.place.latitude"));
+        assert_eq!(nearest("peer.listen"), None);
+        assert_eq!(nearest("urls"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Value;
 
-use super::document;
+use super::document::{self, Table};
 use super::keys::{DEFAULTS, Keys, key_of, variable_of};
 use super::problem::Problem;
 use super::setting::Setting;
@@ -38,6 +38,8 @@ pub enum Files {
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     pub(crate) settings: Vec<Setting>,
+    /// Entries of lists: a file adds to those of the files before it.
+    pub(crate) tables: Vec<Table>,
     pub(crate) files: Vec<PathBuf>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -55,7 +57,7 @@ impl Sources {
 impl Layers {
     /// The settings of the default file.
     pub(crate) fn defaults() -> Vec<Setting> {
-        let settings = document::read(DEFAULT, DEFAULTS, &mut Vec::new());
+        let settings = document::read(DEFAULT, DEFAULTS, &mut Vec::new()).settings;
         settings.into_iter().map(|setting| Setting { place: DEFAULT.to_owned(), ..setting }).collect()
     }
 
@@ -102,7 +104,9 @@ impl Layers {
         match std::fs::read_to_string(file) {
             Ok(text) => {
                 let name = file.display().to_string();
-                self.settings.extend(document::read(&name, &text, &mut self.problems));
+                let contents = document::read(&name, &text, &mut self.problems);
+                self.settings.extend(contents.settings);
+                self.tables.extend(contents.tables);
                 self.files.push(file.to_owned());
             }
             Err(error) if error.kind() == ErrorKind::NotFound && absent == Absent::IsFine => {}

@@ -10,7 +10,7 @@ use super::keys::{Key, Keys};
 use super::layers::{DEFAULT, Layers, Sources};
 use super::problem::{Problem, Problems};
 use super::setting::Setting;
-use super::{Config, rules};
+use super::{Config, peers, rules};
 
 /// How a sentence goes on that shows what a good value looks like.
 const ADVICE: &str = "write it like";
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Where the value of each key was written.
     pub(crate) origins: BTreeMap<String, String>,
+    /// Where each `[[peer]]` was written.
+    pub(crate) peers: Vec<String>,
 }
 
 impl Loaded {
@@ -39,10 +41,11 @@ impl Loaded {
 /// # Errors
 /// All problems that were found: unknown keys, values of the wrong type, values that no gateway can work with.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let Layers { settings, files, mut problems } = Layers::read(sources);
+    let Layers { settings, tables, files, mut problems } = Layers::read(sources);
     let figment = settings.into_iter().fold(Figment::new(), Figment::merge);
     let origins = origins(&figment);
-    let config = extract(figment, &mut problems);
+    let peer = peers::read(&tables, &mut problems);
+    let config = extract(figment, &mut problems).map(|config| Config { peer, ..config });
     if let Some(config) = &config {
         problems.extend(rules::broken(config).into_iter().map(|broken| {
             let place = origins.get(broken.key).map_or(broken.key, String::as_str);
@@ -50,7 +53,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         }));
     }
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, files, origins }),
+        Some(config) if problems.is_empty() => {
+            let peers = tables.into_iter().map(|table| table.place).collect();
+            Ok(Loaded { config, files, origins, peers })
+        }
         _ => Err(Problems(problems)),
     }
 }
@@ -71,7 +77,8 @@ fn extract(mut figment: Figment, problems: &mut Vec<Problem>) -> Option<Config> 
             Err(error) => error,
         };
         let key = key_of(&error);
-        problems.push(explain(&error, key));
+        let place = error.metadata.as_ref().map_or("configuration", |metadata| &metadata.name);
+        problems.push(explain(place, &error, key));
         let key = key?;
         figment = figment.merge(Setting::new(DEFAULT, &*key.name, default_of(key)?));
     }
@@ -87,8 +94,8 @@ fn default_of(key: &Key) -> Option<figment::value::Value> {
     Layers::defaults().into_iter().find(|setting| setting.key == key.name).map(|setting| setting.value)
 }
 
-fn explain(error: &figment::Error, key: Option<&Key>) -> Problem {
-    let place = error.metadata.as_ref().map_or("configuration", |metadata| &metadata.name);
+/// The words for a value at this place that cannot be read.
+pub(crate) fn explain(place: &str, error: &figment::Error, key: Option<&Key>) -> Problem {
     let entry = match error.path.last().and_then(|index| index.parse::<usize>().ok()) {
         Some(index) => format!(", entry {}", index + 1),
         None => String::new(),

@@ -2,7 +2,7 @@
 //!
 //! From the lowest layer to the one that wins: the default file, which is compiled in and holds every default;
 //! `/etc/open-registry/open-registry.toml`; `/etc/open-registry/conf.d/*.toml` in name order; environment
-//! variables; flags. A key that is not in the default file is a problem, and all problems are told at once.
+//! variables; flags. Entries of lists (`[[peer]]`) add up. A key that is not in the default file is a problem, and all problems are told at once.
 //! The structs of the sections live with the modules that use them.
 
 use std::ffi::OsStr;
@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{dns, http, operator, private, store, tls, upstream, zone};
+use crate::{dns, http, operator, private, steer, store, tls, upstream, zone};
 
 mod document;
 mod keys;
 mod layers;
 mod load;
+mod peers;
 mod problem;
 mod rules;
 mod setting;
@@ -49,6 +50,11 @@ pub struct Config {
     pub zone: zone::Config,
     /// Where names are answered.
     pub dns: dns::Config,
+    /// How clients are led to the nearest gateway.
+    pub steer: steer::Config,
+    /// The other gateways that the operator knows of, of all files.
+    #[serde(default)]
+    pub peer: Vec<steer::Entry>,
     /// What is passed to upstream and never kept.
     pub private: private::Config,
     /// Where metrics, health and status are served.

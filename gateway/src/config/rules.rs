@@ -152,7 +152,7 @@ fn both(this: Option<&str>, other: Option<&str>, what: &str) -> Result<(), Strin
 }
 
 /// An address that other addresses begin with.
-fn base(url: &Url) -> Result<(), String> {
+pub(crate) fn base(url: &Url) -> Result<(), String> {
     require(matches!(url.scheme(), "http" | "https") && url.has_host(), || {
         format!("\"{url}\" is not an http or https address; write it like \"https://npm.example.com\"")
     })?;
@@ -215,7 +215,7 @@ fn scope(scope: &str) -> Result<(), String> {
     require(fits, || format!("{scope:?} is not a scope; write it like \"@example\""))
 }
 
-fn require(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn require(holds: bool, words: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(words()) }
 }
 

@@ -6,6 +6,7 @@ use figment::value::{Num, Value};
 
 use super::Loaded;
 use super::keys::{Key, Keys};
+use super::peers;
 use crate::terminal::escape;
 
 impl Loaded {
@@ -25,6 +26,10 @@ impl Loaded {
             }
             file.push_str(&self.line(key, &values));
         }
+        let entries = values.find_ref(peers::LIST).and_then(Value::as_array).unwrap_or_default();
+        for (entry, origin) in entries.iter().zip(&self.peers) {
+            file.push_str(&table(entry, origin));
+        }
         Ok(file)
     }
 
@@ -41,6 +46,16 @@ impl Loaded {
     }
 }
 
+/// An entry of a list, its values in the order of the example.
+fn table(entry: &Value, origin: &str) -> String {
+    let mut lines = format!("\n[[{}]]  # {}\n", peers::LIST, escape(origin));
+    for (name, value) in peers::names().filter_map(|name| Some((name, entry.find_ref(name)?))) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "{name} = {}", toml(value));
+    }
+    lines
+}
+
 /// What is not set is written as an empty string, as in the default file.
 fn toml(value: &Value) -> toml_edit::Value {
     match value {
@@ -54,8 +69,11 @@ fn toml(value: &Value) -> toml_edit::Value {
     }
 }
 
-/// TOML's own integers end where `i64` does.
+/// TOML's own integers end where `i64` does; a number that was read as a short one is written as short.
 fn toml_number(number: Num) -> toml_edit::Value {
+    if let Num::F32(number) = number {
+        return number.to_string().parse().unwrap_or_else(|_| f64::from(number)).into();
+    }
     match number.to_i128().or_else(|| number.to_u128().and_then(|n| i128::try_from(n).ok())) {
         Some(integer) => i64::try_from(integer).unwrap_or(i64::MAX).into(),
         None => number.to_f64().unwrap_or_default().into(),

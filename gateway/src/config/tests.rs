@@ -1,8 +1,11 @@
 //! Promises about all layers together: who wins, and how a mistake in each of them is told.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use resolver::peer::PeerId;
 
 use super::*;
 
@@ -243,4 +246,137 @@ fn the_data_directory_is_the_configured_one_then_systemds_then_the_users() {
     assert_eq!(choose_data_dir(None, state, user.clone()), Ok("/var/lib/a".into()));
     assert_eq!(choose_data_dir(None, Some(OsStr::new("")), user), Ok("/home/me/data/open-registry".into()));
     assert_eq!(choose_data_dir(None, None, None), Err(NoDataDirectory));
+}
+
+/// An entry with this id, and these lines below it.
+fn peer(key: u8, lines: &str) -> String {
+    format!("[[peer]]\nid = \"{}\"\n{lines}\n", PeerId::of_key([key; 32]))
+}
+
+/// What is wrong with a file of this text, without the file's name.
+fn problems_of(text: &str) -> Vec<String> {
+    let etc = Etc::new(&[("peers.toml", text)]);
+    let file = etc.path("peers.toml").display().to_string();
+    let found = load(&only(etc.path("peers.toml"))).map_or_else(|problems| problems.0, |_| Vec::new());
+    found.iter().map(|problem| problem.to_string().replace(&file, "")).collect()
+}
+
+#[test]
+fn the_example_of_a_peer_is_one_and_has_every_key() {
+    let etc = Etc::new(&[("example.toml", &keys::with_examples(keys::DEFAULTS))]);
+    let config = load(&only(etc.path("example.toml"))).unwrap().config;
+    assert_eq!(config.peer.len(), 1);
+    let every = figment::value::Value::serialize(&config.peer[0]).unwrap();
+    let every = every.as_dict().unwrap().keys().map(String::as_str);
+    assert_eq!(every.collect::<BTreeSet<_>>(), peers::names().collect::<BTreeSet<_>>());
+    let engines = config.peer[0].peer();
+    assert!(engines.endpoints[0].https && engines.whereabouts.place.is_some() && !engines.admitted);
+}
+
+#[test]
+fn the_peers_of_all_files_add_up() {
+    let etc = Etc::new(&[
+        ("open-registry.toml", &(peer(1, "admit = true") + &peer(2, "capacity = 2"))),
+        ("conf.d/10-office.toml", &peer(3, "")),
+        ("conf.d/20-more.toml", &peer(4, "urls = [\"http://192.0.2.7\"]")),
+    ]);
+    let loaded = load(&etc.sources()).unwrap();
+    let ids: Vec<_> = loaded.config.peer.iter().map(|peer| peer.id.key()[0]).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!(loaded.config.peer[3].peer().endpoints.len(), 1);
+    assert!(loaded.config.peer[0].admit && !loaded.config.peer[1].admit);
+}
+
+#[test]
+fn shown_peers_are_peers_and_say_where_they_were_written() {
+    let lines = "capacity = 0.1\nplace = { latitude = 51.05, longitude = 13.74, country = \"de\" }\n\
+                 urls = [\"http://192.0.2.7\"]\nnetworks = [\"198.51.100.0/24\"]";
+    let etc = Etc::new(&[("open-registry.toml", &(peer(1, lines) + &peer(2, "")))]);
+    let loaded = load(&etc.sources()).unwrap();
+    let shown = loaded.to_toml().unwrap();
+    assert!(shown.contains("open-registry.toml:1\nid = \"12D3KooW"), "{shown}");
+    assert!(shown.contains("capacity = 0.1\n") && shown.contains("latitude = 51.05"), "{shown}");
+
+    let etc = Etc::new(&[("shown.toml", &shown)]);
+    let again = load(&only(etc.path("shown.toml"))).unwrap();
+    assert_eq!(format!("{:?}", again.config), format!("{:?}", loaded.config));
+}
+
+#[test]
+fn two_entries_of_one_id_are_a_problem_that_names_both() {
+    let etc =
+        Etc::new(&[("open-registry.toml", &peer(1, "")), ("conf.d/10.toml", &(peer(2, "") + &peer(1, "")))]);
+    let found = problems(&etc.sources());
+    let [first, second] =
+        ["open-registry.toml", "conf.d/10.toml"].map(|file| etc.path(file).display().to_string());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with(&format!("{second}:5: peer.id: ")), "{found:?}");
+    assert!(found[0].contains(&format!("is described at {first}:2 already")), "{found:?}");
+}
+
+#[test]
+fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
+    for (line, expected) in [
+        (
+            "urls = [\"example\"]",
+            ":3: peer.urls, entry 1: relative URL without a base: \"example\"; write it like [\"http://",
+        ),
+        ("urls = [\"ftp://192.0.2.7\"]", "is not an http or https address"),
+        ("urls = [\"http://a.example/registry/\"]", "has a path; a gateway is the whole of its host"),
+        ("urls = [\"http://me:hunter2@a.example\"]", "holds a user name or a password"),
+        ("urls = [\"http://0.0.0.0\"]", "leads nowhere"),
+        ("urls = [\"http://[::ffff:192.0.2.7]\"]", "is an IPv4 address; write 192.0.2.7"),
+        ("urls = [\"http://a.example\", \"http://a.example:80/\"]", "is there twice"),
+        (
+            "place = { latitude = 51 }",
+            ":3: peer.place: latitude and longitude say nothing without each other",
+        ),
+        ("place = { latitude = 91, longitude = 0 }", "latitude is in degrees north, -90 to 90"),
+        ("place = { latitude = nan, longitude = 0 }", "latitude is in degrees north, -90 to 90"),
+        ("place = { latitude = 0, longitude = 181 }", "longitude is in degrees east"),
+        ("place = { country = \"Germany\" }", "\"Germany\" is not a country's code of two letters"),
+        ("place = { country = \"ZZ\" }", "\"ZZ\" is no country"),
+        ("place = { asn = 0 }", "asn 0 is nobody's"),
+        ("place = { asn = -1 }", ":3: peer.place.asn: "),
+        ("networks = [\"192.0.2.7/24\"]", "write the network, \"192.0.2.0/24\""),
+        ("networks = [\"::/0\"]", "is everybody"),
+        ("networks = [\"office\"]", ":3: peer.networks, entry 1: "),
+        ("capacity = 0", ":3: peer.capacity: 0 is not a multiple"),
+        ("capacity = 1001", "at most 1000"),
+        ("capacity = nan", "NaN is not a multiple"),
+        ("admit = \"yes\"", ":3: peer.admit: expected a boolean, found string \"yes\"; write it like false"),
+    ] {
+        let found = problems_of(&peer(1, line));
+        assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_peer_without_an_id_or_with_a_wrong_one_is_told_so_once() {
+    let nobody = problems_of("offline = true\n[[peer]]\nadmit = true\n");
+    assert_eq!(nobody, [":2: peer: missing field `id`"]);
+    let several = problems_of("[[peer]]\nid = \"me\"\ncapacity = \"much\"\n");
+    assert_eq!(several.len(), 2, "{several:?}");
+    assert!(
+        several.iter().any(|problem| problem.starts_with(":2: peer.id: \"me\" is not the id of a gateway"))
+    );
+    assert!(several.iter().any(|problem| problem.starts_with(":3: peer.capacity: ")), "{several:?}");
+}
+
+#[test]
+fn what_peers_come_to_is_limited() {
+    let nine: Vec<_> = (0..9).map(|port| format!("\"http://192.0.2.7:{}\"", 6000 + port)).collect();
+    let found = problems_of(&peer(1, &format!("urls = [{}]", nine.join(", "))));
+    assert!(found.len() == 1 && found[0].contains("holds 9 addresses; at most 8 are of use"), "{found:?}");
+    let networks: Vec<_> = (0..10_001).map(|n| format!("\"10.{}.{}.0/24\"", n / 256, n % 256)).collect();
+    let found = problems_of(&peer(1, &format!("networks = [{}]", networks.join(", "))));
+    assert!(found.len() == 1 && found[0].contains("more than 10000 in all"), "{found:?}");
+    let id = |n: u16| {
+        PeerId::of_key(std::array::from_fn(|index| if index < 2 { n.to_be_bytes()[index] } else { 0 }))
+    };
+    let entries = |count| (0..count).map(|n| format!("[[peer]]\nid = \"{}\"\n", id(n))).collect::<String>();
+    assert_eq!(problems_of(&entries(10_000)), [""; 0]);
+    let found = problems_of(&entries(10_001));
+    assert!(found.len() == 1 && found[0].starts_with(":20001: peer: there are 10001 of them"), "{found:?}");
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Backend;
 use super::stream::Streams;
-use super::udp::Datagrams;
+use super::udp::{SocketGroup, sockets_each};
 use crate::listen::{BindError, Listeners};
 
 /// The setting that errors name.
@@ -21,9 +21,9 @@ const SETTING: &str = "dns.listen";
 /// A port that is free for datagrams may be taken for connections: so often port 0 is tried.
 const TRIES: usize = 16;
 
-/// A socket for datagrams and one for connections at the same address.
+/// Sockets for datagrams and one for connections at the same address.
 pub(super) struct Door {
-    datagrams: Datagrams,
+    datagrams: SocketGroup,
     streams: Streams,
     close: CancellationToken,
 }
@@ -39,22 +39,26 @@ pub(super) struct Everywhere {
 }
 
 impl Door {
-    /// Binds both sockets; they are closed with `close`.
-    pub(super) fn open(address: SocketAddr, close: &CancellationToken) -> Result<Self, BindError> {
+    /// Binds so many sockets for datagrams, and one for connections; they are closed with `close`.
+    pub(super) fn open(
+        address: SocketAddr,
+        sockets: usize,
+        close: &CancellationToken,
+    ) -> Result<Self, BindError> {
         let tries = if address.port() == 0 { TRIES } else { 1 };
-        let mut opened = Self::try_open(address, close);
+        let mut opened = Self::try_open(address, sockets, close);
         for _ in 1..tries {
             if opened.is_ok() {
                 break;
             }
-            opened = Self::try_open(address, close);
+            opened = Self::try_open(address, sockets, close);
         }
         opened
     }
 
-    fn try_open(address: SocketAddr, close: &CancellationToken) -> Result<Self, BindError> {
+    fn try_open(address: SocketAddr, sockets: usize, close: &CancellationToken) -> Result<Self, BindError> {
         let failed = |error| BindError::new(SETTING, address, error);
-        let datagrams = Datagrams::bind(address).map_err(failed)?;
+        let datagrams = SocketGroup::bind(address, sockets).map_err(failed)?;
         let chosen = datagrams.address().map_err(failed)?;
         let listener = Listeners::bind(SETTING, &[chosen])?.into_iter().next();
         let listener = listener.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
@@ -68,7 +72,7 @@ impl Door {
 
     /// Answers until it is closed.
     pub(super) async fn serve(self, backend: Arc<Backend>) {
-        let datagrams = Arc::new(self.datagrams).serve(Arc::clone(&backend), self.close.clone());
+        let datagrams = self.datagrams.serve(Arc::clone(&backend), self.close.clone());
         tokio::join!(datagrams, self.streams.serve(backend, self.close));
     }
 }
@@ -91,6 +95,7 @@ impl Everywhere {
             .iter()
             .flat_map(|wildcard| links.own(wildcard.is_ipv4()).map(|ip| SocketAddr::new(ip, wildcard.port())))
             .collect();
+        let sockets = sockets_each(wanted.len());
         self.refused.retain(|address| wanted.contains(address));
         self.open.retain(|address, close| {
             let kept = wanted.contains(address);
@@ -101,12 +106,12 @@ impl Everywhere {
             kept
         });
         let missing: Vec<_> = wanted.into_iter().filter(|address| !self.open.contains_key(address)).collect();
-        missing.into_iter().filter_map(|address| self.try_open(address)).collect()
+        missing.into_iter().filter_map(|address| self.try_open(address, sockets)).collect()
     }
 
-    fn try_open(&mut self, address: SocketAddr) -> Option<Door> {
+    fn try_open(&mut self, address: SocketAddr, sockets: usize) -> Option<Door> {
         let close = self.stop.child_token();
-        match Door::open(address, &close) {
+        match Door::open(address, sockets, &close) {
             Ok(door) => {
                 self.refused.remove(&address);
                 self.open.insert(address, close);

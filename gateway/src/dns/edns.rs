@@ -126,7 +126,27 @@ impl Edns {
     }
 }
 
-impl Said<'_> {
+impl Counts {
+    /// One additional record and nothing before it.
+    pub(super) fn additional() -> Self {
+        Self { questions: 0, records: 0, additionals: 1 }
+    }
+}
+
+impl<'a> Said<'a> {
+    /// What is said to a query with `edns` by the server with this `id`, in an answer with this code that holds for
+    /// `scope` bits.
+    pub(super) fn to(edns: &Edns, code_high: u8, scope: u8, id: &'a [u8], keepalive: Option<u16>) -> Self {
+        Self {
+            code_high,
+            // RFC 3225, section 3: the bit is copied.
+            dnssec_ok: edns.dnssec_ok,
+            id: (edns.wants_id && !id.is_empty()).then_some(id),
+            subnet: edns.subnet.map(|subnet| (subnet, scope)),
+            keepalive: keepalive.filter(|_| edns.wants_keepalive),
+        }
+    }
+
     /// Appends the record.
     pub(super) fn write(&self, packet: &mut Vec<u8>) {
         packet.push(0);

@@ -19,7 +19,7 @@ const MIN_PAYLOAD: u16 = 512;
 /// A query brings an OPT record and perhaps a signature.
 const MOST_ADDITIONALS: u16 = 4;
 /// The octets of a header.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 /// Where in it the number of additional records stands.
 const ADDITIONALS: usize = 10;
 /// A question's type and class.
@@ -220,6 +220,15 @@ impl Request {
         self.edns.is_some_and(|edns| edns.dnssec_ok)
     }
 
+    /// The packet that says that it should be asked by connection.
+    pub(super) fn truncated(&self, id: &[u8]) -> Option<Vec<u8>> {
+        let reply = Reply { authoritative: true, ..Reply::default() };
+        let said = self.edns.as_ref().map(|edns| self.said(edns, &reply, id));
+        let mut message = self.header(&reply);
+        message.metadata.truncation = true;
+        packet(message, Some(&self.question), said)
+    }
+
     /// The packet that says `reply`, from the server with this id. One that is too long for its transport says nothing
     /// but that.
     pub(super) fn answer(&self, reply: Reply, id: &[u8]) -> Option<Vec<u8>> {
@@ -234,15 +243,8 @@ impl Request {
     }
 
     fn said<'a>(&self, edns: &Edns, reply: &Reply, id: &'a [u8]) -> Said<'a> {
-        let connected = self.transport != Transport::Udp;
-        Said {
-            code_high: reply.code.high(),
-            // RFC 3225, section 3: the bit is copied.
-            dnssec_ok: edns.dnssec_ok,
-            id: (edns.wants_id && !id.is_empty()).then_some(id),
-            subnet: edns.subnet.map(|subnet| (subnet, reply.scope)),
-            keepalive: (edns.wants_keepalive && connected).then_some(KEEPALIVE),
-        }
+        let keepalive = (self.transport != Transport::Udp).then_some(KEEPALIVE);
+        Said::to(edns, reply.code.high(), reply.scope, id, keepalive)
     }
 
     fn header(&self, reply: &Reply) -> Message {
@@ -264,11 +266,14 @@ impl Request {
     }
 
     fn limit(&self) -> usize {
-        let payload = match (self.transport, &self.edns) {
-            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
-            (Transport::Udp, Some(edns)) => edns.payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD),
-            (Transport::Udp, None) => MIN_PAYLOAD,
-        };
-        usize::from(payload)
+        match self.transport {
+            Transport::Tcp | Transport::Tls => usize::from(u16::MAX),
+            Transport::Udp => udp_limit(self.edns.as_ref()),
+        }
     }
+}
+
+/// How long an answer by datagram may be.
+pub(super) fn udp_limit(edns: Option<&Edns>) -> usize {
+    usize::from(edns.map_or(MIN_PAYLOAD, |edns| edns.payload.clamp(MIN_PAYLOAD, MAX_PAYLOAD)))
 }

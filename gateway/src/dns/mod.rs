@@ -1,23 +1,28 @@
 //! DNS for clients: a packet becomes a question, `resolver` answers it, and the answer leaves from the address that
 //! was asked.
 //!
-//! [`doors`] says where is listened; [`udp`] and [`stream`] carry packets in and out, connections within
+//! [`doors`] says where is listened; [`udp`] (each socket one of [`datagrams`]) and [`stream`] carry
+//! packets in and out, connections within
 //! [`places`]; [`message`] is what a packet says, [`edns`] what stands beside
-//! the question; [`responder`] answers it at once, or has [`forward`] ask others (each
+//! the question; [`usual`] is the short way for most of
+//! them; [`responder`] answers at once, within [`rate`], or has [`forward`] ask others (each
 //! a [`name_server`]), for clients that have their [`shares`] of that.
 
+mod datagrams;
 mod doors;
 mod edns;
 mod forward;
 mod message;
 mod name_server;
 mod places;
+mod rate;
 mod responder;
 mod shares;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod usual;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +47,7 @@ pub use self::name_server::{NameServer, NotANameServer};
 use self::places::Places;
 use self::responder::Responder;
 use self::stream::Streams;
-use self::udp::Datagrams;
+use self::udp::{SocketGroup, sockets_each};
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::pulse::{Pulse, Pulses};
@@ -64,6 +69,8 @@ pub struct Config {
     pub forward: Vec<NameServer>,
     /// Networks of resolvers that are believed when they ask for a client of a private network (RFC 7871).
     pub trusted_forwarders: Vec<IpNet>,
+    /// Answers a second that a public network gets by datagram; 0: as many as it asks for.
+    pub rate_limit: u32,
 }
 
 /// What the zone's DNS knows of the rest of this gateway.
@@ -99,7 +106,7 @@ pub struct Dns {
     links: watch::Receiver<Arc<Links>>,
     doors: Vec<Door>,
     everywhere: Everywhere,
-    datagrams: Vec<Datagrams>,
+    datagrams: Vec<SocketGroup>,
     streams: Vec<Streams>,
     /// Closes everything.
     close: CancellationToken,
@@ -123,13 +130,14 @@ impl Dns {
         let Surroundings { zone, id, addresses, served, links, metrics, pulses } = surroundings;
         let forwarder = Forwarder::new(&config.forward)?;
         let facts = Facts {
+            peers: Arc::default(),
             configured: addresses,
             served,
             links: Links::clone(&links.borrow()),
             forwards: forwarder.is_some(),
             trusted_forwarders: config.trusted_forwarders.clone(),
         };
-        let responder = Responder::new(zone, id, facts, metrics);
+        let responder = Responder::new(zone, id, facts, config.rate_limit, metrics);
         let backend =
             Backend { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
         let close = CancellationToken::new();
@@ -139,7 +147,7 @@ impl Dns {
             doors: Vec::new(),
             everywhere: Everywhere::new(Vec::new(), close.clone()),
             close,
-            datagrams: handed.udp.into_iter().map(Datagrams::adopt).collect::<Result<_, _>>()?,
+            datagrams: handed.udp.into_iter().map(SocketGroup::adopt).collect::<Result<_, _>>()?,
             streams: handed.tcp.into_iter().map(|listener| Streams::new(listener, None)).collect(),
         };
         if dns.datagrams.is_empty() && dns.streams.is_empty() {
@@ -170,7 +178,8 @@ impl Dns {
     fn open(&mut self, addresses: &[SocketAddr]) -> anyhow::Result<()> {
         let (wildcards, named): (Vec<SocketAddr>, Vec<SocketAddr>) =
             addresses.iter().partition(|address| address.ip().is_unspecified());
-        let open = |address| Door::open(address, &self.close);
+        let sockets = sockets_each(named.len());
+        let open = |address| Door::open(address, sockets, &self.close);
         self.doors = named.into_iter().map(open).collect::<Result<_, _>>()?;
         self.everywhere = Everywhere::new(wildcards, self.close.clone());
         self.doors.extend(self.everywhere.follow(&self.links.borrow()));
@@ -202,7 +211,7 @@ impl Dns {
         let serving = TaskTracker::new();
         let backend = || Arc::clone(&self.backend);
         for datagrams in std::mem::take(&mut self.datagrams) {
-            serving.spawn(Arc::new(datagrams).serve(backend(), self.close.clone()));
+            serving.spawn(datagrams.serve(backend(), self.close.clone()));
         }
         for streams in std::mem::take(&mut self.streams) {
             serving.spawn(streams.serve(backend(), self.close.clone()));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::ResponseCode;
@@ -15,8 +15,10 @@ use resolver::asker::Asker;
 use resolver::links::{Arrival, Links};
 use resolver::zone::Zone;
 
-use super::message::{Packet, Reply, Request, Transport};
-use crate::metrics::Metrics;
+use super::message::{HEADER, Packet, Reply, Request, Transport};
+use super::rate::{Allowance, Rates};
+use super::usual::Usual;
+use crate::metrics::{Counter, Metrics};
 
 /// Seconds that the zone's own records hold: what they say changes with the configuration.
 const TTL_ZONE: u32 = 3600;
@@ -25,14 +27,16 @@ const TTL_ZONE: u32 = 3600;
 const REFRESH: i32 = 3600;
 const RETRY: i32 = 600;
 const EXPIRE: i32 = 86400;
+/// The bit of a header's third octet that says that it is an answer's.
+const RESPONSE: u8 = 0x80;
 /// OPT (41), and the types from 128 to 254: none can be had as a record (RFC 6895, section 3.1).
 const META: [RangeInclusive<u16>; 2] = [41..=41, 128..=254];
 
 /// What to do about a packet.
 #[derive(Debug)]
 pub(super) enum Reaction {
-    /// Send this.
-    Answer(Vec<u8>),
+    /// Send what was written.
+    Answer,
     /// Ask somebody else.
     LookUp(Box<Request>),
     /// Nothing.
@@ -48,19 +52,35 @@ pub(super) struct Responder {
     authority: Record,
     name_server: Record,
     facts: ArcSwap<Facts>,
+    rates: Option<Rates>,
+    usual: Option<Usual>,
     metrics: Arc<Metrics>,
+    /// Of the outcomes of usual queries: to find them by their labels would take longer than to answer.
+    counted: Counted,
+    started: Instant,
+}
+
+struct Counted {
+    answered: Counter,
+    no_data: Counter,
 }
 
 impl Responder {
     /// A responder for the zone.
-    pub(super) fn new(zone: Zone, id: Vec<u8>, facts: Facts, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(zone: Zone, id: Vec<u8>, facts: Facts, rate_limit: u32, metrics: Arc<Metrics>) -> Self {
         let apex = name(zone.as_str());
         let direct = name(&zone.direct());
         let contact = name(&format!("hostmaster.{zone}"));
         let minimum = TTL_NEGATIVE;
         let soa = SOA::new(direct.clone(), contact, serial(), REFRESH, RETRY, EXPIRE, minimum);
+        let authority = Record::from_rdata(apex.clone(), TTL_NEGATIVE, RData::SOA(soa));
+        let counter = |outcome| metrics.dns_counter(Transport::Udp.name(), outcome);
         Self {
-            authority: Record::from_rdata(apex.clone(), TTL_NEGATIVE, RData::SOA(soa)),
+            usual: Usual::new(&apex, &direct, &authority),
+            rates: Rates::new(rate_limit),
+            counted: Counted { answered: counter("answered"), no_data: counter("no_data") },
+            started: Instant::now(),
+            authority,
             name_server: Record::from_rdata(apex, TTL_ZONE, RData::NS(NS(direct))),
             zone,
             id,
@@ -79,22 +99,92 @@ impl Responder {
         self.facts.rcu(|facts| Facts { links: links.clone(), ..Facts::clone(facts) });
     }
 
-    /// What to do about a packet that arrived so.
-    pub(super) fn react(&self, packet: &[u8], arrival: &Arrival, transport: Transport) -> Reaction {
+    /// What to do about a packet that arrived so; an answer is written to `out`.
+    pub(super) fn react(
+        &self,
+        packet: &[u8],
+        arrival: &Arrival,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Reaction {
         // Whatever a stranger's bytes make of the codec, the others are still answered.
-        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport)));
+        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport, out)));
         reaction.unwrap_or_else(|_| {
             self.metrics.dns_query(transport.name(), "fault");
             Reaction::Silence
         })
     }
 
-    pub(super) fn decide(&self, packet: &[u8], arrival: &Arrival, transport: Transport) -> Reaction {
+    pub(super) fn decide(
+        &self,
+        packet: &[u8],
+        arrival: &Arrival,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Reaction {
+        if transport == Transport::Udp {
+            let limited = self.limit(packet, arrival.client, || self.started.elapsed(), out);
+            if let Some(reaction) = limited {
+                return reaction;
+            }
+            if self.answer_usual(packet, arrival, out) {
+                return Reaction::Answer;
+            }
+        }
+        self.answer_any(packet, arrival, transport, out)
+    }
+
+    /// What is said to one of a network that has had too many answers by datagram; `None`: what it asks for.
+    pub(super) fn limit(
+        &self,
+        packet: &[u8],
+        client: IpAddr,
+        now: impl FnOnce() -> Duration,
+        out: &mut Vec<u8>,
+    ) -> Option<Reaction> {
+        let rates = self.rates.as_ref().filter(|_| is_query(packet) && Rates::concern(client))?;
+        let allowance = rates.take(client, now());
+        if allowance == Allowance::Answer {
+            return None;
+        }
+        self.metrics.dns_query(Transport::Udp.name(), "limited");
+        let told = match Packet::read(packet, Transport::Udp) {
+            Packet::Request(request) if allowance == Allowance::Truncated => request.truncated(&self.id),
+            _ => None,
+        };
+        Some(given(told, out))
+    }
+
+    /// Answers a usual query by its short way; false: it is none.
+    pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, out: &mut Vec<u8>) -> bool {
+        let Some(usual) = &self.usual else { return false };
+        let Some(question) = usual.read(packet) else { return false };
+        let facts = self.facts.load();
+        let asker = facts.asker(arrival, question.subnet());
+        let answer = answer(question.location, question.kind, &asker, &facts);
+        let written = usual.write(&question, &answer, recursion_available(&facts, arrival), &self.id, out);
+        if written {
+            match answer {
+                Answer::NoData => self.counted.no_data.inc(),
+                _ => self.counted.answered.inc(),
+            };
+        }
+        written
+    }
+
+    /// Answers any packet.
+    pub(super) fn answer_any(
+        &self,
+        packet: &[u8],
+        arrival: &Arrival,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Reaction {
         match Packet::read(packet, transport) {
-            Packet::Request(request) => self.respond(request, arrival, transport),
+            Packet::Request(request) => self.respond(request, arrival, transport, out),
             Packet::Wrong(told) => {
                 self.metrics.dns_query(transport.name(), "malformed");
-                Reaction::Answer(told)
+                given(Some(told), out)
             }
             Packet::Noise => {
                 self.metrics.dns_query(transport.name(), "noise");
@@ -103,7 +193,13 @@ impl Responder {
         }
     }
 
-    fn respond(&self, request: Box<Request>, arrival: &Arrival, transport: Transport) -> Reaction {
+    fn respond(
+        &self,
+        request: Box<Request>,
+        arrival: &Arrival,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Reaction {
         let facts = self.facts.load();
         let asker = facts.asker(arrival, request.subnet());
         let answer = self.answer(&request, &asker, &facts);
@@ -112,7 +208,7 @@ impl Responder {
             return Reaction::LookUp(request);
         }
         let reply = self.reply(&request, arrival, &facts, answer);
-        request.answer(reply, &self.id).map_or(Reaction::Silence, Reaction::Answer)
+        given(request.answer(reply, &self.id), out)
     }
 
     fn answer(&self, request: &Request, asker: &Asker, facts: &Facts) -> Answer {
@@ -130,7 +226,7 @@ impl Responder {
     fn reply(&self, request: &Request, arrival: &Arrival, facts: &Facts, answer: Answer) -> Reply {
         let mut reply = Reply {
             authoritative: answer != Answer::Refused,
-            recursion_available: facts.forwards && facts.links.is_private(arrival),
+            recursion_available: recursion_available(facts, arrival),
             ..Reply::default()
         };
         match answer {
@@ -169,6 +265,25 @@ impl Responder {
             Answer::NoData | Answer::NoName | Answer::Refused | Answer::Forward => Vec::new(),
         }
     }
+}
+
+fn given(told: Option<Vec<u8>>, out: &mut Vec<u8>) -> Reaction {
+    match told {
+        Some(told) => {
+            *out = told;
+            Reaction::Answer
+        }
+        None => Reaction::Silence,
+    }
+}
+
+/// What is answered at all: a header, that is none of an answer's.
+fn is_query(packet: &[u8]) -> bool {
+    packet.len() >= HEADER && packet[2] & RESPONSE == 0
+}
+
+fn recursion_available(facts: &Facts, arrival: &Arrival) -> bool {
+    facts.forwards && facts.links.is_private(arrival)
 }
 
 fn respelled(record: &Record, owner: &Name) -> Record {

@@ -140,8 +140,9 @@ impl Talk {
                 return Ok(());
             };
             let query = limited(rest_of_query(&mut reader, first)).await?;
-            match self.backend.responder.react(&query, &self.arrival, transport) {
-                Reaction::Answer(answer) => drop(room.send(answer)),
+            let mut answer = Vec::new();
+            match self.backend.responder.react(&query, &self.arrival, transport, &mut answer) {
+                Reaction::Answer => drop(room.send(answer)),
                 Reaction::LookUp(request) => {
                     let answering = Arc::clone(&self.backend).look_up(*request, self.arrival.client);
                     self.backend.tasks.spawn(async move {

@@ -1,6 +1,7 @@
 //! Promises about what is said to a packet, whatever the packet is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
@@ -26,7 +27,7 @@ fn responder_for(zone: &str, forwards: bool) -> Responder {
     let networks = vec!["192.168.7.9/24".parse().unwrap(), "fd00:7::9/64".parse().unwrap()];
     let links = Links(vec![Link { index: 2, networks }]);
     let facts = Facts { links, forwards, ..Facts::default() };
-    Responder::new(zone.parse().unwrap(), b"gw-7".to_vec(), facts, Arc::new(Metrics::new()))
+    Responder::new(zone.parse().unwrap(), b"gw-7".to_vec(), facts, 200, Arc::new(Metrics::new()))
 }
 
 fn arrival() -> Arrival {
@@ -50,8 +51,9 @@ fn with_edns(mut message: Message, change: impl FnOnce(&mut Edns)) -> Message {
 
 /// The answer over UDP; `None`: silence.
 fn say(bytes: &[u8]) -> Option<Message> {
-    match responder(false).react(bytes, &arrival(), Transport::Udp) {
-        Reaction::Answer(answer) => Some(Message::from_vec(&answer).unwrap()),
+    let mut answer = Vec::new();
+    match responder(false).react(bytes, &arrival(), Transport::Udp, &mut answer) {
+        Reaction::Answer => Some(Message::from_vec(&answer).unwrap()),
         Reaction::Silence => None,
         Reaction::LookUp(_) => panic!("nothing is forwarded"),
     }
@@ -240,9 +242,9 @@ fn how_long_a_connection_is_kept_is_told_on_connections_alone() {
     let asked = with_options(&[(11, b"")]);
     assert_eq!(options(&say(&asked).unwrap()), []);
     for transport in [Transport::Tcp, Transport::Tls] {
-        let Reaction::Answer(answer) = responder(false).react(&asked, &arrival(), transport) else {
-            panic!("no answer");
-        };
+        let mut answer = Vec::new();
+        let reaction = responder(false).react(&asked, &arrival(), transport, &mut answer);
+        assert!(matches!(reaction, Reaction::Answer));
         let answer = Message::from_vec(&answer).unwrap();
         assert_eq!(options(&answer), [(11, 300_u16.to_be_bytes().to_vec())]);
     }
@@ -344,7 +346,8 @@ fn an_answer_that_is_too_long_for_a_datagram_says_nothing_but_that() {
 #[test]
 fn only_who_wants_recursion_is_looked_up_for() {
     let look_up = |message: &Message| {
-        let reaction = responder(true).react(&message.to_vec().unwrap(), &arrival(), Transport::Udp);
+        let reaction =
+            responder(true).react(&message.to_vec().unwrap(), &arrival(), Transport::Udp, &mut Vec::new());
         matches!(reaction, Reaction::LookUp(_))
     };
     let mut message = query("example.net.", RecordType::A);
@@ -380,7 +383,8 @@ fn worst_amplification(zone: &str) -> (f64, String) {
             edns.set_max_payload(4096);
         });
         for bytes in [plain, edns].map(|message| message.to_vec().unwrap()) {
-            let Reaction::Answer(answer) = responder.react(&bytes, &arrival, Transport::Udp) else {
+            let mut answer = Vec::new();
+            let Reaction::Answer = responder.answer_any(&bytes, &arrival, Transport::Udp, &mut answer) else {
                 continue;
             };
             let factor = answer.len() as f64 / bytes.len() as f64;
@@ -444,8 +448,9 @@ proptest! {
     #[test]
     fn no_packet_is_answered_with_anything_but_a_fitting_answer(packet in any_packet(), forwards in any::<bool>()) {
         // Without the net that would catch a panic.
-        match responder(forwards).decide(&packet, &arrival(), Transport::Udp) {
-            Reaction::Answer(answer) => {
+        let mut answer = Vec::new();
+        match fuzzed(forwards).decide(&packet, &arrival(), Transport::Udp, &mut answer) {
+            Reaction::Answer => {
                 prop_assert!(answer.len() <= usize::from(MAX_PAYLOAD));
                 let message = Message::from_vec(&answer).unwrap();
                 prop_assert_eq!(message.metadata.id.to_be_bytes(), [packet[0], packet[1]]);
@@ -462,4 +467,200 @@ proptest! {
             Reaction::Silence => prop_assert!(packet.len() < 12 || packet[2] & 0x80 != 0),
         }
     }
+}
+
+/// A query for an address of ours, spelled anyhow, with any flags and options; what most clients send is among them.
+fn a_usual_query() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop_oneof![Just("registry.example.com."), Just("direct.registry.example.com.")];
+    let spelling = collection::vec(any::<bool>(), 32);
+    let record = prop_oneof![3 => Just(1_u16), 3 => Just(28), 1 => any::<u16>()];
+    let flags =
+        prop_oneof![2 => Just([1, 0]), 1 => (0_u8..8, any::<u8>()).prop_map(|(high, low)| [high, low])];
+    (name, spelling, record, any::<[u8; 2]>(), flags, prop::option::of(an_opt_record())).prop_map(
+        |(name, spelling, record, id, flags, opt)| {
+            let spelled: String = name
+                .chars()
+                .zip(spelling.iter().cycle())
+                .map(|(letter, capital)| if *capital { letter.to_ascii_uppercase() } else { letter })
+                .collect();
+            let mut bytes = query(&spelled, record.into()).to_vec().unwrap();
+            bytes[..2].copy_from_slice(&id);
+            bytes[2..4].copy_from_slice(&flags);
+            if let Some(opt) = opt {
+                bytes[11] = 1;
+                bytes.extend(opt);
+            }
+            bytes
+        },
+    )
+}
+
+fn an_opt_record() -> impl Strategy<Value = Vec<u8>> {
+    let version = prop_oneof![6 => Just(0_u8), 1 => any::<u8>()];
+    (any::<u16>(), any::<u8>(), version, any::<[u8; 2]>(), collection::vec(an_option(), 0..4)).prop_map(
+        |(payload, code_high, version, flags, options)| {
+            let data: Vec<u8> = options
+                .into_iter()
+                .flat_map(|(code, content)| {
+                    let length = u16::try_from(content.len()).unwrap();
+                    [&code.to_be_bytes()[..], &length.to_be_bytes(), &content].concat()
+                })
+                .collect();
+            let length = u16::try_from(data.len()).unwrap();
+            let fixed = [&[0, 0, 41][..], &payload.to_be_bytes(), &[code_high, version], &flags];
+            [fixed.concat(), length.to_be_bytes().to_vec(), data].concat()
+        },
+    )
+}
+
+fn an_option() -> impl Strategy<Value = (u16, Vec<u8>)> {
+    let subnet = (any::<u32>(), 0_u8..=32).prop_map(|(bits, source)| {
+        let address = bits & u32::MAX.checked_shl(32 - u32::from(source)).unwrap_or(0);
+        let octets = address.to_be_bytes();
+        (SUBNET, [&[0, 1, source, 0], &octets[..usize::from(source.div_ceil(8))]].concat())
+    });
+    let content = collection::vec(any::<u8>(), 0..24);
+    let any_content = (prop_oneof![Just(3_u16), Just(SUBNET), Just(10), Just(11), any::<u16>()], content);
+    prop_oneof![3 => subnet, 1 => Just((3, Vec::new())), 2 => any_content]
+}
+
+/// What changes a packet a little: most of what it is stays.
+fn slightly_damaged(packet: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<Index>(), any::<u8>());
+    let tail = collection::vec(any::<u8>(), 0..8);
+    (packet, collection::vec(change, 0..3), tail, prop::option::weighted(0.1, any::<Index>())).prop_map(
+        |(mut bytes, changes, tail, cut)| {
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.extend(tail);
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            bytes
+        },
+    )
+}
+
+fn any_packet_near_a_usual_one() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => a_usual_query(), 4 => slightly_damaged(a_usual_query()), 1 => any_packet()]
+}
+
+/// What each way says, if the short one takes the packet; and that the codec reads the same in it.
+fn both_ways(responder: &Responder, packet: &[u8], arrival: &Arrival) -> Result<(), TestCaseError> {
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    if !responder.answer_usual(packet, arrival, &mut short) {
+        return Ok(());
+    }
+    let reaction = responder.answer_any(packet, arrival, Transport::Udp, &mut long);
+    prop_assert!(matches!(reaction, Reaction::Answer), "only the short way answers");
+    prop_assert_eq!(&short, &long);
+    let answer = Message::from_vec(&short).unwrap();
+    if let Ok(asked) = Message::from_vec(packet) {
+        prop_assert_eq!(&asked.queries, &answer.queries);
+        prop_assert_eq!(asked.queries[0].name().to_ascii(), answer.queries[0].name().to_ascii());
+        prop_assert_eq!(asked.metadata.id, answer.metadata.id);
+        prop_assert_eq!(asked.metadata.recursion_desired, answer.metadata.recursion_desired);
+        prop_assert_eq!(asked.metadata.checking_disabled, answer.metadata.checking_disabled);
+        prop_assert_eq!(asked.edns.is_some(), answer.edns.is_some());
+        let dnssec_ok = |message: &Message| message.edns.as_ref().map(|edns| edns.flags().dnssec_ok);
+        prop_assert_eq!(dnssec_ok(&asked), dnssec_ok(&answer));
+    }
+    Ok(())
+}
+
+/// From a neighbour, from outside, and from behind the neighbour's router.
+fn an_arrival() -> impl Strategy<Value = Arrival> {
+    prop::sample::select(vec![
+        ("192.168.7.20", "192.168.7.9", 2),
+        ("fd00:7::20", "fd00:7::9", 2),
+        ("10.1.1.1", "192.168.7.9", 2),
+        ("130.59.31.80", "192.168.7.9", 3),
+        ("2a00::1", "fd00:7::9", 3),
+    ])
+    .prop_map(|(client, local, number)| {
+        let (client, local) = (client.parse().unwrap(), local.parse().unwrap());
+        Arrival { client, local, by: By::Number(number) }
+    })
+}
+
+#[test]
+fn what_most_clients_send_is_answered_by_the_short_way() {
+    let edns = |record| with_edns(query("REGISTRY.example.com.", record), |_| {}).to_vec().unwrap();
+    for packet in [
+        query("registry.example.com.", RecordType::A).to_vec().unwrap(),
+        query("direct.registry.example.com.", RecordType::AAAA).to_vec().unwrap(),
+        edns(RecordType::A),
+        edns(RecordType::AAAA),
+        with_options(&[(SUBNET, &[0, 1, 24, 0, 130, 59, 31])]),
+        with_options(&[(SUBNET, &[0, 1, 0, 0]), (3, b"")]),
+    ] {
+        assert!(responder(false).answer_usual(&packet, &arrival(), &mut Vec::new()), "{packet:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn the_short_way_says_what_the_codec_would(
+        packet in any_packet_near_a_usual_one(),
+        arrival in an_arrival(),
+        forwards in any::<bool>(),
+    ) {
+        both_ways(fuzzed(forwards), &packet, &arrival)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000_000))]
+
+    /// `cargo test --release --workspace --lib -- --ignored for_a_long_time`
+    #[test]
+    #[ignore = "takes as long as a fuzzer should"]
+    fn the_short_way_says_what_the_codec_would_for_a_long_time(
+        packet in any_packet_near_a_usual_one(),
+        arrival in an_arrival(),
+        forwards in any::<bool>(),
+    ) {
+        both_ways(fuzzed(forwards), &packet, &arrival)?;
+    }
+}
+
+/// One responder for all cases: making it costs more than they do.
+fn fuzzed(forwards: bool) -> &'static Responder {
+    static RESPONDERS: std::sync::OnceLock<[Responder; 2]> = std::sync::OnceLock::new();
+    &RESPONDERS.get_or_init(|| [responder(false), responder(true)])[usize::from(forwards)]
+}
+
+/// What is said by datagram to so many questions of one network at one time: answers, truncated answers.
+fn flood(responder: &Responder, client: &str, now: Duration, questions: usize) -> (usize, usize) {
+    let packet = query("registry.example.com.", RecordType::A).to_vec().unwrap();
+    let mut said = (0, 0);
+    for _ in 0..questions {
+        let mut told = Vec::new();
+        match responder.limit(&packet, client.parse().unwrap(), || now, &mut told) {
+            None => said.0 += 1,
+            Some(Reaction::Answer) => {
+                let told = Message::from_vec(&told).unwrap();
+                assert!(told.metadata.truncation && told.answers.is_empty() && told.queries.len() == 1);
+                assert_eq!(told.metadata.response_code, ResponseCode::NoError);
+                said.1 += 1;
+            }
+            Some(_) => {}
+        }
+    }
+    said
+}
+
+#[test]
+fn a_network_that_floods_is_told_to_ask_by_connection_every_second_time() {
+    let responder = responder(false);
+    assert_eq!(flood(&responder, "130.59.31.80", Duration::ZERO, 1000), (200, 400));
+    assert_eq!(flood(&responder, "130.59.30.80", Duration::ZERO, 100), (100, 0));
+    assert_eq!(flood(&responder, "192.168.7.20", Duration::ZERO, 1000), (1000, 0));
+    assert_eq!(flood(&responder, "130.59.31.80", Duration::from_secs(1), 1000), (200, 400));
+    let noise = responder.limit(&[0; 5], "130.59.31.80".parse().unwrap(), || Duration::ZERO, &mut Vec::new());
+    assert!(noise.is_none(), "what is not answered is not counted");
 }

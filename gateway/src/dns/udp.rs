@@ -1,245 +1,227 @@
-//! Queries in datagrams: each is answered from the address that it was sent to.
+//! Queries in datagrams: a thread of its own for each socket, and for each core a socket at the same address.
 //!
-//! A socket that is bound to all addresses would otherwise answer from whichever the kernel likes best, and the
-//! client throw that away. So the kernel is asked with each datagram where it was sent (IP_PKTINFO, RFC 3542).
+//! A thread that waits in the kernel for one datagram after the other answers for half of what a task would cost.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use nix::libc;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
-};
-use resolver::links::{Arrival, By};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Backend;
+use super::datagrams::{Datagrams, Envelope, Space};
 use super::message::Transport;
 use super::responder::Reaction;
+use crate::pulse::{BEAT, Pulse};
 
 /// A query with all that EDNS may add. What is longer is dropped.
 const LARGEST_QUERY: usize = 4096;
-/// Room for queries that wait in the kernel while this program is busy; it gives as much as `net.core.rmem_max` allows.
-const QUEUE_BYTES: usize = 4 << 20;
-/// Datagrams that are answered before the socket's turn is over.
-const BURST: usize = 64;
+/// Sockets at one address; more than a few threads are of use only where all cores do nothing else.
+const MOST_THREADS: usize = 8;
+/// Sockets at all addresses, as far as each has one anyway.
+const MOST_SOCKETS: usize = 64;
+/// What a thread's stack may take; the codec's recursion is bounded, and decisions have none.
+const STACK: usize = 512 << 10;
+/// Queries after which a busy thread shows that it turns.
+const BURST: usize = 256;
 /// After a failed read, so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest that an answer waits for room on its way out: the others wait for it.
 const SEND_WAIT: Duration = Duration::from_millis(100);
+/// How soon a looked-up answer tries again to be sent when there was no room.
+const SEND_PAUSE: Duration = Duration::from_millis(5);
+/// How soon a thread sees that it is to end whose socket somebody else has too, and so cannot be woken.
+const SHARED_WAIT: Duration = Duration::from_millis(200);
 /// At the end what has arrived is answered, but not for ever: whoever comes after us has the socket too.
-const LAST_BURSTS: usize = 256;
+const LAST_DATAGRAMS: usize = 16 << 10;
 
-/// One socket for queries.
-pub(super) struct Datagrams {
-    socket: UdpSocket,
+/// All sockets at one address.
+pub(super) struct SocketGroup {
+    sockets: Vec<Datagrams>,
+    /// Nobody else has them.
+    own: bool,
 }
 
-/// Where a datagram came from and where it was sent to, as the kernel said it.
-#[derive(Debug, Clone, Copy)]
-struct Envelope {
-    client: SockaddrStorage,
-    to: Option<PacketInfo>,
+/// How many sockets each of so many addresses gets.
+pub(super) fn sockets_each(addresses: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (MOST_SOCKETS / addresses.max(1)).clamp(1, MOST_THREADS.min(cores))
 }
 
-/// Whether datagrams are waiting.
-enum More {
-    Perhaps,
-    No,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum PacketInfo {
-    V4(libc::in_pktinfo),
-    V6(libc::in6_pktinfo),
-}
-
-impl Datagrams {
-    /// A socket of our own.
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
+impl SocketGroup {
+    /// So many sockets of our own at `address`; this machine itself, by loopback, has need of one.
+    pub(super) fn bind(address: SocketAddr, sockets: usize) -> io::Result<Self> {
+        let first = Datagrams::bind(address)?;
+        let chosen = first.address()?;
+        let more = if address.ip().is_loopback() { 0 } else { sockets.saturating_sub(1) };
+        let mut all = vec![first];
+        for _ in 0..more {
+            all.push(Datagrams::bind(chosen)?);
         }
-        // With less of it a burst loses more.
-        let _ = socket.set_recv_buffer_size(QUEUE_BYTES);
-        socket.bind(&address.into())?;
-        Self::adopt(socket.into())
+        Ok(Self { sockets: all, own: true })
     }
 
     /// A socket that somebody else has bound.
     pub(super) fn adopt(socket: std::net::UdpSocket) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        if socket.local_addr()?.is_ipv6() {
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        } else {
-            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        }
-        Ok(Self { socket: UdpSocket::from_std(socket)? })
+        Ok(Self { sockets: vec![Datagrams::adopt(socket)?], own: false })
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.sockets.first().ok_or(io::ErrorKind::NotConnected)?.address()
     }
 
     /// Answers until `stop`, and then what has arrived by then.
-    pub(super) async fn serve(self: Arc<Self>, backend: Arc<Backend>, stop: CancellationToken) {
-        let pulse = backend.pulse("dns", &self.address());
-        let mut buffer = vec![0; LARGEST_QUERY];
-        while let Some(readable) = stop.run_until_cancelled(pulse.during(self.socket.readable())).await {
-            let answered = match readable {
-                Ok(()) => pulse.during(self.answer_some(&mut buffer, &backend)).await,
-                Err(error) => Err(error),
+    pub(super) async fn serve(self, backend: Arc<Backend>, stop: CancellationToken) {
+        let wait = if self.own { BEAT } else { SHARED_WAIT };
+        let mut ends = Vec::new();
+        let mut sockets = Vec::new();
+        for socket in self.sockets {
+            let socket = Arc::new(socket);
+            let pulse = backend.pulse("dns", &socket.address());
+            let (end, ended) = oneshot::channel::<()>();
+            let worker = Worker {
+                socket: Arc::clone(&socket),
+                backend: Arc::clone(&backend),
+                stop: stop.clone(),
+                runtime: Handle::current(),
             };
-            if let Err(error) = answered {
-                tracing::warn!(%error, "cannot receive DNS queries");
-                tokio::time::sleep(PAUSE).await;
+            let run = move || {
+                worker.run(&pulse, wait);
+                drop(end);
+            };
+            match thread::Builder::new().name("dns".to_owned()).stack_size(STACK).spawn(run) {
+                Ok(_) => {
+                    sockets.push(socket);
+                    ends.push(ended);
+                }
+                // The socket is closed with it, so that the kernel gives its clients another.
+                Err(error) => tracing::error!(%error, "no thread for DNS queries"),
             }
         }
-        for _ in 0..LAST_BURSTS {
-            if !matches!(self.answer_some(&mut buffer, &backend).await, Ok(More::Perhaps)) {
+        stop.cancelled().await;
+        if self.own {
+            sockets.iter().for_each(|socket| socket.wake());
+        }
+        for ended in ends {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// One thread's work.
+struct Worker {
+    socket: Arc<Datagrams>,
+    backend: Arc<Backend>,
+    stop: CancellationToken,
+    runtime: Handle,
+}
+
+impl Worker {
+    fn run(&self, pulse: &Pulse, wait: Duration) {
+        let mut work = Work { query: vec![0; LARGEST_QUERY], answer: Vec::new(), space: Space::new() };
+        if let Err(error) = self.socket.set_wait(wait) {
+            tracing::error!(%error, "cannot wait for DNS queries");
+        }
+        let mut answered = 0_usize;
+        while !self.stop.is_cancelled() {
+            // A clock for each query would cost as much as reading it.
+            if answered.is_multiple_of(BURST) {
+                pulse.beat();
+            }
+            match self.answer_next(&mut work, true) {
+                Ok(()) => answered = answered.wrapping_add(1),
+                Err(error) if nothing_came(&error) => {
+                    answered = 0;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot receive DNS queries");
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+        for _ in 0..LAST_DATAGRAMS {
+            if self.answer_next(&mut work, false).is_err() {
                 break;
             }
         }
     }
 
-    async fn answer_some(self: &Arc<Self>, buffer: &mut [u8], backend: &Arc<Backend>) -> io::Result<More> {
-        for _ in 0..BURST {
-            match self.receive(buffer) {
-                Ok((length, envelope)) => self.answer(&buffer[..length], envelope, backend).await,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(More::No),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(More::Perhaps)
-    }
-
-    async fn answer(self: &Arc<Self>, packet: &[u8], envelope: Envelope, backend: &Arc<Backend>) {
-        let Some(arrival) = envelope.arrival() else {
-            return;
+    /// Answers the next datagram.
+    fn answer_next(&self, work: &mut Work, waits: bool) -> io::Result<()> {
+        let (length, envelope) = match self.socket.receive(&mut work.query, &mut work.space, waits) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(()),
+            received => received?,
         };
-        match backend.responder.react(packet, &arrival, Transport::Udp) {
-            Reaction::Answer(answer) => self.send(&answer, &envelope).await,
+        let Some(arrival) = envelope.arrival() else { return Ok(()) };
+        let query = &work.query[..length];
+        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.answer) {
+            Reaction::Answer => self.send(&work.answer, &envelope),
             Reaction::LookUp(request) => {
-                let (socket, backend) = (Arc::clone(self), Arc::clone(backend));
-                let answering = backend.clone().look_up(*request, arrival.client);
-                backend.tasks.spawn(async move {
+                let answering = Arc::clone(&self.backend).look_up(*request, arrival.client);
+                let socket = Arc::clone(&self.socket);
+                let look_up = async move {
                     if let Some(answer) = answering.await {
-                        socket.send(&answer, &envelope).await;
+                        send_later(&socket, &answer, &envelope).await;
                     }
-                });
+                };
+                self.backend.tasks.spawn_on(look_up, &self.runtime);
             }
             Reaction::Silence => {}
         }
+        Ok(())
     }
 
-    /// The next datagram. `InvalidData`: it was too long, or came from nowhere.
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Envelope)> {
-        self.socket.try_io(Interest::READABLE, || {
-            let mut space = nix::cmsg_space!(libc::in6_pktinfo);
-            let mut parts = [IoSliceMut::new(buffer)];
-            let descriptor = self.socket.as_raw_fd();
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let message = recvmsg::<SockaddrStorage>(descriptor, &mut parts, Some(&mut space), flags)?;
-            let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
-            let client = message.address.filter(|_| whole).ok_or(io::ErrorKind::InvalidData)?;
-            let to = message.cmsgs()?.find_map(|part| PacketInfo::of(&part));
-            Ok((message.bytes, Envelope { client, to }))
-        })
+    /// Sends an answer. One that cannot be sent is lost, as datagrams are: its client asks again.
+    fn send(&self, answer: &[u8], envelope: &Envelope) {
+        let mut sent = self.socket.send(answer, envelope);
+        if sent.as_ref().is_err_and(nothing_came) && self.socket.wait_for_room(SEND_WAIT).is_ok() {
+            sent = self.socket.send(answer, envelope);
+        }
+        if let Err(error) = sent {
+            tracing::debug!(%error, "cannot send a DNS answer");
+        }
     }
+}
 
-    /// Sends an answer back. One that cannot be sent is lost, as datagrams are: its client asks again.
-    async fn send(&self, answer: &[u8], envelope: &Envelope) {
-        let sending = async {
-            loop {
-                match self.try_send(answer, envelope) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.writable().await?,
-                    ended => return ended,
-                }
+/// What a thread uses again for each query.
+struct Work {
+    query: Vec<u8>,
+    answer: Vec<u8>,
+    space: Space,
+}
+
+/// Time has passed, or a signal came, or there is no room.
+fn nothing_came(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+async fn send_later(socket: &Datagrams, answer: &[u8], envelope: &Envelope) {
+    let sending = async {
+        loop {
+            match socket.send(answer, envelope) {
+                Err(error) if nothing_came(&error) => tokio::time::sleep(SEND_PAUSE).await,
+                ended => return ended,
             }
-        };
-        match tokio::time::timeout(SEND_WAIT, sending).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "cannot send a DNS answer"),
-            Err(_) => tracing::debug!("no room to send a DNS answer"),
         }
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(SEND_WAIT, sending).await {
+        tracing::debug!(%error, "cannot send a DNS answer");
     }
-
-    fn try_send(&self, answer: &[u8], envelope: &Envelope) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, || {
-            let parts = [IoSlice::new(answer)];
-            let descriptor = self.socket.as_raw_fd();
-            let send = |from: &[ControlMessage<'_>]| {
-                sendmsg(descriptor, &parts, from, MsgFlags::MSG_DONTWAIT, Some(&envelope.client))
-            };
-            let sent = match envelope.to.map(PacketInfo::back) {
-                Some(PacketInfo::V4(info)) => send(&[ControlMessage::Ipv4PacketInfo(&info)]),
-                Some(PacketInfo::V6(info)) => send(&[ControlMessage::Ipv6PacketInfo(&info)]),
-                None => send(&[]),
-            };
-            Ok(sent?)
-        })
-    }
-}
-
-impl Envelope {
-    /// `None` where the kernel did not say to which address it came.
-    fn arrival(&self) -> Option<Arrival> {
-        let v4 = self.client.as_sockaddr_in().map(|client| IpAddr::V4(client.ip()));
-        let client = v4.or_else(|| self.client.as_sockaddr_in6().map(|client| IpAddr::V6(client.ip())))?;
-        let (local, interface) = self.to?.parts();
-        let (client, local) = (client.to_canonical(), local.to_canonical());
-        Some(Arrival { client, local, by: By::Number(interface) })
-    }
-}
-
-impl PacketInfo {
-    fn of(message: &ControlMessageOwned) -> Option<Self> {
-        match message {
-            ControlMessageOwned::Ipv4PacketInfo(info) => Some(Self::V4(*info)),
-            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Self::V6(*info)),
-            _ => None,
-        }
-    }
-
-    /// The same address for an answer, by whichever interface leads to the client: only an address that means
-    /// nothing without its link is bound to it.
-    fn back(self) -> Self {
-        match self {
-            Self::V4(info) => Self::V4(libc::in_pktinfo { ipi_ifindex: 0, ..info }),
-            Self::V6(info) if is_link_local(&info) => Self::V6(info),
-            Self::V6(info) => Self::V6(libc::in6_pktinfo { ipi6_ifindex: 0, ..info }),
-        }
-    }
-
-    /// Our address, and the interface.
-    fn parts(self) -> (IpAddr, u32) {
-        match self {
-            Self::V4(info) => {
-                let address = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
-                (IpAddr::V4(address), u32::try_from(info.ipi_ifindex).unwrap_or_default())
-            }
-            Self::V6(info) => (IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)), info.ipi6_ifindex),
-        }
-    }
-}
-
-fn is_link_local(info: &libc::in6_pktinfo) -> bool {
-    Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use hickory_proto::op::{Message, Query};
     use hickory_proto::rr::{Name, RecordType};
     use resolver::answer::Facts;
+    use socket2::{Domain, Protocol, Socket, Type};
+    use tokio::net::UdpSocket;
     use tokio_util::task::TaskTracker;
 
     use super::super::places::Places;
@@ -251,7 +233,7 @@ mod tests {
     /// A backend that knows nothing of this machine.
     fn backend() -> Arc<Backend> {
         let zone = "registry.example.com".parse().unwrap();
-        let responder = Responder::new(zone, Vec::new(), Facts::default(), Arc::new(Metrics::new()));
+        let responder = Responder::new(zone, Vec::new(), Facts::default(), 0, Arc::new(Metrics::new()));
         Arc::new(Backend {
             responder,
             forwarder: None,
@@ -281,10 +263,10 @@ mod tests {
         both_families.set_only_v6(false).unwrap();
         both_families.bind(&"[::]:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         for socket in [std::net::UdpSocket::bind("0.0.0.0:0").unwrap(), both_families.into()] {
-            let datagrams = Arc::new(Datagrams::adopt(socket).unwrap());
-            let port = datagrams.address().unwrap().port();
+            let group = SocketGroup::adopt(socket).unwrap();
+            let port = group.address().unwrap().port();
             let stop = CancellationToken::new();
-            let serving = tokio::spawn(datagrams.serve(backend(), stop.clone()));
+            let serving = tokio::spawn(group.serve(backend(), stop.clone()));
             for address in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
                 let address: IpAddr = address.parse().unwrap();
                 assert_eq!(ask(SocketAddr::new(address, port)).await, [address]);

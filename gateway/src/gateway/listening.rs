@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use resolver::links::Links;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::dns::{self, Dns, Sockets, Surroundings};
 use crate::http::Door;
-use crate::interfaces;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
@@ -43,6 +43,7 @@ impl Listening {
         config: &'a Config,
         mut handed: Handed,
         tls: Option<&Tls>,
+        links: watch::Receiver<Arc<Links>>,
         metrics: &Arc<Metrics>,
         pulses: &Pulses,
     ) -> anyhow::Result<Self> {
@@ -59,7 +60,7 @@ impl Listening {
         let operators =
             Listeners::adopt_or_bind(handed.operator, "operator.listen", operator.listen.as_slice())?;
         let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
-        let around = surroundings(config, &[&plain, &secure], metrics, pulses)?;
+        let around = surroundings(config, &[&plain, &secure], links, metrics, pulses);
         let mut dns = Dns::bind(&dns_config(config), around, sockets)?;
         let over_tls = Listeners::adopt_or_bind(
             handed.dot,
@@ -81,6 +82,12 @@ impl Listening {
         Ok(Self { clients, operators: Door::plain(operators, "operator", pulses), dns, closed, addresses })
     }
 
+    /// The ports that clients come in by.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        let of_clients = |(name, _): &&(&str, SocketAddr)| matches!(*name, "http" | "https");
+        self.addresses.iter().filter(of_clients).map(|(_, address)| address.port()).collect()
+    }
+
     /// Says where, in the log and on the terminal.
     pub(super) fn announce(&self) {
         let mut said = Vec::new();
@@ -98,18 +105,19 @@ impl Listening {
 fn surroundings(
     config: &Config,
     clients: &[&Listeners],
+    links: watch::Receiver<Arc<Links>>,
     metrics: &Arc<Metrics>,
     pulses: &Pulses,
-) -> anyhow::Result<Surroundings> {
-    Ok(Surroundings {
+) -> Surroundings {
+    Surroundings {
         zone: config.zone.name.clone(),
         id: Vec::new(),
         addresses: config.zone.addresses.clone(),
         served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
-        links: interfaces::watch().context("cannot see this machine's network interfaces")?,
+        links,
         metrics: Arc::clone(metrics),
         pulses: pulses.clone(),
-    })
+    }
 }
 
 /// `[dns]` as it is meant: offline, nobody is asked for other names either.

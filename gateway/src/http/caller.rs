@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
+use resolver::peer::Scheme;
 
 use super::connection::Wire;
 
@@ -32,6 +33,12 @@ pub(super) struct Caller {
     pub(super) safe: bool,
     /// The request carries credentials, or is a log-in.
     pub(super) credentials: bool,
+    /// How the client speaks to us, or to our proxy.
+    pub(super) scheme: Scheme,
+    /// The client's address; `None`: our proxy does not say it.
+    pub(super) client: Option<IpAddr>,
+    /// Our address that the request came to; `None`: to a proxy's.
+    pub(super) asked_at: Option<IpAddr>,
 }
 
 impl Caller {
@@ -52,10 +59,14 @@ impl Caller {
             Some(host) => authority(host)?,
             None => host(head, wire.local)?,
         };
+        let scheme = if tls { Scheme::Https } else { Scheme::Http };
         Some(Self {
-            base: format!("{}://{host}", if tls { "https" } else { "http" }),
+            base: format!("{}://{host}", scheme.name()),
             safe: safe_wire || (client.is_some_and(|client| client.is_loopback()) && !relayed),
             credentials: has_credentials(head),
+            scheme,
+            client,
+            asked_at: (!proxied).then(|| wire.local.ip()),
         })
     }
 }

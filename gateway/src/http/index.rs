@@ -39,6 +39,7 @@ impl Service {
         json!({
             "name": "open-registry",
             "version": env!("CARGO_PKG_VERSION"),
+            "peer": self.prover().id(),
             "upstream": match self.fetch().upstream().latch().link() {
                 Link::Up => "up",
                 Link::Doubtful => "slow",

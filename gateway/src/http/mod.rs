@@ -2,9 +2,10 @@
 //! upstream, and the answer is counted.
 //!
 //! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
-//! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`] and [`passthrough`] answer one kind of
-//! route each; [`answer`], [`body`] and [`headers`] hold what they have in common.
+//! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`], [`peer`] and [`passthrough`] answer one kind of
+//! route each ([`allowance`] and [`load`] are for proofs); [`answer`], [`body`] and [`headers`] hold what they have in common.
 
+mod allowance;
 mod answer;
 mod body;
 mod caller;
@@ -15,8 +16,10 @@ mod door;
 mod evidence;
 mod headers;
 mod index;
+mod load;
 mod packument;
 mod passthrough;
+mod peer;
 mod route;
 mod server;
 mod service;
@@ -33,6 +36,7 @@ use crate::units::Size;
 pub use body::{Body, full, streamed};
 pub use connection::{Handle, Wire};
 pub use door::Door;
+pub use peer::{Ground, Prover};
 pub use server::{CONNECTIONS, Server};
 pub use service::{Policy, Service};
 

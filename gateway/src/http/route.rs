@@ -17,6 +17,8 @@ pub(super) enum Route {
     Index,
     /// `/-/ping`
     Ping,
+    /// `/-/open-registry/peer`
+    Peer,
     /// `/<name>`
     Packument(PackageName),
     /// `/<name>/<version or tag>`
@@ -69,6 +71,7 @@ impl Route {
         match self {
             Self::Index => "index",
             Self::Ping => "ping",
+            Self::Peer => "peer",
             Self::Packument(_) => "packument",
             Self::Manifest(..) => "manifest",
             Self::Tarball(..) => "tarball",
@@ -84,13 +87,17 @@ impl Route {
             Self::Packument(name) | Self::Manifest(name, _) | Self::Tarball(name, _) => Some(name),
             Self::PassThrough(name) => name.as_ref(),
             Self::Evidence(evidence) => evidence.package(),
-            Self::Index | Self::Ping | Self::Digest(_) => None,
+            Self::Index | Self::Ping | Self::Peer | Self::Digest(_) => None,
         }
     }
 
     fn of_api(rest: &[&str], reads: bool) -> Result<Self, Refusal> {
         match rest {
             ["ping"] if reads => Ok(Self::Ping),
+            ["open-registry", "peer"] if reads => Ok(Self::Peer),
+            // What is ours is not upstream's.
+            ["open-registry", "peer"] => Err(Refusal::Method),
+            ["open-registry", ..] => Err(Refusal::Unknown),
             ["tarballs", "sha512", digest] if reads => Integrity::from_base64url(digest)
                 .map(Self::Digest)
                 .ok_or_else(|| Refusal::Invalid("a digest here is 86 characters of base64url".into())),
@@ -199,6 +206,9 @@ mod tests {
             Route::of(&Method::GET, "/left", Some("write=true")),
             Ok(Route::PassThrough(Some(name("left"))))
         );
+        assert_eq!(get("/-/open-registry/peer"), Ok(Route::Peer));
+        assert_eq!(Route::of(&Method::POST, "/-/open-registry/peer", None), Err(Refusal::Method));
+        assert_eq!(get("/-/open-registry/other"), Err(Refusal::Unknown));
         let integrity = Integrity::of(b"left");
         assert_eq!(
             get(&format!("/-/tarballs/sha512/{}", integrity.base64url())),

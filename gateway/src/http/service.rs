@@ -17,6 +17,7 @@ use super::body::Body;
 use super::caller::Caller;
 use super::connection::{Handle, Wire};
 use super::headers::{PACOTE_INTEGRITY, text};
+use super::peer::Prover;
 use super::route::Route;
 use crate::fetch::{Failure, Fetch, TarballRequest};
 use crate::metrics::Metrics;
@@ -41,14 +42,15 @@ pub struct Service {
 struct Inner {
     fetch: Fetch,
     policy: Policy,
+    prover: Prover,
     metrics: Arc<Metrics>,
 }
 
 impl Service {
     /// Wires the parts.
     #[must_use]
-    pub fn new(fetch: Fetch, policy: Policy, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Arc::new(Inner { fetch, policy, metrics }) }
+    pub fn new(fetch: Fetch, policy: Policy, prover: Prover, metrics: Arc<Metrics>) -> Self {
+        Self { inner: Arc::new(Inner { fetch, policy, prover, metrics }) }
     }
 
     pub(super) fn fetch(&self) -> &Fetch {
@@ -57,6 +59,10 @@ impl Service {
 
     pub(super) fn policy(&self) -> &Policy {
         &self.inner.policy
+    }
+
+    pub(super) fn prover(&self) -> &Prover {
+        &self.inner.prover
     }
 
     async fn answer(&self, request: Request<Incoming>, wire: Wire) -> (&'static str, Answer) {
@@ -102,6 +108,10 @@ impl Service {
     }
 
     fn treatment(&self, route: &Route, caller: &Caller) -> Treatment {
+        if *route == Route::Peer {
+            // Ours alone: whatever the request carries, it goes no further.
+            return Treatment::Public;
+        }
         let scope = route.package().and_then(|name| name.scope());
         let exposure = Exposure {
             credentials: caller.credentials,
@@ -118,6 +128,7 @@ impl Service {
         let answered: Result<Answer, Failure> = match route {
             Route::Index => Ok(self.index(&head, caller)),
             Route::Ping => Ok(Answer::json(&json!({}))),
+            Route::Peer => Ok(self.prover().answer(head.uri.query(), caller)),
             Route::Packument(name) => Box::pin(self.packument(name, &head, caller)).await,
             Route::Manifest(name, version) => Box::pin(self.manifest(name, version, &head, caller)).await,
             Route::Tarball(name, file) => {

@@ -1,0 +1,22 @@
+//! Who a client is led to: what the operator says of it, and what is known of where clients are.
+//!
+//! [`entry`] is a `[[peer]]` of the configuration.
+
+mod entry;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use entry::address;
+pub use entry::{Entry, Place};
+
+/// `[steer]`: how clients are led to the gateway that is nearest to them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Databases that say where addresses are.
+    pub geoip: Vec<PathBuf>,
+    /// Clients that check digests may be sent to a peer for a tarball.
+    pub redirect: bool,
+}

@@ -1,0 +1,262 @@
+//! The best three, tier by tier: whoever is in none of the lists that a client's address leads to is not looked at.
+
+use alloc::vec::Vec;
+
+use ipnet::IpNet;
+
+use super::client::Client;
+use super::cost::{self, Cost};
+use super::decision::{Best, Considered, Decision};
+use super::nearest::Wanted;
+use super::rendezvous;
+use super::table::{Snapshot, THIS};
+use super::verdict::{Purpose, Ranked, Rejection, Tier};
+use crate::geo::EARTH_KM;
+use crate::health::State;
+use crate::networks::Matches;
+
+/// From here on a gateway sends nobody more.
+const OVERLOADED: f32 = 0.95;
+
+/// One client's question to one snapshot.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    client: &'a Client,
+    purpose: Purpose,
+    scope: u8,
+    key: u64,
+    /// The client is on a link of this gateway, or behind one.
+    at_home: bool,
+    /// Who else is there, by number.
+    near: Vec<u32>,
+    matches: Matches<'a>,
+}
+
+impl Snapshot {
+    /// Whom this client should talk to. Total and deterministic.
+    #[must_use]
+    pub fn decide(&self, client: &Client, purpose: Purpose) -> Decision {
+        let asked = Asked::new(self, client, purpose);
+        let mut best = Best::default();
+        asked.offer_related(&mut best);
+        if !best.is_full() {
+            asked.offer_distant(&mut best);
+        }
+        asked.decision(best.into_vec())
+    }
+
+    /// The same with everybody in it, the best first: what [`Self::decide`] takes its three from.
+    #[must_use]
+    pub fn explain(&self, client: &Client, purpose: Purpose) -> Vec<Considered<'_>> {
+        let asked = Asked::new(self, client, purpose);
+        let consider =
+            |(candidate, number)| Considered { number, candidate, verdict: asked.consider(number) };
+        let mut considered: Vec<_> = self.table.candidates.iter().zip(0..).map(consider).collect();
+        considered.sort_by(|one, other| match (&one.verdict, &other.verdict) {
+            (Ok(one), Ok(other)) => one.order(other),
+            (one, other) => one.is_err().cmp(&other.is_err()),
+        });
+        considered
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn new(snapshot: &'a Snapshot, client: &'a Client, purpose: Purpose) -> Self {
+        let matches = snapshot.table.networks.matches(client.network());
+        let (at_home, mut near) = near(snapshot, client);
+        near.sort_unstable();
+        near.dedup();
+        let scope = client.scope(matches.alike);
+        Self { snapshot, client, purpose, scope, key: client.key(scope), at_home, near, matches }
+    }
+
+    fn decision(&self, mut ranked: Vec<Ranked>) -> Decision {
+        // Whatever has become of everybody: this gateway has what it holds.
+        if ranked.is_empty() {
+            ranked.push(self.rank(THIS, self.tier(THIS)));
+        }
+        let standings = || ranked.iter().map(|one| &self.snapshot.standings[one.number as usize]);
+        let missing = self.related().filter_map(|number| self.missing(number));
+        let changes = standings().filter_map(|standing| standing.changes_in_s).chain(missing).min();
+        let degraded =
+            standings().any(|standing| matches!(standing.state, State::Suspect | State::Recovering));
+        Decision {
+            scope: self.scope,
+            changes_in_s: changes,
+            degraded: degraded || !self.snapshot.settled,
+            ranked,
+        }
+    }
+
+    /// When somebody who would come before others may be back.
+    fn missing(&self, number: u32) -> Option<u16> {
+        let standing = &self.snapshot.standings[number as usize];
+        let admitted = self.snapshot.table.candidates[number as usize].admitted;
+        (admitted && standing.quarantined_s.is_none() && !standing.state.is_usable())
+            .then_some(standing.changes_in_s)
+            .flatten()
+    }
+
+    /// Everybody who is related to the client in another way than by distance, the nearest tier first.
+    fn related(&self) -> impl Iterator<Item = u32> {
+        let home = self.at_home.then_some(THIS);
+        let declared = self.matches.found.iter().flat_map(|(_, servers)| servers.iter().copied());
+        home.into_iter().chain(self.near.iter().copied()).chain(declared).chain(self.system().iter().copied())
+    }
+
+    fn system(&self) -> &'a [u32] {
+        let asn = self.client.whereabouts.asn;
+        asn.and_then(|asn| self.snapshot.table.systems.get(&asn)).map_or(&[], Vec::as_slice)
+    }
+
+    /// A tier that fills the list ends the search: nobody of a later one comes before anybody of it.
+    fn offer_related(&self, best: &mut Best) {
+        if self.at_home {
+            self.offer(best, THIS, Tier::SameLink, 0);
+        }
+        self.near
+            .iter()
+            .filter(|number| **number != THIS)
+            .for_each(|number| self.offer(best, *number, Tier::SameLink, 0));
+        for (prefix, servers) in &self.matches.found {
+            if best.is_full() {
+                return;
+            }
+            servers.iter().for_each(|number| self.offer(best, *number, Tier::Declared, *prefix));
+        }
+        if !best.is_full() {
+            self.system().iter().for_each(|number| self.offer(best, *number, Tier::SameNetwork, 0));
+        }
+    }
+
+    fn offer_distant(&self, best: &mut Best) {
+        let table = &self.snapshot.table;
+        let mut search = Search { asked: self, best };
+        match self.client.whereabouts.place {
+            Some(place) => {
+                table.placed.visit(place.direction(), &mut search);
+                table.placeless.iter().for_each(|number| search.meet(*number));
+            }
+            None => (0..table.candidates.len()).for_each(|number| search.meet(number_of(number))),
+        }
+        if !best.is_full() {
+            let suspects = self.snapshot.suspects.iter();
+            suspects.for_each(|number| self.offer(best, *number, Tier::Distance, 0));
+        }
+        if !best.is_full() {
+            self.offer(best, THIS, Tier::Home, 0);
+        }
+    }
+
+    /// Offers a candidate if this is its tier: it may be in the lists of several.
+    fn offer(&self, best: &mut Best, number: u32, tier: Tier, prefix: u8) {
+        if self.tier(number) == (tier, prefix)
+            && let Ok(ranked) = self.consider(number)
+        {
+            best.offer(ranked);
+        }
+    }
+
+    fn consider(&self, number: u32) -> Result<Ranked, Rejection> {
+        let tier = self.tier(number);
+        match self.rejection(number, tier.0) {
+            Some(rejection) => Err(rejection),
+            None => Ok(self.rank(number, tier)),
+        }
+    }
+
+    fn tier(&self, number: u32) -> (Tier, u8) {
+        let candidate = &self.snapshot.table.candidates[number as usize];
+        let serves = |(_, servers): &&(u8, &[u32])| servers.binary_search(&number).is_ok();
+        if (number == THIS && self.at_home) || self.near.binary_search(&number).is_ok() {
+            (Tier::SameLink, 0)
+        } else if let Some((prefix, _)) = self.matches.found.iter().find(serves) {
+            (Tier::Declared, *prefix)
+        } else if candidate.whereabouts.asn.is_some()
+            && candidate.whereabouts.asn == self.client.whereabouts.asn
+        {
+            (Tier::SameNetwork, 0)
+        } else if number == THIS && candidate.whereabouts.place.is_none() {
+            (Tier::Home, 0)
+        } else {
+            (Tier::Distance, 0)
+        }
+    }
+
+    fn rejection(&self, number: u32, tier: Tier) -> Option<Rejection> {
+        let candidate = &self.snapshot.table.candidates[number as usize];
+        let standing = &self.snapshot.standings[number as usize];
+        if !candidate.admitted {
+            return Some(Rejection::NotAdmitted);
+        }
+        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
+        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
+        quarantined
+            .or_else(|| Rejection::of(standing.state))
+            .or_else(overloaded)
+            .or_else(|| if number == THIS { None } else { self.unreachable(number, tier) })
+    }
+
+    fn unreachable(&self, number: u32, tier: Tier) -> Option<Rejection> {
+        let told = self.snapshot.told(number as usize, tier);
+        let standing = &self.snapshot.standings[number as usize];
+        let https = standing.urls & self.snapshot.table.candidates[number as usize].https;
+        match self.purpose {
+            Purpose::Answer if told == 0 => Some(Rejection::OutOfReach),
+            Purpose::Redirect { https: true } if https == 0 => Some(Rejection::NoUrl),
+            Purpose::Redirect { https: false } if told == 0 && standing.urls == 0 => Some(Rejection::NoUrl),
+            _ => None,
+        }
+    }
+
+    fn rank(&self, number: u32, (tier, prefix): (Tier, u8)) -> Ranked {
+        let candidate = &self.snapshot.table.candidates[number as usize];
+        let standing = &self.snapshot.standings[number as usize];
+        let cost = Cost::of(self.client, &candidate.whereabouts, tier, standing.load);
+        let weight = candidate.capacity * standing.weight;
+        Ranked {
+            number,
+            tier,
+            prefix,
+            suspect: standing.state == State::Suspect,
+            cost,
+            bucket: cost.bucket(),
+            score: rendezvous::score(weight, rendezvous::draw(candidate.hash, self.key)),
+        }
+    }
+}
+
+/// Whether the whole of the client's network is on a link of this machine, and who else is there. A client of a private
+/// network behind a router of ours is as near to all of them.
+fn near(snapshot: &Snapshot, client: &Client) -> (bool, Vec<u32>) {
+    let links = &snapshot.table.links;
+    let on_link = |(network, _): &&(IpNet, Vec<u32>)| network.contains(&client.network());
+    let is_on_link = links.iter().any(|link| on_link(&link));
+    let there = links.iter().filter(|link| if is_on_link { on_link(link) } else { client.at_home });
+    (is_on_link || client.at_home, there.flat_map(|(_, there)| there.iter().copied()).collect())
+}
+
+fn number_of(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// Looks for those that only distance relates to the client.
+struct Search<'a, 'b> {
+    asked: &'a Asked<'a>,
+    best: &'b mut Best,
+}
+
+impl Wanted for Search<'_, '_> {
+    fn wants(&self, chord: f64) -> bool {
+        let accuracy = self.asked.client.whereabouts.place.map_or(0, |place| place.accuracy_km);
+        // An arc is longer than its chord.
+        let nearest = cost::lowest_bucket(chord * EARTH_KM - f64::from(accuracy));
+        self.best.last().is_none_or(|last| last.suspect || nearest <= last.bucket)
+    }
+
+    fn meet(&mut self, number: u32) {
+        if self.asked.snapshot.standings[number as usize].state != State::Suspect {
+            self.asked.offer(self.best, number, Tier::Distance, 0);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Promises about whom a client is told.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::table::{Standing, THIS, This};
+use super::*;
+use crate::geo::{Code, Place, Whereabouts};
+use crate::health::State;
+use crate::links::{Link, Links};
+use crate::peer::{Endpoint, Peer, PeerId};
+
+fn place(latitude: f32, longitude: f32) -> Whereabouts {
+    Whereabouts { place: Some(Place { latitude, longitude, accuracy_km: 0 }), ..Whereabouts::default() }
+}
+
+/// A peer with a public address in a place.
+fn peer(nth: u8, whereabouts: Whereabouts) -> Peer {
+    peer_at(nth, &alloc::format!("198.18.0.{nth}"), whereabouts)
+}
+
+fn peer_at(nth: u8, address: &str, whereabouts: Whereabouts) -> Peer {
+    Peer {
+        id: PeerId::of_key([nth; 32]),
+        endpoints: vec![Endpoint { address: address.parse().unwrap(), https: false }],
+        urls: Vec::new(),
+        whereabouts,
+        networks: Vec::new(),
+        capacity: 1.0,
+        admitted: true,
+    }
+}
+
+fn up() -> Standing {
+    Standing {
+        state: State::Up,
+        endpoints: 1,
+        urls: 0,
+        weight: 1.0,
+        load: 0.0,
+        changes_in_s: Some(13),
+        quarantined_s: None,
+    }
+}
+
+fn down() -> Standing {
+    Standing { state: State::Down, endpoints: 0, weight: 0.0, ..up() }
+}
+
+fn suspect() -> Standing {
+    Standing { state: State::Suspect, ..up() }
+}
+
+fn snapshot(peers: &[(Peer, Standing)]) -> Snapshot {
+    snapshot_of(&This::default(), peers, &Links::default())
+}
+
+fn snapshot_of(this: &This, peers: &[(Peer, Standing)], links: &Links) -> Snapshot {
+    let table = Table::new(this, peers.iter().map(|(peer, _)| peer.clone()), links);
+    let standings =
+        core::iter::once(Standing::own(true, 0.0)).chain(peers.iter().map(|(_, standing)| *standing));
+    Snapshot::new(Arc::new(table), standings.collect(), true)
+}
+
+fn client(address: &str, whereabouts: Whereabouts) -> Client {
+    Client::new(address.parse::<IpAddr>().unwrap().into(), false, whereabouts)
+}
+
+fn numbers(decision: &Decision) -> Vec<u32> {
+    decision.ranked.iter().map(|one| one.number).collect()
+}
+
+fn told(snapshot: &Snapshot, client: &Client) -> Vec<u32> {
+    numbers(&snapshot.decide(client, Purpose::Answer))
+}
+
+const ZURICH: (f32, f32) = (47.38, 8.54);
+const PARIS: (f32, f32) = (48.86, 2.35);
+const TOKYO: (f32, f32) = (35.68, 139.69);
+
+fn around_the_world() -> Vec<(Peer, Standing)> {
+    [ZURICH, PARIS, TOKYO].iter().zip(1..).map(|(at, nth)| (peer(nth, place(at.0, at.1)), up())).collect()
+}
+
+#[test]
+fn the_nearest_comes_first_and_this_gateway_last() {
+    let snapshot = snapshot(&around_the_world());
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [1, 2, 3]);
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(35.0, 139.0)))[0], 3);
+    let down: Vec<_> = around_the_world().into_iter().map(|(peer, _)| (peer, down())).collect();
+    let decision =
+        super::tests::snapshot(&down).decide(&client("192.0.2.1", place(47.0, 8.0)), Purpose::Answer);
+    assert_eq!(numbers(&decision), [THIS], "what it holds it can serve");
+}
+
+#[test]
+fn a_declared_network_wins_over_distance_and_the_longest_over_the_others() {
+    let mut peers = around_the_world();
+    peers[1].0.networks = vec!["203.0.0.0/16".parse().unwrap()];
+    peers[2].0.networks = vec!["203.0.113.0/24".parse().unwrap()];
+    let snapshot = snapshot(&peers);
+    assert_eq!(told(&snapshot, &client("203.0.113.9", place(47.0, 8.0))), [3, 2, 1]);
+    assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, 3]);
+    // A resolver that tells of a /16 has told less than the /24.
+    let vague = Client::new("203.0.113.0/16".parse().unwrap(), false, place(47.0, 8.0));
+    assert_eq!(told(&snapshot, &vague), [2, 1, 3]);
+}
+
+#[test]
+fn the_same_autonomous_system_wins_over_distance() {
+    let mut peers = around_the_world();
+    peers[2].0.whereabouts.asn = Some(559);
+    let here = Whereabouts { asn: Some(559), ..place(47.0, 8.0) };
+    assert_eq!(told(&snapshot(&peers), &client("192.0.2.1", here)), [3, 1, 2]);
+}
+
+#[test]
+fn the_same_link_wins_over_everything() {
+    let links = Links(vec![Link::written(2, &["192.168.7.9/24"])]);
+    let neighbour = (peer_at(1, "192.168.7.10", Whereabouts::default()), up());
+    let mut other = (peer_at(2, "192.168.8.10", Whereabouts::default()), up());
+    other.0.networks = vec!["192.168.0.0/16".parse().unwrap()];
+    let snapshot = snapshot_of(&This::default(), &[neighbour, other], &links);
+    let at_home = Client::new("192.168.7.20/32".parse().unwrap(), true, Whereabouts::default());
+    let decision = snapshot.decide(&at_home, Purpose::Answer);
+    assert_eq!(numbers(&decision).into_iter().collect::<BTreeSet<_>>(), [0, 1, 2].into());
+    assert_eq!(numbers(&decision)[2], 2, "this gateway and its neighbour are as near");
+    let behind_a_router = Client::new("10.1.2.3/32".parse().unwrap(), true, Whereabouts::default());
+    assert!(told(&snapshot, &behind_a_router)[..2].contains(&THIS));
+    let stranger = client("192.0.2.1", Whereabouts::default());
+    assert_eq!(told(&snapshot, &stranger), [THIS], "private addresses mean nothing to it");
+}
+
+#[test]
+fn who_is_not_admitted_is_never_told() {
+    let mut peers = around_the_world();
+    peers[0].0.admitted = false;
+    peers[1].1.quarantined_s = Some(7);
+    let snapshot = snapshot(&peers);
+    let here = client("192.0.2.1", place(47.0, 8.0));
+    assert_eq!(told(&snapshot, &here), [3, THIS]);
+    let considered = snapshot.explain(&here, Purpose::Answer);
+    let reasons: Vec<_> = considered.iter().filter_map(|one| one.verdict.err()).collect();
+    assert_eq!(reasons, [Rejection::NotAdmitted, Rejection::Quarantined(7)]);
+}
+
+#[test]
+fn a_suspect_serves_those_who_have_no_better_of_its_tier() {
+    let mut peers = around_the_world();
+    peers[0].1 = suspect();
+    let here = client("192.0.2.1", place(47.0, 8.0));
+    assert_eq!(told(&snapshot(&peers), &here), [2, 3, 1]);
+    peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
+    let decision = snapshot(&peers).decide(&here, Purpose::Answer);
+    assert_eq!(numbers(&decision), [1, 2, 3], "its own network's clients have no better");
+    assert!(decision.degraded);
+}
+
+#[test]
+fn a_border_and_load_cost_something() {
+    let at = |country: &str, continent: &str| Whereabouts {
+        country: Code::parse(country),
+        continent: Code::parse(continent),
+        ..place(47.5, 9.5)
+    };
+    let peers = [(peer(1, at("AT", "EU")), up()), (peer(2, at("CH", "EU")), up())];
+    let here = client("192.0.2.1", at("CH", "EU"));
+    let costs: Vec<f64> =
+        snapshot(&peers).decide(&here, Purpose::Answer).ranked.iter().map(|one| one.cost.total()).collect();
+    assert_eq!(costs[..2], [15.0, 20.0]);
+    let busy = Standing { load: 0.9, ..up() };
+    let peers = [(peer(1, at("AT", "EU")), up()), (peer(2, at("CH", "EU")), busy)];
+    assert_eq!(told(&snapshot(&peers), &here), [1, 2, THIS]);
+    let full = Standing { load: 0.96, ..up() };
+    let peers = [(peer(1, at("AT", "EU")), up()), (peer(2, at("CH", "EU")), full)];
+    assert_eq!(told(&snapshot(&peers), &here), [1, THIS]);
+}
+
+#[test]
+fn this_gateway_is_ranked_like_the_others_where_its_place_is_known() {
+    let this = This { whereabouts: place(ZURICH.0, ZURICH.1), ..This::default() };
+    let snapshot = snapshot_of(&this, &around_the_world()[1..], &Links::default());
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [THIS, 1, 2]);
+}
+
+#[test]
+fn who_is_about_to_stop_tells_others() {
+    let table =
+        Table::new(&This::default(), around_the_world().into_iter().map(|(peer, _)| peer), &Links::default());
+    let stopping = vec![Standing::own(false, 0.0), up(), down(), down()];
+    let snapshot = Snapshot::new(Arc::new(table), stopping, true);
+    assert_eq!(told(&snapshot, &client("192.0.2.1", Whereabouts::default())), [1]);
+}
+
+#[test]
+fn an_answer_holds_until_somebody_better_may_be_back() {
+    let mut peers = around_the_world();
+    peers[0].1 = Standing { changes_in_s: Some(5), ..down() };
+    let here = client("192.0.2.1", place(47.0, 8.0));
+    assert_eq!(snapshot(&peers).decide(&here, Purpose::Answer).changes_in_s, Some(13));
+    peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
+    assert_eq!(snapshot(&peers).decide(&here, Purpose::Answer).changes_in_s, Some(5));
+    assert_eq!(Snapshot::alone().decide(&here, Purpose::Answer).changes_in_s, None);
+}
+
+/// Where an address is, in a world whose places are as large as a /10.
+fn located(address: Ipv4Addr) -> Whereabouts {
+    let [first, second, ..] = address.octets();
+    let block = u16::from(first) * 4 + u16::from(second >> 6);
+    let place = Place {
+        latitude: f32::from(block % 17) * 10.0 - 80.0,
+        longitude: f32::from(block % 35) * 10.0 - 170.0,
+        accuracy_km: 10,
+    };
+    Whereabouts {
+        place: (block % 5 != 0).then_some(place),
+        country: Code::parse(["CH", "FR", "JP"][usize::from(block % 3)]),
+        continent: Code::parse(["EU", "EU", "AS"][usize::from(block % 3)]),
+        asn: (block % 4 == 0).then_some(u32::from(block % 7)),
+        prefix: 10,
+    }
+}
+
+fn peers() -> impl Strategy<Value = Vec<(Peer, Standing)>> {
+    let network = (any::<u8>(), 8u8..=26).prop_map(|(first, length)| {
+        IpNet::new(Ipv4Addr::new(first % 4 * 50, first, first, first).into(), length).unwrap().trunc()
+    });
+    let networks = proptest::collection::vec(network, 0..3);
+    let standing = (0u8..6, 0.0f32..1.0, 0.1f32..4.0);
+    let one = (networks, any::<u32>(), standing, any::<bool>());
+    proptest::collection::vec(one, 0..30).prop_map(|drawn| {
+        let make =
+            |(nth, (networks, from, (state, load, capacity), private)): (u8, (Vec<IpNet>, u32, _, bool))| {
+                let address =
+                    if private { Ipv4Addr::new(10, 0, 0, nth) } else { Ipv4Addr::new(198, 18, 0, nth) };
+                let mut peer = peer_at(nth, &alloc::format!("{address}"), located(from.into()));
+                (peer.networks, peer.capacity, peer.admitted) = (networks, capacity, state != 4);
+                let standing = match state {
+                    0 => down(),
+                    1 => Standing { load, ..suspect() },
+                    _ => Standing { load, ..up() },
+                };
+                (peer, standing)
+            };
+        (1..).zip(drawn).map(make).collect()
+    })
+}
+
+fn located_client(address: Ipv4Addr, known: u8) -> Client {
+    let site = crate::fold::site(IpNet::new(address.into(), known).unwrap().trunc());
+    let IpAddr::V4(base) = site.addr() else { unreachable!() };
+    Client::new(site, false, located(base))
+}
+
+fn public_client() -> impl Strategy<Value = Client> {
+    (0u8..4, any::<u32>(), 8u8..=32).prop_map(|(first, rest, known)| {
+        located_client(Ipv4Addr::from((u32::from(first) * 50) << 24 | (rest >> 8)), known)
+    })
+}
+
+proptest! {
+    #[test]
+    fn looking_at_few_finds_what_looking_at_all_does(peers in peers(), client in public_client()) {
+        let snapshot = snapshot(&peers);
+        for purpose in [Purpose::Answer, Purpose::Redirect { https: false }, Purpose::Redirect { https: true }] {
+            let all = snapshot.explain(&client, purpose);
+            let best: Vec<_> = all.iter().filter_map(|one| one.verdict.ok()).take(MOST_RANKED).collect();
+            prop_assert_eq!(snapshot.decide(&client, purpose).ranked, best);
+        }
+    }
+
+    #[test]
+    fn the_nearest_is_never_skipped(peers in peers(), client in public_client()) {
+        let snapshot = snapshot(&peers);
+        let decision = snapshot.decide(&client, Purpose::Answer);
+        let first = decision.ranked[0];
+        for other in snapshot.explain(&client, Purpose::Answer).iter().filter_map(|one| one.verdict.ok()) {
+            let as_good = (other.tier, other.prefix, other.suspect) == (first.tier, first.prefix, first.suspect);
+            // Nobody who is told costs more than 1.41 times (and the 5 ms that all cost) what the cheapest does.
+            prop_assert!(!as_good || first.cost.total() < other.cost.total().max(5.0) * 1.415);
+            prop_assert!(other.tier >= first.tier);
+        }
+    }
+
+    #[test]
+    fn who_goes_takes_only_his_own_clients_along(peers in peers(), gone: proptest::sample::Index, clients in proptest::collection::vec(public_client(), 20)) {
+        prop_assume!(!peers.is_empty());
+        let gone = gone.index(peers.len());
+        let before = snapshot(&peers);
+        let mut fewer = peers.clone();
+        fewer[gone].1 = down();
+        let after = snapshot(&fewer);
+        for client in &clients {
+            let (was, is) = (told(&before, client), told(&after, client));
+            if was[0] as usize != gone + 1 {
+                prop_assert_eq!(was[0], is[0]);
+            }
+            let left: Vec<u32> = was.iter().copied().filter(|number| *number as usize != gone + 1).collect();
+            prop_assert_eq!(&is[..left.len().min(is.len())], &left[..left.len().min(is.len())]);
+        }
+    }
+
+    #[test]
+    fn health_outside_of_the_best_bucket_changes_nothing(peers in peers(), flipped: proptest::sample::Index, client in public_client()) {
+        prop_assume!(!peers.is_empty());
+        let before = snapshot(&peers).decide(&client, Purpose::Answer);
+        let worst = *before.ranked.last().unwrap();
+        let flipped = flipped.index(peers.len());
+        let was = snapshot(&peers).explain(&client, Purpose::Answer).into_iter().find(|one| one.number as usize == flipped + 1).unwrap().verdict;
+        let behind = was.is_ok_and(|was| was.order(&worst).is_gt());
+        let mut other = peers.clone();
+        other[flipped].1 = if behind { down() } else { return Ok(()) };
+        prop_assert_eq!(snapshot(&other).decide(&client, Purpose::Answer).ranked, before.ranked);
+    }
+
+    #[test]
+    fn a_scope_holds_for_everybody_in_it_and_health_does_not_change_it(peers in peers(), client in public_client(), other in any::<u32>()) {
+        let snapshot = snapshot(&peers);
+        let decision = snapshot.decide(&client, Purpose::Answer);
+        let well: Vec<_> = peers.iter().map(|(peer, _)| (peer.clone(), up())).collect();
+        prop_assert_eq!(super::tests::snapshot(&well).decide(&client, Purpose::Answer).scope, decision.scope);
+        let global = crate::fold::is_global(client.address());
+        let most = if global { 24 } else { 32 };
+        prop_assert!((8..=most).contains(&decision.scope));
+        if client.network().prefix_len() < decision.scope {
+            // What is known of such a client is less than the scope says: it holds for those who are known as well.
+            return Ok(());
+        }
+        let IpAddr::V4(base) = client.address() else { unreachable!() };
+        let within = if decision.scope == 32 { 0 } else { other & (u32::MAX >> decision.scope) };
+        let scope = u32::MAX << (32 - u32::from(decision.scope));
+        let neighbour = located_client(Ipv4Addr::from(u32::from(base) & scope | within), 32);
+        let theirs = snapshot.decide(&neighbour, Purpose::Answer);
+        prop_assert_eq!(theirs.scope, decision.scope);
+        prop_assert_eq!(numbers(&theirs), numbers(&decision));
+    }
+}
