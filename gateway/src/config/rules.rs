@@ -1,6 +1,7 @@
 //! What a value must be beyond being of its type.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -12,6 +13,8 @@ const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
 const MOST_LISTENERS: usize = 64;
 /// As many as resolv.conf(5) takes.
 const MOST_NAME_SERVERS: usize = 3;
+/// Countries, cities and systems, for each family in files of their own, and as many of the operator's own.
+const MOST_DATABASES: usize = 16;
 /// Each is compared with who asks for a private client: so many are a microsecond's work.
 const MOST_FORWARDERS: usize = 256;
 /// Room for a few of the largest packuments, and for the state.
@@ -66,6 +69,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     for server in &config.dns.forward {
         check("dns.forward", another(server.0, &config.dns.listen));
     }
+    check("steer.geoip", geoip(&config.steer.geoip));
     for scope in &config.private.scopes {
         check("private.scopes", self::scope(scope));
     }
@@ -207,6 +211,16 @@ fn tarball_host(text: &str) -> Result<(), String> {
         ));
     };
     require(text.starts_with(host), || format!("{text:?} is not how that host is written; write \"{host}\""))
+}
+
+fn geoip(files: &[PathBuf]) -> Result<(), String> {
+    require(files.len() <= MOST_DATABASES, || {
+        format!("holds {} files; at most {MOST_DATABASES} are of use", files.len())
+    })?;
+    require(files.iter().all(|file| file.is_absolute()), || {
+        "holds a path that does not begin with /; where it leads would depend on where the gateway is started"
+            .to_owned()
+    })
 }
 
 fn scope(scope: &str) -> Result<(), String> {

@@ -61,6 +61,12 @@ impl Code {
         let continent = capitals.then(|| OF[index(self.0)])?;
         (continent != [0; 2]).then_some(Self(continent))
     }
+
+    /// Whether this is a continent. `AF`, `AS`, `NA` and `SA` are countries as well.
+    #[must_use]
+    pub fn is_continent(self) -> bool {
+        CONTINENTS.iter().any(|(code, _)| **code == self.0)
+    }
 }
 
 #[cfg(test)]
