@@ -31,7 +31,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
-    ("steer", &["units"]),
+    ("steer", &["identity", "pulse", "units"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),

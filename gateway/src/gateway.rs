@@ -1,6 +1,7 @@
 //! Wires the parts of one gateway together, and runs them.
 
 mod listening;
+mod peers;
 
 use std::sync::Arc;
 
@@ -8,13 +9,16 @@ use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
+use resolver::peer::PeerId;
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use self::listening::Listening;
+use self::listening::{Around, Listening};
 use crate::changes::Feed;
 use crate::config::{self, Config};
+use crate::dns::Locate;
 use crate::fetch::{Fetch, Settings};
 use crate::http::{Ground, Policy, Prover, Server, Service};
 use crate::identity::Identity;
@@ -24,6 +28,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
+use crate::steer::{Geo, Owner, Prober};
 use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
@@ -58,13 +63,24 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let pulses = Pulses::new();
 
     let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
-    let listening = Listening::open(&config, handed, tls.as_ref(), links.clone(), &metrics, &pulses)?;
+    let geo = Geo::load(&config.steer.geoip);
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
+    let steering = owner.steering();
+    let around = Around {
+        id: identity.id(),
+        links: links.clone(),
+        peers: steering.follow(),
+        locate: locate(&geo),
+        metrics: Arc::clone(&metrics),
+        pulses: pulses.clone(),
+    };
+    let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     listening.announce();
     let ground = Ground {
-        identity,
+        identity: Arc::clone(&identity),
         zone: config.zone.name.clone(),
         addresses: config.zone.addresses.clone(),
-        names: Vec::new(),
+        urls: own_urls(&config, identity.id()),
         ports: listening.ports(),
         links,
         stop: stop.clone(),
@@ -84,13 +100,17 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
-    tokio::spawn(service::feed_watchdog(pulses));
+    tokio::spawn(service::feed_watchdog(pulses.clone()));
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.watch());
     }
-    let contact = first_contact(upstream, operator.clone());
+    tokio::spawn(geo.clone().watch());
+    tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
+    let contact = first_contact(upstream, operator.clone(), owner);
+    let (draining, ended) = (stop.clone(), closing.clone());
     tokio::spawn(async move {
-        contact.await;
+        let owner = contact.await;
+        tokio::spawn(owner.run(pulses, draining, ended));
         reloads.serve(tls).await;
     });
     tokio::spawn(terminal::run_transfer_line(move || {
@@ -127,6 +147,12 @@ async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
     Ok(identity)
 }
 
+/// What this gateway's own `[[peer]]` says of where it is.
+fn own_urls(config: &Config, id: PeerId) -> Vec<Url> {
+    let own = config.peer.iter().filter(|entry| entry.id == id);
+    own.flat_map(|entry| entry.urls.clone()).collect()
+}
+
 fn policy(config: &Config) -> Policy {
     Policy {
         canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
@@ -135,17 +161,25 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Asks upstream once, so that readiness and the terminal can tell.
-async fn first_contact(upstream: Upstream, operator: Operator) {
+/// Where a network is: where its first address is, which stands for all of it.
+fn locate(geo: &Geo) -> Locate {
+    let geo = geo.clone();
+    Arc::new(move |network| geo.locate(network.addr()))
+}
+
+/// Asks upstream once and looks at every peer, so that readiness and the terminal can tell.
+async fn first_contact(upstream: Upstream, operator: Operator, mut owner: Owner<Prober>) -> Owner<Prober> {
     if upstream.latch().link() != Link::Offline {
         say(&format!("Connecting to {}", upstream.base()));
     }
-    match upstream.try_once().await {
+    let (answered, ()) = tokio::join!(upstream.try_once(), owner.first_round());
+    match answered {
         Ok(()) => say("Upstream answers"),
         Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
         Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
     }
     operator.set_ready();
+    owner
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.

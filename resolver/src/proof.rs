@@ -39,6 +39,15 @@ pub struct Question {
     pub authority: Authority,
 }
 
+/// Both ends of the connection that a proof came by, as its asker sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The asker's own address.
+    pub from: IpAddr,
+    /// The address that was asked.
+    pub to: IpAddr,
+}
+
 /// What a proof is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -82,17 +91,17 @@ impl Refusal {
 }
 
 impl Question {
-    /// What the asker, from the address `local`, makes of a proof; `signed`: its signature is that of [`Question::id`].
+    /// What the asker makes of a proof; `signed`: its signature is that of [`Question::id`].
     #[must_use]
-    pub fn judge(&self, proof: &Proof<'_>, local: IpAddr, signed: bool) -> Verdict {
+    pub fn judge(&self, proof: &Proof<'_>, way: Way, signed: bool) -> Verdict {
         let claims = proof.claims();
-        match self.refusal(claims, local, signed) {
+        match self.refusal(claims, way, signed) {
             Some(refusal) => Verdict::Refused(refusal),
             None => Verdict::Proven { load: claims.load, accepting: claims.accepting },
         }
     }
 
-    fn refusal(&self, claims: &Claims, local: IpAddr, signed: bool) -> Option<Refusal> {
+    fn refusal(&self, claims: &Claims, way: Way, signed: bool) -> Option<Refusal> {
         if claims.id != self.id {
             return Some(Refusal::WrongId(claims.id));
         }
@@ -105,8 +114,9 @@ impl Question {
         if claims.authority != self.authority {
             return Some(Refusal::OtherAuthority(claims.authority.clone()));
         }
-        let unique = self.authority.address().is_none_or(is_everywhere_the_same);
-        let relayed = !unique && claims.client.to_canonical() != local.to_canonical();
+        // Names lead to such addresses too.
+        let may_be_two = !is_everywhere_the_same(way.to);
+        let relayed = may_be_two && claims.client.to_canonical() != way.from.to_canonical();
         relayed.then_some(Refusal::Relayed(claims.client))
     }
 }

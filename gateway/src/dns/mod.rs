@@ -31,7 +31,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use resolver::answer::Facts;
+use resolver::geo::Whereabouts;
 use resolver::links::Links;
+use resolver::rank::Snapshot;
 use resolver::zone::Zone;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -73,6 +75,9 @@ pub struct Config {
     pub rate_limit: u32,
 }
 
+/// Says where on Earth a network is, as far as that is known.
+pub type Locate = Arc<dyn Fn(IpNet) -> Whereabouts + Send + Sync>;
+
 /// What the zone's DNS knows of the rest of this gateway.
 pub struct Surroundings {
     /// The name.
@@ -85,6 +90,10 @@ pub struct Surroundings {
     pub served: Vec<SocketAddr>,
     /// The machine's interfaces.
     pub links: watch::Receiver<Arc<Links>>,
+    /// Other gateways, and how they fare.
+    pub peers: watch::Receiver<Arc<Snapshot>>,
+    /// Says where on Earth a network is.
+    pub locate: Locate,
     /// Where queries are counted.
     pub metrics: Arc<Metrics>,
     /// Where each loop shows that it turns.
@@ -104,6 +113,7 @@ pub struct Sockets {
 pub struct Dns {
     backend: Arc<Backend>,
     links: watch::Receiver<Arc<Links>>,
+    peers: watch::Receiver<Arc<Snapshot>>,
     doors: Vec<Door>,
     everywhere: Everywhere,
     datagrams: Vec<SocketGroup>,
@@ -127,23 +137,25 @@ impl Dns {
     /// # Errors
     /// When an address cannot be bound.
     pub fn bind(config: &Config, surroundings: Surroundings, handed: Sockets) -> anyhow::Result<Self> {
-        let Surroundings { zone, id, addresses, served, links, metrics, pulses } = surroundings;
+        let Surroundings { zone, id, addresses, served, links, peers, locate, metrics, pulses } =
+            surroundings;
         let forwarder = Forwarder::new(&config.forward)?;
         let facts = Facts {
-            peers: Arc::default(),
+            peers: Arc::clone(&peers.borrow()),
             configured: addresses,
             served,
             links: Links::clone(&links.borrow()),
             forwards: forwarder.is_some(),
             trusted_forwarders: config.trusted_forwarders.clone(),
         };
-        let responder = Responder::new(zone, id, facts, config.rate_limit, metrics);
+        let responder = Responder::new(zone, id, facts, locate, config.rate_limit, metrics);
         let backend =
             Backend { responder, forwarder, places: Places::default(), tasks: TaskTracker::new(), pulses };
         let close = CancellationToken::new();
         let mut dns = Self {
             backend: Arc::new(backend),
             links,
+            peers,
             doors: Vec::new(),
             everywhere: Everywhere::new(Vec::new(), close.clone()),
             close,
@@ -219,6 +231,8 @@ impl Dns {
         for door in std::mem::take(&mut self.doors) {
             serving.spawn(door.serve(backend()));
         }
+        let following = follow_peers(Arc::clone(&self.backend), self.peers.clone());
+        serving.spawn(self.close.clone().run_until_cancelled_owned(following));
         stop.run_until_cancelled(self.follow_links(&serving)).await;
         self.close.cancel();
         serving.close();
@@ -248,6 +262,14 @@ impl Dns {
                 serving.spawn(door.serve(Arc::clone(&self.backend)));
             }
         }
+    }
+}
+
+/// Learns how other gateways fare.
+async fn follow_peers(backend: Arc<Backend>, mut peers: watch::Receiver<Arc<Snapshot>>) {
+    while peers.changed().await.is_ok() {
+        let known = Arc::clone(&peers.borrow_and_update());
+        backend.responder.learn_peers(&known);
     }
 }
 

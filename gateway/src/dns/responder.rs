@@ -13,8 +13,11 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use resolver::answer::{Answer, Facts, Kind, TTL_NEGATIVE, answer};
 use resolver::asker::Asker;
 use resolver::links::{Arrival, Links};
+use resolver::rank::Snapshot;
+use resolver::subnet::Subnet;
 use resolver::zone::Zone;
 
+use super::Locate;
 use super::message::{HEADER, Packet, Reply, Request, Transport};
 use super::rate::{Allowance, Rates};
 use super::usual::Usual;
@@ -52,6 +55,7 @@ pub(super) struct Responder {
     authority: Record,
     name_server: Record,
     facts: ArcSwap<Facts>,
+    locate: Locate,
     rates: Option<Rates>,
     usual: Option<Usual>,
     metrics: Arc<Metrics>,
@@ -67,7 +71,14 @@ struct Counted {
 
 impl Responder {
     /// A responder for the zone.
-    pub(super) fn new(zone: Zone, id: Vec<u8>, facts: Facts, rate_limit: u32, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        zone: Zone,
+        id: Vec<u8>,
+        facts: Facts,
+        locate: Locate,
+        rate_limit: u32,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let apex = name(zone.as_str());
         let direct = name(&zone.direct());
         let contact = name(&format!("hostmaster.{zone}"));
@@ -84,6 +95,7 @@ impl Responder {
             name_server: Record::from_rdata(apex, TTL_ZONE, RData::NS(NS(direct))),
             zone,
             id,
+            locate,
             facts: ArcSwap::from_pointee(facts),
             metrics,
         }
@@ -97,6 +109,20 @@ impl Responder {
     /// The machine's interfaces are these from now on.
     pub(super) fn learn(&self, links: &Links) {
         self.facts.rcu(|facts| Facts { links: links.clone(), ..Facts::clone(facts) });
+    }
+
+    /// Other gateways fare so from now on.
+    pub(super) fn learn_peers(&self, peers: &Arc<Snapshot>) {
+        self.facts.rcu(|facts| Facts { peers: Arc::clone(peers), ..Facts::clone(facts) });
+    }
+
+    /// Whom a question is for; where he is matters to whoever has peers.
+    fn asker(&self, facts: &Facts, arrival: &Arrival, subnet: Option<&Subnet>) -> Asker {
+        let mut asker = facts.asker(arrival, subnet);
+        if !facts.peers.is_alone() {
+            asker.whereabouts = (self.locate)(asker.client);
+        }
+        asker
     }
 
     /// What to do about a packet that arrived so; an answer is written to `out`.
@@ -160,7 +186,7 @@ impl Responder {
         let Some(usual) = &self.usual else { return false };
         let Some(question) = usual.read(packet) else { return false };
         let facts = self.facts.load();
-        let asker = facts.asker(arrival, question.subnet());
+        let asker = self.asker(&facts, arrival, question.subnet());
         let answer = answer(question.location, question.kind, &asker, &facts);
         let written = usual.write(&question, &answer, recursion_available(&facts, arrival), &self.id, out);
         if written {
@@ -201,7 +227,7 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Reaction {
         let facts = self.facts.load();
-        let asker = facts.asker(arrival, request.subnet());
+        let asker = self.asker(&facts, arrival, request.subnet());
         let answer = self.answer(&request, &asker, &facts);
         self.metrics.dns_query(transport.name(), outcome(&answer));
         if answer == Answer::Forward {

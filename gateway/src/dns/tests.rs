@@ -27,7 +27,14 @@ fn responder_for(zone: &str, forwards: bool) -> Responder {
     let networks = vec!["192.168.7.9/24".parse().unwrap(), "fd00:7::9/64".parse().unwrap()];
     let links = Links(vec![Link { index: 2, networks }]);
     let facts = Facts { links, forwards, ..Facts::default() };
-    Responder::new(zone.parse().unwrap(), b"gw-7".to_vec(), facts, 200, Arc::new(Metrics::new()))
+    Responder::new(
+        zone.parse().unwrap(),
+        b"gw-7".to_vec(),
+        facts,
+        Arc::new(|_| Default::default()),
+        200,
+        Arc::new(Metrics::new()),
+    )
 }
 
 fn arrival() -> Arrival {

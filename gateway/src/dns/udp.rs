@@ -233,7 +233,14 @@ mod tests {
     /// A backend that knows nothing of this machine.
     fn backend() -> Arc<Backend> {
         let zone = "registry.example.com".parse().unwrap();
-        let responder = Responder::new(zone, Vec::new(), Facts::default(), 0, Arc::new(Metrics::new()));
+        let responder = Responder::new(
+            zone,
+            Vec::new(),
+            Facts::default(),
+            Arc::new(|_| Default::default()),
+            0,
+            Arc::new(Metrics::new()),
+        );
         Arc::new(Backend {
             responder,
             forwarder: None,

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use resolver::links::Links;
+use resolver::peer::PeerId;
+use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::dns::{self, Dns, Sockets, Surroundings};
+use crate::dns::{self, Dns, Locate, Sockets, Surroundings};
 use crate::http::Door;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
@@ -33,6 +35,22 @@ pub(super) struct Listening {
     addresses: Vec<(&'static str, SocketAddr)>,
 }
 
+/// What listeners have to know of the rest of the gateway.
+pub(super) struct Around {
+    /// Who it is.
+    pub(super) id: PeerId,
+    /// The machine's interfaces.
+    pub(super) links: watch::Receiver<Arc<Links>>,
+    /// Other gateways.
+    pub(super) peers: watch::Receiver<Arc<Snapshot>>,
+    /// Says where networks are.
+    pub(super) locate: Locate,
+    /// Where all is counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where loops show that they turn.
+    pub(super) pulses: Pulses,
+}
+
 impl Listening {
     /// Takes what was handed over, and binds what is configured for the roles that were handed nothing. Without a
     /// certificate, what was handed over for TLS is closed.
@@ -43,10 +61,9 @@ impl Listening {
         config: &'a Config,
         mut handed: Handed,
         tls: Option<&Tls>,
-        links: watch::Receiver<Arc<Links>>,
-        metrics: &Arc<Metrics>,
-        pulses: &Pulses,
+        around: &Around,
     ) -> anyhow::Result<Self> {
+        let pulses = &around.pulses;
         let (http, operator) = (&config.http, &config.operator);
         let closed = if tls.is_some() { Closed::default() } else { Closed::without_certificate(&mut handed) };
         let unless_closed =
@@ -60,7 +77,7 @@ impl Listening {
         let operators =
             Listeners::adopt_or_bind(handed.operator, "operator.listen", operator.listen.as_slice())?;
         let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
-        let around = surroundings(config, &[&plain, &secure], links, metrics, pulses);
+        let around = surroundings(config, &[&plain, &secure], around);
         let mut dns = Dns::bind(&dns_config(config), around, sockets)?;
         let over_tls = Listeners::adopt_or_bind(
             handed.dot,
@@ -102,22 +119,24 @@ impl Listening {
     }
 }
 
-fn surroundings(
-    config: &Config,
-    clients: &[&Listeners],
-    links: watch::Receiver<Arc<Links>>,
-    metrics: &Arc<Metrics>,
-    pulses: &Pulses,
-) -> Surroundings {
+fn surroundings(config: &Config, clients: &[&Listeners], around: &Around) -> Surroundings {
     Surroundings {
         zone: config.zone.name.clone(),
-        id: Vec::new(),
+        id: short(around.id).into_bytes(),
         addresses: config.zone.addresses.clone(),
         served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
-        links,
-        metrics: Arc::clone(metrics),
-        pulses: pulses.clone(),
+        links: around.links.clone(),
+        peers: around.peers.clone(),
+        locate: Arc::clone(&around.locate),
+        metrics: Arc::clone(&around.metrics),
+        pulses: around.pulses.clone(),
     }
+}
+
+/// Enough of an id to tell gateways apart: what all ids begin with says nothing, and answers must not be long.
+fn short(id: PeerId) -> String {
+    let id = id.to_string();
+    id.chars().skip(id.len().saturating_sub(12)).collect()
 }
 
 /// `[dns]` as it is meant: offline, nobody is asked for other names either.

@@ -14,7 +14,7 @@ use resolver::zone::Zone;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use url::form_urlencoded;
+use url::{Host, Url, form_urlencoded};
 
 use super::allowance::Allowance;
 use super::answer::Answer;
@@ -36,6 +36,8 @@ const TOO_MANY: &str = "too many proofs were asked for in this second";
 /// Proves what this gateway says of itself.
 pub struct Prover {
     ground: Ground,
+    /// The names in its URLs.
+    names: Vec<String>,
     load: Load,
     allowance: Allowance,
 }
@@ -48,8 +50,8 @@ pub struct Ground {
     pub zone: Zone,
     /// Its addresses, wherever they are: `[zone] addresses`.
     pub addresses: Vec<IpAddr>,
-    /// The hosts of its own URLs; lower case.
-    pub names: Vec<String>,
+    /// The URLs that its own `[[peer]]` entry names.
+    pub urls: Vec<Url>,
     /// The ports that clients come in by.
     pub ports: Vec<u16>,
     /// The machine's interfaces, as they are at any time.
@@ -67,8 +69,18 @@ struct Question {
 impl Prover {
     /// `connections` counts those of clients.
     #[must_use]
-    pub fn new(ground: Ground, connections: Gauge) -> Self {
-        Self { ground, load: Load::new(connections), allowance: Allowance::new() }
+    pub fn new(mut ground: Ground, connections: Gauge) -> Self {
+        let mut names = Vec::new();
+        for url in std::mem::take(&mut ground.urls) {
+            match url.host() {
+                Some(Host::Domain(name)) => names.push(name.to_ascii_lowercase()),
+                Some(Host::Ipv4(address)) => ground.addresses.push(address.into()),
+                Some(Host::Ipv6(address)) => ground.addresses.push(address.into()),
+                None => {}
+            }
+            ground.ports.extend(url.port());
+        }
+        Self { ground, names, load: Load::new(connections), allowance: Allowance::new() }
     }
 
     /// Who this gateway is.
@@ -100,8 +112,8 @@ impl Prover {
     }
 
     fn own<'a>(&'a self, links: &'a Links) -> Own<'a> {
-        let Ground { addresses, names, ports, .. } = &self.ground;
-        Own { links, addresses, names, ports }
+        let Ground { addresses, ports, .. } = &self.ground;
+        Own { links, addresses, names: &self.names, ports }
     }
 
     fn prove(&self, Question { nonce, authority }: Question, client: IpAddr) -> Answer {

@@ -58,16 +58,16 @@ impl Entry {
     ///
     /// An address record carries no port, so DNS can name what is served on port 80 of an address
     /// (`http://192.0.2.7`), with https beside it where 443 is offered there as well (`https://192.0.2.7`, with the
-    /// zone's certificate). Redirects may lead to any of the URLs but for such a pair's https, whose certificate is
-    /// the zone's and not the address's.
+    /// zone's certificate). Redirects may lead there too, by http alone, since that certificate is the zone's and not the
+    /// address's; and to all other URLs.
     #[must_use]
     pub fn peer(&self) -> Peer {
         let endpoints: Vec<_> = self.addresses(Scheme::Http).map(|address| self.endpoint(address)).collect();
-        let with_the_zones_name = |url: &&Url| {
-            bare(url, Scheme::Https)
-                .is_none_or(|address| endpoints.iter().all(|other| other.address != address))
+        let is_endpoint = |url: &&Url| {
+            let bare = bare(url, Scheme::Http).or_else(|| bare(url, Scheme::Https));
+            bare.is_some_and(|address| endpoints.iter().any(|endpoint| endpoint.address == address))
         };
-        let urls = self.urls.iter().filter(with_the_zones_name);
+        let urls = self.urls.iter().filter(|url| !is_endpoint(url));
         let urls = urls.map(|url| url.as_str().trim_end_matches('/').to_owned()).collect();
         Peer {
             id: self.id,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn nobody_is_redirected_to_an_address_whose_certificate_is_for_the_zones_name() {
         let pair = ["http://192.0.2.7", "https://192.0.2.7", "https://a.example"];
-        assert_eq!(entry(&pair).peer().urls, ["http://192.0.2.7", "https://a.example"]);
+        assert_eq!(entry(&pair).peer().urls, ["https://a.example"]);
     }
 
     #[test]

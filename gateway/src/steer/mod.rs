@@ -1,9 +1,13 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration; [`geo`] says where addresses are.
+//! [`entry`] is a `[[peer]]` of the configuration; [`owner`] learns how peers fare and publishes it; [`geo`] says where
+//! addresses are.
 
 mod entry;
-pub mod geo;
+mod found;
+mod geo;
+mod owner;
+mod probe;
 
 use std::path::PathBuf;
 
@@ -12,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
 pub use geo::Geo;
+pub use owner::{Complaint, Found, Owner, Probe, Steering};
+pub use probe::{Prober, system_trust};
 
 /// `[steer]`: how clients are led to the gateway that is nearest to them.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -111,6 +111,15 @@ impl Authority {
         self.port
     }
 
+    /// Its host as names of servers are written: without a port, and IPv6 without brackets.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Address(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        }
+    }
+
     /// Its host, if that is an address.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {

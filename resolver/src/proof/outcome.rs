@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::{NotAProof, Refusal, Verdict};
+use crate::health;
 
 /// How a probe of an address ended. Its text is for operators, and goes on from "the probe of 192.0.2.7 over http: ".
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -15,7 +16,10 @@ pub enum Outcome {
     },
     /// The address is the peer's, which is about to stop.
     #[error("the gateway takes no new clients")]
-    Draining,
+    Draining {
+        /// How busy the peer is: 0 to 1.
+        load: f32,
+    },
     /// Nobody listens there, or the network says that nobody is there, or the connection broke.
     #[error("no connection: {0}")]
     Refused(String),
@@ -27,16 +31,13 @@ pub enum Outcome {
     Status(u16),
     /// Clients that say https would not come in.
     #[error("its certificate is not accepted: {0}")]
-    Certificate(String),
+    Certificate(&'static str),
     /// Something else is there.
     #[error("no proof came: {0}")]
     NoProof(NotAProof),
     /// A proof came that is none.
     #[error("the proof is refused: {0}")]
     NotProven(Refusal),
-    /// This gateway could not ask, for reasons of its own; it says nothing of the peer.
-    #[error("it was not asked: {0}")]
-    NotAsked(String),
 }
 
 impl Outcome {
@@ -65,10 +66,9 @@ impl Outcome {
     fn gravity(&self) -> u8 {
         match self {
             Self::Passed { .. } => 0,
-            Self::Draining => 1,
-            Self::NotAsked(_) => 2,
-            _ if self.is_deceit() => 4,
-            _ => 3,
+            Self::Draining { .. } => 1,
+            _ if self.is_deceit() => 3,
+            _ => 2,
         }
     }
 }
@@ -77,8 +77,19 @@ impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Proven { load, accepting: true } => Self::Passed { load },
-            Verdict::Proven { accepting: false, .. } => Self::Draining,
+            Verdict::Proven { load, accepting: false } => Self::Draining { load },
             Verdict::Refused(refusal) => Self::NotProven(refusal),
+        }
+    }
+}
+
+/// What it means for the address that was probed.
+impl From<&Outcome> for health::Outcome {
+    fn from(outcome: &Outcome) -> Self {
+        match *outcome {
+            Outcome::Passed { load } => Self::Passed { load, accepting: true },
+            Outcome::Draining { load } => Self::Passed { load, accepting: false },
+            _ => Self::Failed,
         }
     }
 }

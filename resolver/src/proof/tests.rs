@@ -50,8 +50,12 @@ fn written(claims: &Claims) -> String {
 
 /// What the asker, at 192.168.7.20, makes of these claims as an answer to the question of [`question`].
 fn judged(at: &str, claims: &Claims, signed: bool) -> Verdict {
+    judged_by(authority(at).address().unwrap(), at, claims, signed)
+}
+
+fn judged_by(to: IpAddr, at: &str, claims: &Claims, signed: bool) -> Verdict {
     let text = written(claims);
-    question(at).judge(&Proof::parse(&text).unwrap(), ip("192.168.7.20"), signed)
+    question(at).judge(&Proof::parse(&text).unwrap(), Way { from: ip("192.168.7.20"), to }, signed)
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn the_peer_at_its_own_address_is_believed() {
     assert_eq!(judged("192.0.2.7", &claims("192.0.2.7"), true), proven);
     let stopping = Claims { accepting: false, ..claims("192.0.2.7") };
     let verdict = judged("192.0.2.7", &stopping, true);
-    assert_eq!(Outcome::from(verdict), Outcome::Draining);
+    assert_eq!(Outcome::from(verdict), Outcome::Draining { load: 0.25 });
 }
 
 #[test]
@@ -105,6 +109,12 @@ fn at_an_address_that_two_machines_may_have_a_relay_is_seen() {
         let mapped = Claims { client: ip("::ffff:192.168.7.20"), ..claims(at) };
         assert_eq!(judged(at, &mapped, true), Verdict::Proven { load: 0.25, accepting: true }, "{at}");
     }
+    // A name is worth as much as the address that it led to.
+    let name = "gateway.lan";
+    let seen_from = Claims { client: ip("192.168.7.66"), ..claims(name) };
+    let by = |to| judged_by(ip(to), name, &seen_from, true);
+    assert_eq!(by("192.168.7.9"), Verdict::Refused(Refusal::Relayed(ip("192.168.7.66"))));
+    assert_eq!(by("192.0.2.7"), Verdict::Proven { load: 0.25, accepting: true });
     // Where there is one such address in the world, the asker may be behind a NAT.
     let behind_nat = Claims { client: ip("198.51.100.4"), ..claims("192.0.2.7") };
     assert_eq!(judged("192.0.2.7", &behind_nat, true), Verdict::Proven { load: 0.25, accepting: true });
@@ -120,7 +130,7 @@ fn only_deceit_is_a_reason_for_quarantine() {
         Outcome::Status(302),
         Outcome::NotProven(Refusal::Replayed),
         Outcome::NotProven(relayed),
-        Outcome::Draining,
+        Outcome::Draining { load: 0.0 },
     ];
     assert!(!others.iter().any(Outcome::is_deceit));
 }
@@ -129,7 +139,7 @@ fn only_deceit_is_a_reason_for_quarantine() {
 fn of_two_schemes_the_worse_counts() {
     let (idle, busy) = (Outcome::Passed { load: 0.1 }, Outcome::Passed { load: 0.9 });
     let deceit = Outcome::NotProven(Refusal::BadSignature);
-    let rising = [idle, busy, Outcome::Draining, Outcome::NotAsked(String::new()), Outcome::TimedOut, deceit];
+    let rising = [idle, busy, Outcome::Draining { load: 0.1 }, Outcome::TimedOut, deceit];
     for (index, worse) in rising.iter().enumerate() {
         for better in &rising[..index] {
             assert!(worse.counts_before(better) && !better.counts_before(worse), "{worse:?} {better:?}");
