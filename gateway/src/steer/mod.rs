@@ -1,13 +1,13 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration; [`owner`] learns how peers fare and publishes it; [`geo`] says where
-//! addresses are.
+//! [`entry`] is a `[[peer]]` of the configuration; [`geo`] says where addresses are; [`probe`] asks whether an address is a
+//! peer's; [`owner`] learns how peers fare and publishes it.
 
 mod entry;
 mod found;
-mod geo;
+pub mod geo;
 mod owner;
-mod probe;
+pub mod probe;
 
 use std::path::PathBuf;
 
