@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 28] = [
+const IMPORTS: [(&str, &[&str]); 29] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
-    ("command", &["config", "doctor", "setup", "tls", "warm"]),
+    ("command", &["config", "doctor", "explain", "setup", "steer", "tls", "warm"]),
     (
         "config",
         &["dns", "http", "operator", "private", "steer", "store", "terminal", "tls", "upstream", "zone"],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
+    ("explain", &["config", "identity", "interfaces", "steer", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "identity", "listen", "metrics", "pulse", "store", "units", "upstream"]),
+    ("http", &["fetch", "identity", "listen", "metrics", "pulse", "steer", "store", "units", "upstream"]),
     ("identity", &[]),
     ("interfaces", &[]),
     ("lib", &[]),
@@ -26,7 +27,7 @@ const IMPORTS: [(&str, &[&str]); 28] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http", "store"]),
-    ("operator", &["changes", "fetch", "http", "metrics", "store", "units", "warm"]),
+    ("operator", &["changes", "fetch", "http", "metrics", "steer", "store", "units", "warm"]),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

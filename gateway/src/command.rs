@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, Problems, Setting, Sources, load};
+use crate::steer::Geo;
 use crate::tls::{Tls, TlsError};
-use crate::{doctor, setup, warm};
+use crate::{doctor, explain, setup, warm};
 
 /// One gateway of a federation of npm registry caches.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub enum Task {
     Status,
     /// Say whether the name leads to the gateway from here, and if not, what is in the way
     Doctor(doctor::Request),
+    /// Say whom a client is led to, and why
+    Explain(explain::Request),
     /// Fetch everything that a lockfile needs, so that its project installs without a connection
     Warm(warm::Request),
 }
@@ -107,6 +110,10 @@ pub fn check(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
     read(loaded, out)?;
     if let Some(certificate) = certificate {
         writeln!(out, "tls: {certificate}")?;
+    }
+    // Clients are led without those that are absent or broken, so this is no failure.
+    for database in Geo::load(&loaded.config.steer.geoip).describe() {
+        writeln!(out, "geoip: {database}")?;
     }
     Ok(())
 }

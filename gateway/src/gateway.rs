@@ -9,9 +9,11 @@ use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
+use resolver::links::Links;
 use resolver::peer::PeerId;
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -20,7 +22,7 @@ use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Ground, Policy, Prover, Server, Service};
+use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::metrics::Metrics;
@@ -28,7 +30,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::steer::{Geo, Owner, Prober};
+use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
 use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
@@ -57,7 +59,6 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
     let place = Place::of(&config::data_dir(&config)?);
     let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
-    let operator = Operator::new(identity.id(), fetch.clone(), warm_ups, feed.clone(), Arc::clone(&metrics));
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
@@ -76,6 +77,17 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     listening.announce();
+    let guide = guide(&config, &listening, &links, &steering, &geo);
+    let operator = Operator::new(
+        identity.id(),
+        fetch.clone(),
+        warm_ups,
+        feed.clone(),
+        guide.clone(),
+        Arc::clone(&metrics),
+    );
+    let redirects = config.steer.redirect && !config.offline;
+    let guidance = Guidance::new(guide, Holders::new(identity.id())?, redirects);
     let ground = Ground {
         identity: Arc::clone(&identity),
         zone: config.zone.name.clone(),
@@ -86,7 +98,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         stop: stop.clone(),
     };
     let prover = Prover::new(ground, metrics.connections());
-    let service = Service::new(fetch.clone(), policy(&config), prover, Arc::clone(&metrics));
+    let service = Service::new(fetch.clone(), policy(&config), prover, guidance, Arc::clone(&metrics));
     tokio::spawn(upstream.clone().probe_forever());
     tokio::spawn(fetch.repair_forever());
     if let Some(feed) = feed {
@@ -130,6 +142,24 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// The same facts as names are answered from.
+fn guide(
+    config: &Config,
+    listening: &Listening,
+    links: &watch::Receiver<Arc<Links>>,
+    steering: &Steering,
+    geo: &Geo,
+) -> Guide {
+    Guide::new(Basis {
+        configured: config.zone.addresses.clone(),
+        served: listening.served.clone(),
+        trusted_forwarders: config.dns.trusted_forwarders.clone(),
+        links: links.clone(),
+        peers: steering.follow(),
+        geo: geo.clone(),
+    })
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {

@@ -5,6 +5,7 @@ pub mod command;
 pub mod config;
 pub mod dns;
 pub mod doctor;
+pub mod explain;
 pub mod fetch;
 pub mod gateway;
 pub mod http;

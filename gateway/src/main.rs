@@ -9,7 +9,7 @@ use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
 use gateway::terminal::UntilClosed;
-use gateway::{doctor, gateway::run, log, open_files, setup, status, warm};
+use gateway::{doctor, explain, gateway::run, log, open_files, setup, status, warm};
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
@@ -36,6 +36,7 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
         Some(Task::Setup(request)) => setup::run(request, &loaded.config, &mut out, &mut notes)?,
         Some(Task::Status) => show_status(&loaded.config, &mut out)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
+        Some(Task::Explain(request)) => explain_to(request, &loaded.config)?,
         Some(Task::Warm(request)) => return warm_up(request, &loaded.config, command.verbose()),
         None => serve(loaded.config, command.verbose())?,
     }
@@ -54,6 +55,12 @@ fn examine(request: &doctor::Request, loaded: &Loaded) -> anyhow::Result<ExitCod
     let healthy = runtime.block_on(doctor::run(request, loaded, &mut UntilClosed(io::stdout())))?;
     runtime.shutdown_timeout(LAST_WAIT);
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn explain_to(request: &explain::Request, config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut out, mut notes) = (UntilClosed(io::stdout()), UntilClosed(io::stderr()));
+    runtime.block_on(explain::run(request, config, &mut out, &mut notes))
 }
 
 /// Fails where something is missing; stopped by a signal, it says so as a shell does.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use resolver::connectivity::Link;
 use resolver::peer::PeerId;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::changes::Feed;
 use crate::fetch::Fetch;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
+use crate::steer::{Explanation, Guide};
 use crate::store::Totals;
 use crate::warm::WarmUps;
 
@@ -41,6 +43,7 @@ pub struct Operator {
 struct Inner {
     fetch: Fetch,
     changes: Option<Feed>,
+    guide: Guide,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     id: PeerId,
@@ -57,6 +60,7 @@ impl Operator {
         fetch: Fetch,
         warm_ups: WarmUps,
         changes: Option<Feed>,
+        guide: Guide,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -65,6 +69,7 @@ impl Operator {
                 fetch,
                 warm_ups,
                 changes,
+                guide,
                 metrics,
                 id,
                 ready,
@@ -88,7 +93,7 @@ impl Operator {
         self.inner.ready.load(Ordering::Acquire) && !self.inner.stopping.load(Ordering::Acquire)
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
         if method != Method::GET && method != Method::HEAD {
             return words(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n");
         }
@@ -98,8 +103,22 @@ impl Operator {
             "/readyz" => words(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n"),
             "/metrics" => self.metrics(),
             "/status" => typed(StatusCode::OK, "application/json", self.status().to_string()),
-            _ => words(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz and /status\n"),
+            "/why" => self.why(query),
+            _ => words(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz, /status and /why\n"),
         }
+    }
+
+    /// `/why?client=<address>`: what a client is told, and why.
+    fn why(&self, query: Option<&str>) -> Response<Body> {
+        let client = query.and_then(|query| query.strip_prefix("client="));
+        let client = client.map(|text| percent_decode_str(text).decode_utf8_lossy());
+        let Some(Ok(client)) = client.map(|text| text.parse()) else {
+            return words(StatusCode::BAD_REQUEST, "ask /why?client=<address>\n");
+        };
+        let facts = self.inner.guide.facts();
+        let asker = self.inner.guide.asker(&facts, client, None);
+        let explanation = Explanation::of(&facts, &asker, "as asked for", usize::MAX);
+        typed(StatusCode::OK, "application/json", json!(explanation).to_string())
     }
 
     fn metrics(&self) -> Response<Body> {
@@ -154,7 +173,7 @@ impl Handle for Operator {
         if WarmUps::is_for(request.method(), request.uri().path()) {
             return self.inner.warm_ups.answer(request, wire).await;
         }
-        self.answer(request.method(), request.uri().path())
+        self.answer(request.method(), request.uri().path(), request.uri().query())
     }
 }
 

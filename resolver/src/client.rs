@@ -65,6 +65,19 @@ impl TarballUrls {
     }
 }
 
+/// Whether a client with this `User-Agent` checks the digest of every tarball that a lockfile or a packument has promised it,
+/// wherever the bytes come from.
+#[must_use]
+pub fn checks_digests(user_agent: Option<&str>) -> bool {
+    let product = user_agent.and_then(|value| value.split_ascii_whitespace().next()).unwrap_or("");
+    match product.split_once('/') {
+        Some(("npm", version)) => major(version) >= 7,
+        Some(("yarn", version)) => major(version) == 1,
+        Some(("pnpm" | "Bun" | "Deno", version)) => major(version) >= 1,
+        _ => false,
+    }
+}
+
 fn major(version: &str) -> u32 {
     version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
@@ -72,6 +85,26 @@ fn major(version: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_that_check_digests_are_known_and_no_others() {
+        for (user_agent, expected) in [
+            ("npm/11.6.2 node/v24.1.0 linux x64", true),
+            ("npm/6.14.18 node/v20.20.2 linux x64", false),
+            ("pnpm/10.21.0 npm/? node/? linux x64", true),
+            ("yarn/1.22.22 npm/? node/v20.20.2 linux x64", true),
+            ("yarn/4.12.0 npm/? node/? linux x64", false),
+            ("Bun/1.4.5", true),
+            ("Deno/2.9.6", true),
+            ("utoo/1.0.0", false),
+            ("vlt/1.0.0", false),
+            ("curl/8.5.0", false),
+            ("npm", false),
+        ] {
+            assert_eq!(checks_digests(Some(user_agent)), expected, "{user_agent}");
+        }
+        assert!(!checks_digests(None));
+    }
 
     #[test]
     fn each_client_gets_the_addresses_that_keep_its_lockfile_portable() {

@@ -15,7 +15,8 @@
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
 //! - by whom: [`peer`] (another gateway), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
-//!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told).
+//!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
+//!   [`redirect`] (who is sent on).
 
 #![no_std]
 
@@ -48,6 +49,7 @@ pub mod plan;
 pub mod proof;
 pub mod range;
 pub mod rank;
+pub mod redirect;
 pub mod subnet;
 pub mod variant;
 pub mod zone;

@@ -48,6 +48,17 @@ impl Fetch {
         }
     }
 
+    /// The digest that a name stands for, as far as that is known without asking anybody: upstream's word before the
+    /// client's.
+    pub async fn digest(
+        &self,
+        name: &PackageName,
+        file: &FileName,
+        hint: Option<Integrity>,
+    ) -> Option<Integrity> {
+        self.known(name, file, hint).await.or(hint)
+    }
+
     async fn by_digest(&self, integrity: &Integrity, whole: bool) -> Result<Tarball, Failure> {
         if let Some(blob) = self.inner.store.blob(integrity).await {
             return Ok(held(blob, true));

@@ -31,6 +31,8 @@ pub(super) struct Listening {
     pub(super) dns: Dns,
     /// For nobody.
     pub(super) closed: Closed,
+    /// Where clients are served.
+    pub(super) served: Vec<SocketAddr>,
     /// Where each of them is, and what it is called.
     addresses: Vec<(&'static str, SocketAddr)>,
 }
@@ -78,6 +80,7 @@ impl Listening {
             Listeners::adopt_or_bind(handed.operator, "operator.listen", operator.listen.as_slice())?;
         let sockets = Sockets { udp: handed.dns_udp, tcp: Listeners::adopt(handed.dns_tcp)? };
         let around = surroundings(config, &[&plain, &secure], around);
+        let served = around.served.clone();
         let mut dns = Dns::bind(&dns_config(config), around, sockets)?;
         let over_tls = Listeners::adopt_or_bind(
             handed.dot,
@@ -96,7 +99,14 @@ impl Listening {
                 .concat();
         let mut clients = Door::plain(plain, "http", pulses);
         clients.extend(https(secure, tls, pulses)?);
-        Ok(Self { clients, operators: Door::plain(operators, "operator", pulses), dns, closed, addresses })
+        Ok(Self {
+            clients,
+            operators: Door::plain(operators, "operator", pulses),
+            dns,
+            closed,
+            served,
+            addresses,
+        })
     }
 
     /// The ports that clients come in by.

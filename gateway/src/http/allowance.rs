@@ -22,6 +22,8 @@ pub(super) struct Allowance {
     by: RandomState,
     all: Count,
     ones: Box<[Count]>,
+    /// For one asker, and for all together.
+    limits: (u64, u64),
 }
 
 /// A second and a number in it, side by side in one word.
@@ -29,9 +31,16 @@ pub(super) struct Allowance {
 struct Count(AtomicU64);
 
 impl Allowance {
+    /// Of proofs.
     pub(super) fn new() -> Self {
+        Self::of(OF_ONE, OF_ALL)
+    }
+
+    /// So many for one asker in a second, and so many for all together.
+    pub(super) fn of(of_one: u64, of_all: u64) -> Self {
         let ones = std::iter::repeat_with(Count::default).take(COUNTS).collect();
-        Self { started: Instant::now(), by: RandomState::new(), all: Count::default(), ones }
+        let limits = (of_one, of_all);
+        Self { started: Instant::now(), by: RandomState::new(), all: Count::default(), ones, limits }
     }
 
     /// Takes one for this asker, if there is one.
@@ -42,7 +51,7 @@ impl Allowance {
     fn take_in(&self, second: u64, asker: IpAddr) -> bool {
         let place = self.by.hash_one(one_client(asker)) % self.ones.len() as u64;
         let one = self.ones.get(usize::try_from(place).unwrap_or(0));
-        one.is_some_and(|one| one.next(second) <= OF_ONE) && self.all.next(second) <= OF_ALL
+        one.is_some_and(|one| one.next(second) <= self.limits.0) && self.all.next(second) <= self.limits.1
     }
 }
 

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use resolver::peer::Scheme;
 
 use super::connection::Wire;
+use crate::steer::{HOP, PEER};
 
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
@@ -37,6 +38,8 @@ pub(super) struct Caller {
     pub(super) scheme: Scheme,
     /// The client's address; `None`: our proxy does not say it.
     pub(super) client: Option<IpAddr>,
+    /// It is a peer's own request, or one that a peer has sent here.
+    pub(super) relayed_by_peer: bool,
     /// Our address that the request came to; `None`: to a proxy's.
     pub(super) asked_at: Option<IpAddr>,
 }
@@ -47,7 +50,7 @@ impl Caller {
         let peer = wire.peer.ip();
         let proxied = proxies.iter().any(|network| network.contains(&peer));
         let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
-        let client = if proxied { client_behind(&forwarded("x-forwarded-for"), proxies) } else { Some(peer) };
+        let client = if proxied { client_behind(&head.headers, proxies) } else { Some(peer) };
         // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
         let relayed = !proxied && RELAYED.iter().any(|name| head.headers.contains_key(name));
         // What the nearest proxy has added stands last, on whichever line.
@@ -66,9 +69,15 @@ impl Caller {
             credentials: has_credentials(head),
             scheme,
             client,
+            relayed_by_peer: head.headers.contains_key(PEER) || has_hop(head.uri.query()),
             asked_at: (!proxied).then(|| wire.local.ip()),
         })
     }
+}
+
+/// Whether a query says that the request was redirected here.
+fn has_hop(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some(HOP)))
 }
 
 /// The authority of the request's target or its one `Host` header (RFC 9112, section 3.2); an HTTP/1.0 request
@@ -98,11 +107,38 @@ fn authority(text: &str) -> Option<String> {
     (valid && text.bytes().all(plain)).then(|| text.to_ascii_lowercase())
 }
 
-/// The nearest address in `X-Forwarded-For` that is not a trusted proxy's own; `None` when that is unknown.
-fn client_behind(list: &[String], proxies: &[IpNet]) -> Option<IpAddr> {
-    let mut addresses = list.iter().rev().map(|item| item.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()));
+/// The client that proxies name, in `X-Forwarded-For` or `Forwarded`; `None` when that is unknown. A proxy that writes one
+/// of them may pass the other on as the client sent it: where both are there they have to agree.
+fn client_behind(headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
+    let customary: Vec<_> = items(headers, "x-forwarded-for").iter().map(|item| item.parse().ok()).collect();
+    let standard: Vec<_> = items(headers, "forwarded").iter().map(|element| forwarded_for(element)).collect();
+    let nearest = |list: &[Option<IpAddr>]| nearest_client(list, proxies);
+    match (customary.as_slice(), standard.as_slice()) {
+        (list, []) | ([], list) => nearest(list),
+        (one, other) => nearest(one).filter(|client| nearest(other) == Some(*client)),
+    }
+}
+
+/// The last address in a list that is not a trusted proxy's own.
+fn nearest_client(list: &[Option<IpAddr>], proxies: &[IpNet]) -> Option<IpAddr> {
+    let mut addresses = list.iter().rev().map(|address| address.map(|ip| ip.to_canonical()));
     let is_proxy = |ip: &IpAddr| proxies.iter().any(|network| network.contains(ip));
     addresses.find(|ip| !ip.as_ref().is_some_and(is_proxy)).flatten()
+}
+
+/// The address in `for=` of one element of `Forwarded`, with or without a port (RFC 7239, section 6); `None`: it is
+/// hidden, or not to be read.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let mut values = element.split(';').filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("for").then_some(value)
+    });
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let node = value.strip_prefix('"').map_or(Some(value), |quoted| quoted.strip_suffix('"'))?;
+    let with_port = || node.parse().ok().map(|node: SocketAddr| node.ip());
+    let bracketed = || node.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let alone = || node.parse().ok().map(IpAddr::V4);
+    alone().or_else(bracketed).or_else(with_port)
 }
 
 fn has_credentials(head: &Parts) -> bool {
@@ -188,6 +224,60 @@ mod tests {
             assert!(!safe("10.0.0.1", &[("host", "a"), ("x-forwarded-for", unknown)]), "{unknown}");
         }
         assert!(!safe("10.0.0.1", &[("host", "a")]));
+    }
+
+    #[test]
+    fn a_client_is_where_its_connection_or_a_trusted_proxy_says() {
+        let client = |peer, headers: &[(&str, &str)]| {
+            let headers: Vec<_> = [("host", "a")].into_iter().chain(headers.iter().copied()).collect();
+            caller(peer, &headers).unwrap().client.map(|client| client.to_string())
+        };
+        let proxy = |headers: &[_]| client("10.0.0.1", headers).unwrap_or_default();
+        assert_eq!(client("10.2.2.2", &[("forwarded", "for=192.0.2.1")]).unwrap(), "10.2.2.2");
+        for (value, expected) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=\"192.0.2.1:4711\";proto=https;by=10.0.0.1", "192.0.2.1"),
+            ("for=192.0.2.1:4711", "192.0.2.1"),
+            ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("for=\"[2001:db8::1]\"", "2001:db8::1"),
+            ("for=192.0.2.9, for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1, for=10.0.0.2", "192.0.2.1"),
+            ("for=\"[::ffff:192.0.2.1]\"", "192.0.2.1"),
+            ("for=192.0.2.1, for=unknown", ""),
+            ("for=_hidden", ""),
+            ("for=192.0.2.1;for=192.0.2.2", ""),
+            ("for=2001:db8::1", ""),
+            ("for=\"192.0.2.1", ""),
+            ("proto=https", ""),
+            ("", ""),
+        ] {
+            assert_eq!(proxy(&[("forwarded", value)]), expected, "{value}");
+        }
+        assert_eq!(proxy(&[("x-forwarded-for", "192.0.2.1")]), "192.0.2.1");
+        let agree = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=\"192.0.2.1:80\"")];
+        assert_eq!(proxy(&agree), "192.0.2.1");
+        let differ = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=127.0.0.1")];
+        assert_eq!(proxy(&differ), "");
+    }
+
+    #[test]
+    fn what_a_peer_sends_is_known_by_its_header_or_its_hop() {
+        let by_peer = |uri: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::get(uri).header("host", "a");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let head = request.body(()).unwrap().into_parts().0;
+            let wire = Wire {
+                peer: "10.2.2.2:1".parse().unwrap(),
+                local: "10.1.1.1:1".parse().unwrap(),
+                tls: false,
+            };
+            Caller::of(&head, wire, &[]).unwrap().relayed_by_peer
+        };
+        assert!(by_peer("/left?open-registry-hop=1", &[]) && by_peer("/left?a=b&open-registry-hop", &[]));
+        assert!(by_peer("/left", &[("open-registry-peer", "12D3KooW")]));
+        assert!(!by_peer("/left?hop=1", &[]) && !by_peer("/left", &[]));
     }
 
     #[test]

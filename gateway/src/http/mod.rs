@@ -20,10 +20,12 @@ mod load;
 mod packument;
 mod passthrough;
 mod peer;
+mod redirect;
 mod route;
 mod server;
 mod service;
 mod tarball;
+mod why;
 
 use std::net::SocketAddr;
 
@@ -38,7 +40,7 @@ pub use connection::{Handle, Wire};
 pub use door::Door;
 pub use peer::{Ground, Prover};
 pub use server::{CONNECTIONS, Server};
-pub use service::{Policy, Service};
+pub use service::{Guidance, Policy, Service};
 
 /// `[http]`: where clients are served, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]

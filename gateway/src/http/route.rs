@@ -19,6 +19,8 @@ pub(super) enum Route {
     Ping,
     /// `/-/open-registry/peer`
     Peer,
+    /// `/-/open-registry/why`
+    Why,
     /// `/<name>`
     Packument(PackageName),
     /// `/<name>/<version or tag>`
@@ -72,6 +74,7 @@ impl Route {
             Self::Index => "index",
             Self::Ping => "ping",
             Self::Peer => "peer",
+            Self::Why => "why",
             Self::Packument(_) => "packument",
             Self::Manifest(..) => "manifest",
             Self::Tarball(..) => "tarball",
@@ -87,7 +90,7 @@ impl Route {
             Self::Packument(name) | Self::Manifest(name, _) | Self::Tarball(name, _) => Some(name),
             Self::PassThrough(name) => name.as_ref(),
             Self::Evidence(evidence) => evidence.package(),
-            Self::Index | Self::Ping | Self::Peer | Self::Digest(_) => None,
+            Self::Index | Self::Ping | Self::Peer | Self::Why | Self::Digest(_) => None,
         }
     }
 
@@ -95,8 +98,9 @@ impl Route {
         match rest {
             ["ping"] if reads => Ok(Self::Ping),
             ["open-registry", "peer"] if reads => Ok(Self::Peer),
+            ["open-registry", "why"] if reads => Ok(Self::Why),
             // What is ours is not upstream's.
-            ["open-registry", "peer"] => Err(Refusal::Method),
+            ["open-registry", "peer" | "why"] => Err(Refusal::Method),
             ["open-registry", ..] => Err(Refusal::Unknown),
             ["tarballs", "sha512", digest] if reads => Integrity::from_base64url(digest)
                 .map(Self::Digest)
@@ -208,6 +212,8 @@ mod tests {
         );
         assert_eq!(get("/-/open-registry/peer"), Ok(Route::Peer));
         assert_eq!(Route::of(&Method::POST, "/-/open-registry/peer", None), Err(Refusal::Method));
+        assert_eq!(get("/-/open-registry/why"), Ok(Route::Why));
+        assert_eq!(Route::of(&Method::PUT, "/-/open-registry/why", None), Err(Refusal::Method));
         assert_eq!(get("/-/open-registry/other"), Err(Refusal::Unknown));
         let integrity = Integrity::of(b"left");
         assert_eq!(

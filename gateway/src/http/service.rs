@@ -10,8 +10,10 @@ use hyper::body::Incoming;
 use ipnet::IpNet;
 use resolver::credentials::{Exposure, Treatment};
 use resolver::integrity::Integrity;
+use resolver::package::PackageName;
 use serde_json::json;
 
+use super::allowance::Allowance;
 use super::answer::Answer;
 use super::body::Body;
 use super::caller::Caller;
@@ -19,8 +21,10 @@ use super::connection::{Handle, Wire};
 use super::headers::{PACOTE_INTEGRITY, text};
 use super::peer::Prover;
 use super::route::Route;
+use super::why;
 use crate::fetch::{Failure, Fetch, TarballRequest};
 use crate::metrics::Metrics;
+use crate::steer::{Guide, Holders};
 
 /// What the configuration says of clients.
 #[derive(Debug, Clone)]
@@ -43,14 +47,37 @@ struct Inner {
     fetch: Fetch,
     policy: Policy,
     prover: Prover,
+    guidance: Guidance,
     metrics: Arc<Metrics>,
+}
+
+/// How clients are led on.
+pub struct Guidance {
+    pub(super) guide: Guide,
+    pub(super) holders: Holders,
+    pub(super) redirects: bool,
+    pub(super) explained: Allowance,
+}
+
+impl Guidance {
+    /// `redirects`: whether tarballs may be fetched elsewhere.
+    #[must_use]
+    pub fn new(guide: Guide, holders: Holders, redirects: bool) -> Self {
+        Self { guide, holders, redirects, explained: Allowance::of(why::OF_ONE, why::OF_ALL) }
+    }
 }
 
 impl Service {
     /// Wires the parts.
     #[must_use]
-    pub fn new(fetch: Fetch, policy: Policy, prover: Prover, metrics: Arc<Metrics>) -> Self {
-        Self { inner: Arc::new(Inner { fetch, policy, prover, metrics }) }
+    pub fn new(
+        fetch: Fetch,
+        policy: Policy,
+        prover: Prover,
+        guidance: Guidance,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { fetch, policy, prover, guidance, metrics }) }
     }
 
     pub(super) fn fetch(&self) -> &Fetch {
@@ -63,6 +90,16 @@ impl Service {
 
     pub(super) fn prover(&self) -> &Prover {
         &self.inner.prover
+    }
+
+    pub(super) fn guidance(&self) -> &Guidance {
+        &self.inner.guidance
+    }
+
+    /// Whether a package is of a private scope.
+    pub(super) fn is_private(&self, name: &PackageName) -> bool {
+        let private = &self.policy().private_scopes;
+        name.scope().is_some_and(|scope| private.iter().any(|private| private == scope))
     }
 
     async fn answer(&self, request: Request<Incoming>, wire: Wire) -> (&'static str, Answer) {
@@ -108,15 +145,13 @@ impl Service {
     }
 
     fn treatment(&self, route: &Route, caller: &Caller) -> Treatment {
-        if *route == Route::Peer {
+        if matches!(route, Route::Peer | Route::Why) {
             // Ours alone: whatever the request carries, it goes no further.
             return Treatment::Public;
         }
-        let scope = route.package().and_then(|name| name.scope());
         let exposure = Exposure {
             credentials: caller.credentials,
-            private: scope
-                .is_some_and(|scope| self.policy().private_scopes.iter().any(|private| private == scope)),
+            private: route.package().is_some_and(|name| self.is_private(name)),
             safe_from_client: caller.safe,
             safe_to_upstream: self.fetch().upstream().is_safe(),
         };
@@ -129,11 +164,18 @@ impl Service {
             Route::Index => Ok(self.index(&head, caller)),
             Route::Ping => Ok(Answer::json(&json!({}))),
             Route::Peer => Ok(self.prover().answer(head.uri.query(), caller)),
+            Route::Why => Ok(self.why(&head, caller)),
             Route::Packument(name) => Box::pin(self.packument(name, &head, caller)).await,
             Route::Manifest(name, version) => Box::pin(self.manifest(name, version, &head, caller)).await,
             Route::Tarball(name, file) => {
                 let hint = text(&head.headers, PACOTE_INTEGRITY).and_then(Integrity::from_sri);
+                if let Some(redirect) = Box::pin(self.redirect((name, file, hint), &head, caller)).await {
+                    return redirect;
+                }
                 Box::pin(self.tarball(TarballRequest::Named(name.clone(), file.clone(), hint), &head)).await
+            }
+            Route::Digest(integrity) if caller.relayed_by_peer => {
+                Box::pin(self.held_tarball(integrity, &head)).await
             }
             Route::Digest(integrity) => {
                 Box::pin(self.tarball(TarballRequest::Digest(*integrity), &head)).await

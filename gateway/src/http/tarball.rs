@@ -31,6 +31,13 @@ impl Service {
             Tarball::Arriving(arriving) => Ok(streamed(arriving)),
         }
     }
+
+    /// The same out of the store, and from nowhere else: a peer asks what is held here.
+    pub(super) async fn held_tarball(&self, integrity: &Integrity, head: &Parts) -> Result<Answer, Failure> {
+        let blob = self.fetch().store().blob(integrity).await;
+        let blob = blob.ok_or_else(|| Failure::NotFound(integrity.to_string()))?;
+        Ok(held(&blob, Provenance::Store, true, head))
+    }
 }
 
 fn held(blob: &Blob, source: Provenance, confirmed: bool, head: &Parts) -> Answer {

@@ -1,23 +1,32 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration; [`geo`] says where addresses are; [`probe`] asks whether an address is a
-//! peer's; [`owner`] learns how peers fare and publishes it.
+//! [`entry`] is a `[[peer]]` of the configuration, [`directory`] all of them; [`geo`] says where addresses are; [`probe`]
+//! asks whether an address is a peer's; [`owner`] learns how peers fare and publishes it. [`guide`] has all the facts,
+//! [`why`] tells them, and [`holders`] knows who has which tarball.
 
+mod directory;
 mod entry;
 mod found;
 pub mod geo;
+mod guide;
+mod holders;
 mod owner;
 pub mod probe;
+mod why;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use directory::directory;
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
 pub use geo::Geo;
+pub use guide::{Basis, Guide};
+pub use holders::{HOP, Holders, PEER};
 pub use owner::{Complaint, Found, Owner, Probe, Steering};
 pub use probe::{Prober, system_trust};
+pub use why::Explanation;
 
 /// `[steer]`: how clients are led to the gateway that is nearest to them.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -60,6 +60,14 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The rank of one candidate, by its number; `None`: it is not told.
+    #[must_use]
+    pub fn rank_of(&self, client: &Client, purpose: Purpose, number: u32) -> Option<Ranked> {
+        Asked::new(self, client, purpose).consider(number).ok()
+    }
+}
+
 impl<'a> Asked<'a> {
     fn new(snapshot: &'a Snapshot, client: &'a Client, purpose: Purpose) -> Self {
         let matches = snapshot.table.networks.matches(client.network());

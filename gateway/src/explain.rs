@@ -1,0 +1,151 @@
+//! `open-registry explain`: whom a client is led to, and why, in the words of the gateway that runs here, or of its
+//! configuration.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use http::StatusCode;
+use http::header::HOST;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use resolver::health::Outcome;
+use resolver::links::Links;
+use resolver::peers::{Peers, Sighting};
+use resolver::rank::Snapshot;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::config::{Config, data_dir};
+use crate::identity::Identity;
+use crate::interfaces;
+use crate::steer::{Basis, Explanation, Geo, Guide, directory};
+use crate::terminal::escape;
+
+/// How long a gateway on this machine may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer: 10,000 peers with half a KiB each, many times.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// What is to be explained.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Request {
+    /// The address of a client
+    client: IpAddr,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the gateway that runs here; without one, its configuration is taken for all that is known.
+///
+/// # Errors
+/// When the gateway says what is not understood, or the configuration does not tell.
+pub async fn run(
+    request: &Request,
+    config: &Config,
+    out: &mut impl Write,
+    notes: &mut impl Write,
+) -> anyhow::Result<()> {
+    let explanation = match ask(config.operator.listen, request.client).await? {
+        Some(explanation) => explanation,
+        None => {
+            writeln!(
+                notes,
+                "No gateway answers at operator.listen. This is what the configuration alone says, as if every peer had \
+                 just proved itself."
+            )?;
+            by_configuration(config, request.client)?
+        }
+    };
+    if request.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?;
+    } else {
+        for line in explanation.to_string().lines() {
+            writeln!(out, "{}", escape(line))?;
+        }
+    }
+    Ok(())
+}
+
+/// `None`: nobody is there.
+async fn ask(operator: Option<SocketAddr>, client: IpAddr) -> anyhow::Result<Option<Explanation>> {
+    let Some(address) = operator.map(reachable) else { return Ok(None) };
+    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Ok(None) };
+    let (status, body) = timeout(PATIENCE, get(stream, address, client))
+        .await
+        .map_err(anyhow::Error::from)
+        .flatten()
+        .with_context(|| format!("the gateway at {address} does not answer"))?;
+    if status != StatusCode::OK {
+        bail!("what answers at {address} is no gateway of this version ({})", status.as_u16());
+    }
+    serde_json::from_slice(&body)
+        .map(Some)
+        .with_context(|| format!("{address} says what is not understood here"))
+}
+
+async fn get(stream: TcpStream, address: SocketAddr, client: IpAddr) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("/why?client={client}"))
+        .header(HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body =
+        Limited::new(answer.into_body(), LONGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
+    Ok((status, body.to_bytes()))
+}
+
+/// Who listens on all addresses listens on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+/// What a gateway with this configuration would say when all its peers are up.
+fn by_configuration(config: &Config, client: IpAddr) -> anyhow::Result<Explanation> {
+    let links = interfaces::now().context("cannot see this machine's network interfaces")?;
+    let geo = Geo::load(&config.steer.geoip);
+    let own = Identity::read(&data_dir(config)?)?.map(|identity| identity.id());
+    let known = as_if_all_were_up(directory(&config.peer, own, &geo), links.clone());
+    let (_learning, peers) = watch::channel(Arc::new(known));
+    let (_looking, links) = watch::channel(Arc::new(links));
+    let served = [config.http.listen.as_slice(), config.http.tls_listen.as_slice()].concat();
+    let guide = Guide::new(Basis {
+        configured: config.zone.addresses.clone(),
+        served,
+        trusted_forwarders: config.dns.trusted_forwarders.clone(),
+        links,
+        peers,
+        geo,
+    });
+    let facts = guide.facts();
+    let asker = guide.asker(&facts, client, None);
+    Ok(Explanation::of(&facts, &asker, "as asked for", usize::MAX))
+}
+
+fn as_if_all_were_up(told: Vec<Sighting>, links: Links) -> Snapshot {
+    let mut peers = Peers::new(Duration::ZERO);
+    peers.learn(Sighting::Links(links), Duration::ZERO);
+    for sighting in told {
+        peers.learn(sighting, Duration::ZERO);
+    }
+    // By then everybody has been due once.
+    let now = Duration::from_secs(3600);
+    for due in peers.due(now) {
+        let passed = Outcome::Passed { load: 0.0, accepting: true };
+        peers.learn(Sighting::Met(due.id, due.target, passed), now);
+    }
+    peers.snapshot(now)
+}

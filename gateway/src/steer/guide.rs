@@ -1,0 +1,87 @@
+//! What clients of HTTP, the operator and the command are told of steering: the same facts as DNS answers rest on.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use resolver::answer::Facts;
+use resolver::asker::Asker;
+use resolver::links::{Arrival, By, Class, Links};
+use resolver::rank::Snapshot;
+use tokio::sync::watch;
+
+use super::Geo;
+
+/// Everything that a decision rests on. Cheap to clone.
+#[derive(Clone)]
+pub struct Guide {
+    inner: Arc<Basis>,
+}
+
+/// What a guide is made of.
+pub struct Basis {
+    /// `[zone] addresses`.
+    pub configured: Vec<IpAddr>,
+    /// Where clients are served.
+    pub served: Vec<SocketAddr>,
+    /// `[dns] trusted_forwarders`.
+    pub trusted_forwarders: Vec<IpNet>,
+    /// The machine's interfaces.
+    pub links: watch::Receiver<Arc<Links>>,
+    /// Other gateways, and how they fare.
+    pub peers: watch::Receiver<Arc<Snapshot>>,
+    /// Where addresses are.
+    pub geo: Geo,
+}
+
+impl Guide {
+    /// Whoever has these facts.
+    #[must_use]
+    pub fn new(basis: Basis) -> Self {
+        Self { inner: Arc::new(basis) }
+    }
+
+    /// The facts as they are now.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let Basis { configured, served, trusted_forwarders, links, peers, .. } = &*self.inner;
+        Facts {
+            configured: configured.clone(),
+            served: served.clone(),
+            links: Links::clone(&links.borrow()),
+            forwards: false,
+            peers: Arc::clone(&peers.borrow()),
+            trusted_forwarders: trusted_forwarders.clone(),
+        }
+    }
+
+    /// Whether there is anybody to be led to.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.inner.peers.borrow().is_alone()
+    }
+
+    /// Somebody at this address, located. `local` is the address of ours that he came to; where that is not known, it is
+    /// the one on his link, or one that he could come to.
+    #[must_use]
+    pub fn asker(&self, facts: &Facts, client: IpAddr, local: Option<IpAddr>) -> Asker {
+        let client = client.to_canonical();
+        let told = local.map(|local| local.to_canonical());
+        let local = told.or_else(|| beside(&facts.links, client)).or_else(|| for_class(&facts.links, client));
+        let local = local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let mut asker = facts.asker(&Arrival { client, local, by: By::Address(local) }, None);
+        asker.whereabouts = self.inner.geo.locate(asker.client.addr());
+        asker
+    }
+}
+
+/// An address of ours that clients of this class come to, of their family if there is one.
+fn for_class(links: &Links, client: IpAddr) -> Option<IpAddr> {
+    let fits = |address: &IpAddr| Class::of(*address) == Class::of(client);
+    links.own(client.is_ipv4()).chain(links.own(!client.is_ipv4())).find(fits)
+}
+
+/// Our address in the network of a client.
+fn beside(links: &Links, client: IpAddr) -> Option<IpAddr> {
+    links.networks().find(|network| network.contains(&client)).map(|network| network.addr())
+}
