@@ -35,7 +35,9 @@ pub(super) fn owner(
     let upstream = upstream.clone();
     // Offline is no disconnection: it is meant.
     let answers = move || !matches!(upstream.latch().link(), Link::Down(_));
-    Ok(Owner::new(prober, told(&config.peer, own, geo), links, answers))
+    let may_be_asked = |entry: &&Entry| !config.offline || entry.id == own;
+    let entries: Vec<_> = config.peer.iter().filter(may_be_asked).cloned().collect();
+    Ok(Owner::new(prober, told(&entries, own, geo), links, answers))
 }
 
 /// This gateway's own entry, and those of all others. Offline nobody is connected to, and so nobody is told of.
