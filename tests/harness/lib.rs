@@ -7,6 +7,8 @@
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`dns`]: a client that shows packets as they are.
+//! - [`packet`]: the same octet by octet, for questions that no library would ask.
+//! - [`name_servers`]: gdnsd, Knot DNS, PowerDNS and NSD, to be compared with.
 //! - [`warm`]: `open-registry warm`, run as a user does.
 //! - [`disk`]: what that process keeps, seen and spoiled from outside; [`image`]: a disk whose power can be cut.
 //! - [`Container`]: a machine that is booted, with systemd, to run the units on.
@@ -29,9 +31,11 @@ mod gateway;
 pub mod http;
 pub mod image;
 pub mod lan;
+pub mod name_servers;
 pub mod network;
 mod output;
 mod package;
+pub mod packet;
 pub mod place;
 mod program;
 pub mod projects;

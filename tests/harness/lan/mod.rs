@@ -36,6 +36,7 @@ mod link;
 mod name_server;
 mod office;
 mod public_dns;
+mod region;
 mod switch;
 
 pub use dig::Reply;
@@ -44,6 +45,7 @@ pub use link::Link;
 pub use name_server::NameServer;
 pub use office::Office;
 pub use public_dns::{PUBLIC_ENTRY, PublicDns, Publication};
+pub use region::Region;
 pub use switch::Lan;
 
 /// The zone that gateways answer for unless configured otherwise.
