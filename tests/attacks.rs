@@ -486,6 +486,36 @@ fn a_peer_that_is_not_admitted_is_no_answer_however_well_it_proves_itself() {
 }
 
 #[test]
+fn somebody_at_one_address_of_a_peer_costs_it_no_other() {
+    in_own_network("somebody_at_one_address_of_a_peer_costs_it_no_other", &[], || {
+        let scene = Scene::new();
+        let (gateway, other) = (scene.gateway(), start(&scene.evil, Gateway::builder()));
+        let urls = [at("http", &scene.honest), at("http", &scene.evil)];
+        let guide = Guide::new(&scene.asker.host, &scene.ca, &entry(id_of(&gateway), &urls));
+        let words = format!("{} answers there", id_of(&other));
+        assert!(guide.gateway.wait_for_log(|line| line.contains(&words), SOON));
+        guide.leads_to(scene.honest.v4());
+        assert!(!guide.answers().contains(&scene.evil.v4().to_string()));
+    });
+}
+
+#[test]
+fn a_gateway_that_is_offline_asks_nobody() {
+    in_own_network("a_gateway_that_is_offline_asks_nobody", &[], || {
+        let scene = Scene::new();
+        let gateway = scene.gateway();
+        let (host, entry) = (&scene.asker.host, entry(id_of(&gateway), &[at("http", &scene.honest)]));
+        let guide = start(host, Gateway::builder().dns(host.at(53)).config_toml(&entry));
+        let ready = || http::get(&format!("{}/readyz", guide.operator_url())).status;
+        host.run(|| until(ready, |status| *status == 200));
+        let reply = host.dig(&["A", ZONE, &format!("@{}", host.v4())]);
+        assert_eq!(reply.to_string(), format!("NOERROR {}", host.v4()));
+        let asked = gateway.metric("open_registry_http_requests_total", &[("route", "peer")]);
+        assert!(asked < 0.5, "a connection was made");
+    });
+}
+
+#[test]
 fn what_is_no_gateway_passes_for_none() {
     in_own_network("what_is_no_gateway_passes_for_none", &[], || {
         let scene = Scene::new();

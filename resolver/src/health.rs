@@ -5,6 +5,7 @@
 //!    \--failed--> Down          <--passed--/                                                     |
 //!                  Recovering (a tenth of its clients at first, all of them after a minute) <-----/ 3, 6, 12, 24 passed
 //! any --"I am about to stop"--> Draining --passed--> Recovering
+//! any --somebody else answers--> Down
 //! ```
 //!
 //! The thresholds are those of gdnsd, made faster where a client on a LAN waits. Time is passed in, as the time since
@@ -67,6 +68,8 @@ pub enum Outcome {
     },
     /// A probe: no answer, or none that proves anything.
     Failed,
+    /// A probe: somebody else answered, or somebody without the peer's key.
+    Deceived,
     /// A client's request: nobody took the connection.
     Unreachable,
     /// A client's request: it answered that it cannot (5xx).
@@ -159,7 +162,7 @@ impl Health {
         self.since
     }
 
-    /// Whether it has ever proved who it is.
+    /// Whether it has ever proved who it is, and nobody else has answered there since.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.proven
@@ -216,6 +219,7 @@ impl Health {
             Outcome::Passed { load, accepting } => self.pass(load, accepting, now),
             Outcome::Failed | Outcome::Erred => self.fail(1, now),
             Outcome::Unreachable => self.fail(2, now),
+            Outcome::Deceived => self.lose(now),
         }
         before != (self.state(now), self.load)
     }
@@ -245,6 +249,13 @@ impl Health {
             State::Down if self.passes_missing() == 0 => self.become_(State::Recovering, now),
             State::Down | State::Recovering | State::Up => {}
         }
+    }
+
+    /// The address is another's: nobody more is sent there, not even while a disconnection is bridged. That is no reason
+    /// against the peer, whose other addresses are still its own: whoever gets hold of one could take it down everywhere.
+    fn lose(&mut self, now: Duration) {
+        self.proven = false;
+        self.fail(FAILURES_IN_A_ROW, now);
     }
 
     fn fail(&mut self, times: u8, now: Duration) {

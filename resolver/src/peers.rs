@@ -40,7 +40,8 @@ pub enum Sighting {
     Located(PeerId, Whereabouts),
     /// One of its addresses was probed, or a client was sent there.
     Met(PeerId, Target, Outcome),
-    /// It was caught: bytes with another digest, a signature that is none, another's identity.
+    /// It was caught: bytes with another digest, metadata that is not what the root says. Not by who answers at one of
+    /// its addresses: that need not be it.
     Caught(PeerId, Offence),
     /// Whether upstream answers.
     Upstream(bool),
@@ -73,8 +74,6 @@ pub enum Target {
 pub enum Offence {
     /// Its bytes had another digest.
     WrongBytes,
-    /// Its proof was signed by nobody, or by somebody else.
-    WrongSignature,
     /// Its metadata is not what the root says.
     WrongMetadata,
 }

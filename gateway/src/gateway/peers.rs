@@ -33,7 +33,9 @@ pub(super) fn owner(
     let upstream = upstream.clone();
     // Offline is no disconnection: it is meant.
     let answers = move || !matches!(upstream.latch().link(), Link::Down(_));
-    Ok(Owner::new(prober, directory(&config.peer, Some(own), geo), links, answers))
+    let may_be_asked = |entry: &&Entry| !config.offline || entry.id == own;
+    let entries: Vec<_> = config.peer.iter().filter(may_be_asked).cloned().collect();
+    Ok(Owner::new(prober, directory(&entries, Some(own), geo), links, answers))
 }
 
 /// Learns where peers are whenever databases say something else.

@@ -1,7 +1,7 @@
 //! What a probe means for whoever learns.
 
 use resolver::health;
-use resolver::peers::{Due, Offence};
+use resolver::peers::Due;
 
 use super::owner::{Found, Probe};
 use super::probe::{Probed, Prober};
@@ -17,7 +17,7 @@ impl From<Probed> for Found {
         let words = || format!("{}: {}", probed.scheme.name(), probed.outcome);
         match health::Outcome::from(&probed.outcome) {
             health::Outcome::Passed { load, accepting } => Self::Passed { load, accepting },
-            _ if probed.outcome.is_deceit() => Self::Caught(Offence::WrongSignature, words()),
+            health::Outcome::Deceived => Self::Deceived(words()),
             _ => Self::Failed(words()),
         }
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use resolver::health::Outcome;
 use resolver::links::Links;
 use resolver::peer::PeerId;
-use resolver::peers::{Due, Offence, Peers, Sighting, Target};
+use resolver::peers::{Due, Peers, Sighting, Target};
 use resolver::rank::Snapshot;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -41,8 +42,8 @@ pub enum Found {
     },
     /// It has not, and why.
     Failed(String),
-    /// It was caught, and at what.
-    Caught(Offence, String),
+    /// Somebody else is there, and who.
+    Deceived(String),
 }
 
 /// Whoever makes probes.
@@ -65,7 +66,8 @@ pub struct Complaint {
 pub struct Steering {
     known: watch::Receiver<Arc<Snapshot>>,
     sightings: mpsc::Sender<Sighting>,
-    complaints: Arc<Mutex<BTreeMap<PeerId, Complaint>>>,
+    /// By peer and target.
+    complaints: Arc<Mutex<BTreeMap<(PeerId, Target), Complaint>>>,
 }
 
 /// The task.
@@ -108,17 +110,20 @@ impl Steering {
         let _ = self.sightings.send(sighting).await;
     }
 
-    /// What was wrong with a peer when it was last probed, if anything was.
+    /// What was wrong with a peer when it was last probed, if anything was: with the first of its addresses that failed.
     #[must_use]
     pub fn complaint(&self, id: &PeerId) -> Option<Complaint> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = (*id, Target::Address(IpAddr::from([0; 4])));
+        let next = complaints.range(first..).next().filter(|((of, _), _)| of == id);
+        next.map(|(_, complaint)| complaint.clone())
     }
 
-    fn complain(&self, id: PeerId, complaint: Option<Complaint>) {
+    fn complain(&self, id: PeerId, target: Target, complaint: Option<Complaint>) {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match &complaint {
-            Some(new) => complaints.insert(id, new.clone()),
-            None => complaints.remove(&id),
+            Some(new) => complaints.insert((id, target), new.clone()),
+            None => complaints.remove(&(id, target)),
         };
         match (before, complaint) {
             (before, Some(new)) if before.as_ref().is_none_or(|before| before.words != new.words) => {
@@ -270,17 +275,16 @@ impl Steering {
         let complaint = |words| Some(Complaint { target: place, words });
         let outcome = match found {
             Found::Passed { load, accepting } => {
-                self.complain(id, None);
+                self.complain(id, target.clone(), None);
                 Outcome::Passed { load, accepting }
             }
             Found::Failed(words) => {
-                self.complain(id, complaint(words));
+                self.complain(id, target.clone(), complaint(words));
                 Outcome::Failed
             }
-            Found::Caught(offence, words) => {
-                self.complain(id, complaint(words));
-                self.tell(Sighting::Caught(id, offence)).await;
-                Outcome::Failed
+            Found::Deceived(words) => {
+                self.complain(id, target.clone(), complaint(words));
+                Outcome::Deceived
             }
         };
         self.tell(Sighting::Met(id, target, outcome)).await;

@@ -45,6 +45,19 @@ fn one_failure_makes_a_suspect_three_in_a_row_take_it_down() {
 }
 
 #[test]
+fn an_address_at_which_somebody_else_answers_is_down_at_once_and_has_to_prove_itself_anew() {
+    let mut health = up();
+    assert!(health.is_proven());
+    assert_eq!(lived(&mut health, 10, &[Outcome::Deceived]), [State::Down]);
+    assert!(!health.is_proven());
+    let states = lived(&mut health, 11, &[PASSED, PASSED, PASSED]);
+    assert_eq!(states, [State::Down, State::Down, State::Recovering]);
+    assert_eq!(lived(&mut health, 20, &[Outcome::Deceived]), [State::Down]);
+    let mut health = Health::new(LAN, at(0));
+    assert_eq!(lived(&mut health, 0, &[Outcome::Deceived]), [State::Down]);
+}
+
+#[test]
 fn a_suspect_is_looked_at_again_after_one_second_and_after_two() {
     let mut health = up();
     assert_eq!(health.pause(false), LAN);

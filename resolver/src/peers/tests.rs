@@ -107,7 +107,7 @@ fn who_is_caught_gets_nobody_for_an_hour_then_for_six_then_for_a_day_then_for_ev
         now += hours * 3600;
         assert_eq!(told(&mut peers, at(now - 1)), [THIS], "{hours}");
     }
-    peers.learn(Sighting::Caught(id(1), Offence::WrongSignature), at(now));
+    peers.learn(Sighting::Caught(id(1), Offence::WrongMetadata), at(now));
     assert_eq!(told(&mut peers, at(now + 365 * 24 * 3600)), [THIS]);
 }
 
@@ -203,12 +203,13 @@ fn sighting() -> impl Strategy<Value = Sighting> {
         4 => (0.0f32..0.9).prop_map(|load| Outcome::Passed { load, accepting: true }),
         1 => Just(Outcome::Passed { load: 0.0, accepting: false }),
         3 => Just(Outcome::Failed),
+        1 => Just(Outcome::Deceived),
         1 => Just(Outcome::Unreachable),
         1 => Just(Outcome::Erred),
     ];
     prop_oneof![
         20 => (1u8..6, outcome).prop_map(|(nth, outcome)| met(nth, outcome)),
-        1 => (1u8..6).prop_map(|nth| Sighting::Caught(id(nth), Offence::WrongSignature)),
+        1 => (1u8..6).prop_map(|nth| Sighting::Caught(id(nth), Offence::WrongBytes)),
         1 => (1u8..6).prop_map(|nth| Sighting::Gone(id(nth))),
         2 => (1u8..6).prop_map(|nth| Sighting::Known(peer(nth))),
         1 => (1u8..6).prop_map(|nth| Sighting::Known(Peer { admitted: false, ..peer(nth) })),
@@ -230,6 +231,7 @@ proptest! {
             now += at(later);
             match &sighting {
                 Sighting::Met(id, _, Outcome::Passed { .. }) if peers.known.contains_key(id) => { proven.insert(*id); }
+                Sighting::Met(id, _, Outcome::Deceived) => { proven.remove(id); }
                 Sighting::Gone(id) => { proven.remove(id); }
                 Sighting::Caught(id, _) if peers.known.contains_key(id) => { caught.entry(*id).or_insert(now); }
                 _ => {}

@@ -47,7 +47,8 @@ impl Outcome {
         matches!(self, Self::Passed { .. })
     }
 
-    /// A reason for quarantine: whoever is there is not the peer. Silence and confusion are none.
+    /// Whoever is there is not the peer, or has not its key: the address is lost at once. Silence and confusion show no
+    /// such thing.
     #[must_use]
     pub fn is_deceit(&self) -> bool {
         matches!(self, Self::NotProven(refusal) if refusal.is_deceit())
@@ -89,6 +90,7 @@ impl From<&Outcome> for health::Outcome {
         match *outcome {
             Outcome::Passed { load } => Self::Passed { load, accepting: true },
             Outcome::Draining { load } => Self::Passed { load, accepting: false },
+            _ if outcome.is_deceit() => Self::Deceived,
             _ => Self::Failed,
         }
     }

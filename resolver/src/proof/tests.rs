@@ -121,7 +121,7 @@ fn at_an_address_that_two_machines_may_have_a_relay_is_seen() {
 }
 
 #[test]
-fn only_deceit_is_a_reason_for_quarantine() {
+fn only_deceit_takes_an_address_down_at_once() {
     let deceits = [Refusal::WrongId(id(2)), Refusal::BadSignature];
     assert!(deceits.into_iter().all(|refusal| Outcome::NotProven(refusal).is_deceit()));
     let relayed = Refusal::Relayed(ip("192.0.2.1"));
