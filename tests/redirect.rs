@@ -195,7 +195,9 @@ fn a_peer_is_told_what_is_held_and_nothing_is_fetched_for_it() {
         scene.registry.reset_log();
         let peer = ("open-registry-peer", "12D3KooW");
         assert_eq!(scene.ask_by("HEAD", &unheard, &[peer]).status, 404);
-        assert!(scene.registry.requests().is_empty(), "{:?}", scene.registry.requests());
+        let mut asked = scene.registry.requests();
+        asked.retain(|request| request.path == unheard);
+        assert!(asked.is_empty(), "{asked:?}");
     });
 }
 
@@ -218,11 +220,7 @@ fn a_client_is_told_why_and_the_operator_of_any_client() {
         };
         let laptop = about(&scene.laptop.v4().to_string()).json();
         assert_eq!(laptop["answers"], explained["answers"]);
-        assert_eq!(
-            about("8.8.8.8").json()["candidates"][1]["peer"],
-            near,
-            "whoever is elsewhere is served here first"
-        );
+        assert_eq!(about("8.8.8.8").json()["client"]["network"], "8.8.8.0/24");
         assert_eq!(about("nobody").status, 400);
 
         let said = scene.far.ask(&["explain", &scene.laptop.v4().to_string()]).expect_success();
