@@ -12,7 +12,8 @@ use std::time::Duration;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg,
+    sendmsg, setsockopt, sockopt,
 };
 use resolver::links::{Arrival, By};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -35,19 +36,51 @@ pub(super) struct Envelope {
     to: Option<PacketInfo>,
 }
 
-/// Where the kernel writes what it says of a datagram: once made, used for each.
-pub(super) struct Space(Vec<u8>);
+/// Datagrams that are taken from the kernel and given to it in one call. More would keep the first waiting for its
+/// answer.
+pub(super) const BATCH: usize = 16;
+/// A query with all that EDNS may add. What is longer is dropped.
+const LARGEST_QUERY: usize = 4096;
+
+/// Datagrams that came together, and what the kernel needs to be told of them and of their answers.
+pub(super) struct Batch {
+    queries: Box<[[u8; LARGEST_QUERY]; BATCH]>,
+    /// Of each query its length and where it came from; without that, it is none.
+    taken: Vec<(usize, Option<Envelope>)>,
+    incoming: MultiHeaders<SockaddrStorage>,
+    outgoing: MultiHeaders<SockaddrStorage>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self {
+            queries: Box::new([[0; LARGEST_QUERY]; BATCH]),
+            taken: Vec::with_capacity(BATCH),
+            incoming: incoming(),
+            outgoing: MultiHeaders::preallocate(BATCH, None),
+        }
+    }
+
+    /// How many datagrams came.
+    pub(super) fn len(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// One of them; `None`: it was too long, or came from nowhere.
+    pub(super) fn query(&self, place: usize) -> Option<(&[u8], Envelope)> {
+        let (length, envelope) = *self.taken.get(place)?;
+        Some((self.queries.get(place)?.get(..length)?, envelope?))
+    }
+}
+
+fn incoming() -> MultiHeaders<SockaddrStorage> {
+    MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo)))
+}
 
 #[derive(Debug, Clone, Copy)]
 enum PacketInfo {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
-}
-
-impl Space {
-    pub(super) fn new() -> Self {
-        Self(nix::cmsg_space!(libc::in6_pktinfo))
-    }
 }
 
 impl Datagrams {
@@ -92,21 +125,44 @@ impl Datagrams {
         let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Read);
     }
 
-    /// The next datagram. `WouldBlock`: none came; `InvalidData`: it was too long, or came from nowhere.
-    pub(super) fn receive(
-        &self,
-        buffer: &mut [u8],
-        space: &mut Space,
-        waits: bool,
-    ) -> io::Result<(usize, Envelope)> {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let descriptor = self.socket.as_raw_fd();
-        let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
-        let message = recvmsg::<SockaddrStorage>(descriptor, &mut parts, Some(&mut space.0), flags)?;
-        let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
-        let client = message.address.filter(|_| whole).ok_or(io::ErrorKind::InvalidData)?;
-        let to = message.cmsgs()?.find_map(|part| PacketInfo::of(&part));
-        Ok((message.bytes, Envelope { client, to }))
+    /// Takes what has come into `batch`: one datagram, for which it waits if it is to, and more if they are there.
+    /// `WouldBlock`: none came.
+    pub(super) fn receive(&self, batch: &mut Batch, waits: bool) -> io::Result<()> {
+        batch.taken.clear();
+        let flags = if waits { MsgFlags::MSG_WAITFORONE } else { MsgFlags::MSG_DONTWAIT };
+        let mut parts = batch.queries.each_mut().map(|query| [IoSliceMut::new(query)]);
+        let messages = recvmmsg(self.socket.as_raw_fd(), &mut batch.incoming, parts.iter_mut(), flags, None)?;
+        let mut is_spent = false;
+        for message in messages {
+            let to = message.cmsgs().ok().and_then(|mut parts| parts.find_map(|part| PacketInfo::of(&part)));
+            is_spent |= to.is_none();
+            let whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
+            let client = message.address.filter(|_| whole);
+            let envelope = client.map(|client| Envelope { client, to });
+            batch.taken.push((message.bytes, envelope));
+        }
+        if is_spent {
+            // The kernel has written down how little room there was for what it did not say.
+            batch.incoming = incoming();
+        }
+        Ok(())
+    }
+
+    /// Sends answers, as many as a batch has at most; how many of the first of them have been sent.
+    pub(super) fn send_all(&self, batch: &mut Batch, answers: &[(Vec<u8>, Envelope)]) -> usize {
+        let count = answers.len().min(BATCH);
+        // What else is said with a datagram is the same for all of them, and each is from another address.
+        if !self.one_address || count == 0 {
+            return 0;
+        }
+        let parts: [[IoSlice<'_>; 1]; BATCH] = std::array::from_fn(|place| {
+            [IoSlice::new(answers.get(place).map_or(&[], |(answer, _)| answer.as_slice()))]
+        });
+        let clients: [Option<SockaddrStorage>; BATCH] =
+            std::array::from_fn(|place| answers.get(place).map(|(_, envelope)| envelope.client));
+        let (descriptor, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        sendmmsg(descriptor, &mut batch.outgoing, &parts[..count], &clients[..count], [], flags)
+            .map_or(0, Iterator::count)
     }
 
     /// Sends an answer back. `WouldBlock`: there is no room on its way out.

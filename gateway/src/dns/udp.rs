@@ -1,9 +1,9 @@
 //! Queries in datagrams: a thread of its own for each socket, and for each core a socket at the same address.
 //!
-//! A thread that waits in the kernel for one datagram after the other answers for half of what a task would cost.
+//! A thread that waits in the kernel, takes what has come and gives back the answers, answers for half of what a task would cost.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,13 +13,11 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Backend;
-use super::datagrams::{Datagrams, Envelope, Space};
-use super::message::Transport;
+use super::datagrams::{Batch, Datagrams, Envelope};
+use super::message::{Request, Transport};
 use super::responder::{Desk, Reaction};
 use crate::pulse::{BEAT, Pulse};
 
-/// A query with all that EDNS may add. What is longer is dropped.
-const LARGEST_QUERY: usize = 4096;
 /// Sockets at one address; more than a few threads are of use only where all cores do nothing else.
 const MOST_THREADS: usize = 8;
 /// Sockets at all addresses, as far as each has one anyway.
@@ -40,7 +38,7 @@ const SEND_PAUSE: Duration = Duration::from_millis(5);
 /// How soon a thread sees that it is to end whose socket somebody else has too, and so cannot be woken.
 const SHARED_WAIT: Duration = Duration::from_millis(200);
 /// At the end what has arrived is answered, but not for ever: whoever comes after us has the socket too.
-const LAST_DATAGRAMS: usize = 16 << 10;
+const LAST_BATCHES: usize = 1 << 10;
 
 /// All sockets at one address.
 pub(super) struct SocketGroup {
@@ -125,7 +123,8 @@ struct Worker {
 
 impl Worker {
     fn run(&self, pulse: &Pulse, wait: Duration) {
-        let mut work = Work { query: vec![0; LARGEST_QUERY], space: Space::new(), desk: Desk::default() };
+        let mut work =
+            Work { batch: Batch::new(), desk: Desk::default(), answers: Vec::new(), spare: Vec::new() };
         if let Err(error) = self.socket.set_wait(wait) {
             tracing::error!(%error, "cannot wait for DNS queries");
         }
@@ -150,36 +149,46 @@ impl Worker {
                 work.desk.forget();
             }
         }
-        for _ in 0..LAST_DATAGRAMS {
+        for _ in 0..LAST_BATCHES {
             if self.answer_next(&mut work, false).is_err() {
                 break;
             }
         }
     }
 
-    /// Answers the next datagram.
+    /// Answers the datagrams that come next.
     fn answer_next(&self, work: &mut Work, waits: bool) -> io::Result<()> {
-        let (length, envelope) = match self.socket.receive(&mut work.query, &mut work.space, waits) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(()),
-            received => received?,
-        };
-        let Some(arrival) = envelope.arrival() else { return Ok(()) };
-        let query = &work.query[..length];
-        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.desk) {
-            Reaction::Answer => self.send(&work.desk.answer, &envelope),
-            Reaction::LookUp(request) => {
-                let answering = Arc::clone(&self.backend).look_up(*request, arrival.client);
-                let socket = Arc::clone(&self.socket);
-                let look_up = async move {
-                    if let Some(answer) = answering.await {
-                        send_later(&socket, &answer, &envelope).await;
-                    }
-                };
-                self.backend.tasks.spawn_on(look_up, &self.runtime);
+        self.socket.receive(&mut work.batch, waits)?;
+        for place in 0..work.batch.len() {
+            let Some((query, envelope)) = work.batch.query(place) else { continue };
+            let Some(arrival) = envelope.arrival() else { continue };
+            match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.desk) {
+                Reaction::Answer => {
+                    let spare = work.spare.pop().unwrap_or_default();
+                    let answer = std::mem::replace(&mut work.desk.answer, spare);
+                    work.answers.push((answer, envelope));
+                }
+                Reaction::LookUp(request) => self.look_up(*request, arrival.client, envelope),
+                Reaction::Silence => {}
             }
-            Reaction::Silence => {}
         }
+        let sent = self.socket.send_all(&mut work.batch, &work.answers);
+        for (answer, envelope) in work.answers.iter().skip(sent) {
+            self.send(answer, envelope);
+        }
+        work.spare.extend(work.answers.drain(..).map(|(answer, _)| answer));
         Ok(())
+    }
+
+    fn look_up(&self, request: Request, client: IpAddr, envelope: Envelope) {
+        let answering = Arc::clone(&self.backend).look_up(request, client);
+        let socket = Arc::clone(&self.socket);
+        let look_up = async move {
+            if let Some(answer) = answering.await {
+                send_later(&socket, &answer, &envelope).await;
+            }
+        };
+        self.backend.tasks.spawn_on(look_up, &self.runtime);
     }
 
     /// Sends an answer. One that cannot be sent is lost, as datagrams are: its client asks again.
@@ -196,9 +205,12 @@ impl Worker {
 
 /// What a thread uses again for each query.
 struct Work {
-    query: Vec<u8>,
-    space: Space,
+    batch: Batch,
     desk: Desk,
+    /// What is said to the batch.
+    answers: Vec<(Vec<u8>, Envelope)>,
+    /// Room for answers, as many as a batch has.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Time has passed, or a signal came, or there is no room.
@@ -222,8 +234,6 @@ async fn send_later(socket: &Datagrams, answer: &[u8], envelope: &Envelope) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use hickory_proto::op::{Message, Query};
     use hickory_proto::rr::{Name, RecordType};
     use resolver::answer::Facts;
