@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 27] = [
+const IMPORTS: [(&str, &[&str]); 28] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
     ("command", &["config", "doctor", "setup", "tls", "warm"]),
     (
@@ -31,6 +31,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
+    ("status", &["config", "identity", "terminal"]),
     ("steer", &["identity", "pulse", "units"]),
     ("store", &["units"]),
     ("tls", &["metrics", "units"]),

@@ -253,6 +253,74 @@ fn whoever_asked_before_the_end_has_his_answer() {
     assert!(gateway.wait(Duration::from_secs(30)).success());
 }
 
+/// A gateway on public addresses, and clients in a network that is none of its own.
+const PUBLIC: [(&str, IpAddr); 2] =
+    [("server", IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9))), ("client", IpAddr::V4(Ipv4Addr::new(11, 7, 7, 7)))];
+
+#[test]
+fn a_public_network_that_floods_gets_some_answers_and_is_asked_to_connect() {
+    let test = "a_public_network_that_floods_gets_some_answers_and_is_asked_to_connect";
+    in_own_network(test, &PUBLIC, || {
+        const ASKED: u32 = 2000;
+        let [(_, server), (_, client)] = PUBLIC;
+        let gateway = gateway("\"9.9.9.9:53\"");
+        let server = SocketAddr::new(server, 53);
+        let socket = UdpSocket::bind((client, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let (mut answered, mut truncated) = (0_u32, 0_u32);
+        let mut take_what_is_there = |waits: bool| {
+            socket.set_nonblocking(!waits).unwrap();
+            let mut answer = [0; 512];
+            while let Ok(length) = socket.recv(&mut answer) {
+                let answer = Message::from_vec(&answer[..length]).unwrap();
+                *(if answer.metadata.truncation { &mut truncated } else { &mut answered }) += 1;
+            }
+        };
+        let started = Instant::now();
+        for _ in 0..ASKED {
+            socket.send_to(&a().to_vec().unwrap(), server).unwrap();
+            take_what_is_there(false);
+        }
+        take_what_is_there(true);
+        let taken = started.elapsed();
+        let most = 200.0 + 200.0 * taken.as_secs_f64() + 1.0;
+        assert!(answered >= 100 && f64::from(answered) <= most, "{answered} in {taken:?}");
+        assert!(truncated > 0 && truncated <= ASKED.div_ceil(2), "{truncated}");
+        let limited = [("transport", "udp"), ("outcome", "limited")];
+        assert!(gateway.metric("open_registry_dns_queries_total", &limited) >= f64::from(truncated * 2 - 1));
+        let mut connection = Connection::open(server);
+        connection.send(&a());
+        assert_eq!(addresses(&connection.receive().expect("an answer")), ["9.9.9.9"]);
+    });
+}
+
+#[test]
+fn every_client_has_its_answer_whichever_core_its_question_came_to() {
+    let test = "every_client_has_its_answer_whichever_core_its_question_came_to";
+    in_own_network(test, &PUBLIC, || {
+        let [(_, server), _] = PUBLIC;
+        let mut gateway = gateway("\"0.0.0.0:53\"");
+        let asked: Vec<_> = (0..200)
+            .map(|_| {
+                let socket = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                socket.connect((server, 53)).unwrap();
+                socket.send(&a().to_vec().unwrap()).unwrap();
+                socket
+            })
+            .collect();
+        for (number, socket) in asked.iter().enumerate() {
+            let mut answer = [0; 512];
+            let length = socket.recv(&mut answer).unwrap_or_else(|error| panic!("client {number}: {error}"));
+            assert_eq!(addresses(&Message::from_vec(&answer[..length]).unwrap()), ["9.9.9.9"]);
+        }
+        let started = Instant::now();
+        gateway.signal(Signal::SIGTERM);
+        assert!(gateway.wait(Duration::from_secs(30)).success());
+        assert!(started.elapsed() < Duration::from_secs(5), "no thread was waited for");
+    });
+}
+
 #[test]
 fn a_gateway_that_would_ask_itself_does_not_start() {
     let test = "a_gateway_that_would_ask_itself_does_not_start";
@@ -272,6 +340,8 @@ fn a_wrong_setting_is_told_before_anything_starts() {
         ("[dns]\nforward = [\"router\"]\n", "is not an address"),
         ("[zone]\nname = \"not a name\"\n", "is not a host name"),
         ("[zone]\naddresses = [\"0.0.0.0\"]\n", "leads nowhere"),
+        ("[dns]\ntrusted_forwarders = [\"office\"]\n", "dns.trusted_forwarders"),
+        ("[dns]\nrate_limit = -1\n", "dns.rate_limit"),
         ("[dns]\nlisten = [\"224.0.0.1:53\"]\n", "is none that a client could ask"),
         ("[dns]\nlisten = [\"[fe80::1]:53\"]\n", "is none that a client could ask"),
         ("[dns]\nlisten = [\"192.0.2.1:53\"]\nforward = [\"192.0.2.1\"]\n", "is this gateway itself"),

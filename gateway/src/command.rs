@@ -29,6 +29,8 @@ pub enum Task {
     Config,
     /// Print the lines that point a resolver or a client at the gateway
     Setup(setup::Request),
+    /// Say who the gateway is, and how the one that runs here fares
+    Status,
     /// Say whether the name leads to the gateway from here, and if not, what is in the way
     Doctor(doctor::Request),
     /// Fetch everything that a lockfile needs, so that its project installs without a connection

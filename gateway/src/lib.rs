@@ -19,6 +19,7 @@ pub mod private;
 pub mod pulse;
 pub mod service;
 pub mod setup;
+pub mod status;
 pub mod steer;
 pub mod store;
 pub mod terminal;

@@ -9,7 +9,7 @@ use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
 use gateway::terminal::UntilClosed;
-use gateway::{doctor, gateway::run, log, open_files, setup, warm};
+use gateway::{doctor, gateway::run, log, open_files, setup, status, warm};
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
@@ -34,11 +34,17 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
         Some(Task::Check) => command::check(&loaded, &mut out)?,
         Some(Task::Config) => command::config(&loaded, &mut out)?,
         Some(Task::Setup(request)) => setup::run(request, &loaded.config, &mut out, &mut notes)?,
+        Some(Task::Status) => show_status(&loaded.config, &mut out)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
         Some(Task::Warm(request)) => return warm_up(request, &loaded.config, command.verbose()),
         None => serve(loaded.config, command.verbose())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_status(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(status::run(config, out))
 }
 
 /// Fails where there is a problem, as programs that look for trouble do.

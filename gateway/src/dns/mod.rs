@@ -5,10 +5,11 @@
 //! packets in and out, connections within
 //! [`places`]; [`message`] is what a packet says, [`edns`] what stands beside
 //! the question; [`usual`] is the short way for most of
-//! them; [`responder`] answers at once, within [`rate`], or has [`forward`] ask others (each
+//! them, with what was [`decided`] lately; [`responder`] answers at once, within [`rate`], or has [`forward`] ask others (each
 //! a [`name_server`]), for clients that have their [`shares`] of that.
 
 mod datagrams;
+mod decided;
 mod doors;
 mod edns;
 mod forward;

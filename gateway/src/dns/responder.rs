@@ -18,6 +18,7 @@ use resolver::subnet::Subnet;
 use resolver::zone::Zone;
 
 use super::Locate;
+use super::decided::{Decided, Said};
 use super::message::{HEADER, Packet, Reply, Request, Transport};
 use super::rate::{Allowance, Rates};
 use super::usual::Usual;
@@ -62,6 +63,21 @@ pub(super) struct Responder {
     /// Of the outcomes of usual queries: to find them by their labels would take longer than to answer.
     counted: Counted,
     started: Instant,
+}
+
+/// What whoever answers one packet after the other uses again for each.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// The answer that was written last.
+    pub(super) answer: Vec<u8>,
+    decided: Decided,
+}
+
+impl Desk {
+    /// Everything is decided again.
+    pub(super) fn forget(&mut self) {
+        self.decided.forget();
+    }
 }
 
 struct Counted {
@@ -118,23 +134,26 @@ impl Responder {
 
     /// Whom a question is for; where he is matters to whoever has peers.
     fn asker(&self, facts: &Facts, arrival: &Arrival, subnet: Option<&Subnet>) -> Asker {
-        let mut asker = facts.asker(arrival, subnet);
+        self.located(facts, facts.asker(arrival, subnet))
+    }
+
+    fn located(&self, facts: &Facts, mut asker: Asker) -> Asker {
         if !facts.peers.is_alone() {
             asker.whereabouts = (self.locate)(asker.client);
         }
         asker
     }
 
-    /// What to do about a packet that arrived so; an answer is written to `out`.
+    /// What to do about a packet that arrived so; an answer lies on the desk then.
     pub(super) fn react(
         &self,
         packet: &[u8],
         arrival: &Arrival,
         transport: Transport,
-        out: &mut Vec<u8>,
+        desk: &mut Desk,
     ) -> Reaction {
         // Whatever a stranger's bytes make of the codec, the others are still answered.
-        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport, out)));
+        let reaction = catch_unwind(AssertUnwindSafe(|| self.decide(packet, arrival, transport, desk)));
         reaction.unwrap_or_else(|_| {
             self.metrics.dns_query(transport.name(), "fault");
             Reaction::Silence
@@ -146,18 +165,19 @@ impl Responder {
         packet: &[u8],
         arrival: &Arrival,
         transport: Transport,
-        out: &mut Vec<u8>,
+        desk: &mut Desk,
     ) -> Reaction {
         if transport == Transport::Udp {
-            let limited = self.limit(packet, arrival.client, || self.started.elapsed(), out);
+            let now = || self.started.elapsed();
+            let limited = self.limit(packet, arrival.client, now, &mut desk.answer);
             if let Some(reaction) = limited {
                 return reaction;
             }
-            if self.answer_usual(packet, arrival, out) {
+            if self.answer_usual(packet, arrival, desk) {
                 return Reaction::Answer;
             }
         }
-        self.answer_any(packet, arrival, transport, out)
+        self.answer_any(packet, arrival, transport, &mut desk.answer)
     }
 
     /// What is said to one of a network that has had too many answers by datagram; `None`: what it asks for.
@@ -182,15 +202,20 @@ impl Responder {
     }
 
     /// Answers a usual query by its short way; false: it is none.
-    pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, out: &mut Vec<u8>) -> bool {
+    pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, desk: &mut Desk) -> bool {
         let Some(usual) = &self.usual else { return false };
         let Some(question) = usual.read(packet) else { return false };
         let facts = self.facts.load();
-        let asker = self.asker(&facts, arrival, question.subnet());
-        let answer = answer(question.location, question.kind, &asker, &facts);
-        let written = usual.write(&question, &answer, recursion_available(&facts, arrival), &self.id, out);
+        // Where the client is is looked up only where the answer is not known yet.
+        let asker = facts.asker(arrival, question.subnet());
+        let asked = (question.location, question.kind);
+        let said = desk.decided.say(&facts, asked, &asker, || Said {
+            answer: answer(question.location, question.kind, &self.located(&facts, asker), &facts),
+            recursion_available: recursion_available(&facts, arrival),
+        });
+        let written = usual.write(&question, said, &self.id, &mut desk.answer);
         if written {
-            match answer {
+            match said.answer {
                 Answer::NoData => self.counted.no_data.inc(),
                 _ => self.counted.answered.inc(),
             };

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Backend;
 use super::message::Transport;
 use super::places::{PLACES, Place};
-use super::responder::Reaction;
+use super::responder::{Desk, Reaction};
 
 /// A connection that says nothing for so long is closed (RFC 7766, section 6.2.3, speaks of seconds). Clients that ask
 /// are told 30 (`message::KEEPALIVE`), so that a question which is on its way then still has its answer.
@@ -140,9 +140,9 @@ impl Talk {
                 return Ok(());
             };
             let query = limited(rest_of_query(&mut reader, first)).await?;
-            let mut answer = Vec::new();
-            match self.backend.responder.react(&query, &self.arrival, transport, &mut answer) {
-                Reaction::Answer => drop(room.send(answer)),
+            let mut desk = Desk::default();
+            match self.backend.responder.react(&query, &self.arrival, transport, &mut desk) {
+                Reaction::Answer => drop(room.send(desk.answer)),
                 Reaction::LookUp(request) => {
                     let answering = Arc::clone(&self.backend).look_up(*request, self.arrival.client);
                     self.backend.tasks.spawn(async move {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Backend;
 use super::datagrams::{Datagrams, Envelope, Space};
 use super::message::Transport;
-use super::responder::Reaction;
+use super::responder::{Desk, Reaction};
 use crate::pulse::{BEAT, Pulse};
 
 /// A query with all that EDNS may add. What is longer is dropped.
@@ -26,8 +26,11 @@ const MOST_THREADS: usize = 8;
 const MOST_SOCKETS: usize = 64;
 /// What a thread's stack may take; the codec's recursion is bounded, and decisions have none.
 const STACK: usize = 512 << 10;
-/// Queries after which a busy thread shows that it turns.
-const BURST: usize = 256;
+/// A busy thread shows that it turns so often; an idle one, as often as it stops waiting.
+const BETWEEN_BEATS: Duration = Duration::from_millis(250);
+/// How soon what was decided is decided again though nothing is said to have changed: databases of where clients are
+/// are looked at as often.
+const FORGET: Duration = Duration::from_secs(60);
 /// After a failed read, so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest that an answer waits for room on its way out: the others wait for it.
@@ -122,25 +125,29 @@ struct Worker {
 
 impl Worker {
     fn run(&self, pulse: &Pulse, wait: Duration) {
-        let mut work = Work { query: vec![0; LARGEST_QUERY], answer: Vec::new(), space: Space::new() };
+        let mut work = Work { query: vec![0; LARGEST_QUERY], space: Space::new(), desk: Desk::default() };
         if let Err(error) = self.socket.set_wait(wait) {
             tracing::error!(%error, "cannot wait for DNS queries");
         }
-        let mut answered = 0_usize;
+        let (mut beaten, mut fresh) = (Instant::now(), Instant::now());
+        pulse.beat();
         while !self.stop.is_cancelled() {
-            // A clock for each query would cost as much as reading it.
-            if answered.is_multiple_of(BURST) {
-                pulse.beat();
-            }
             match self.answer_next(&mut work, true) {
-                Ok(()) => answered = answered.wrapping_add(1),
-                Err(error) if nothing_came(&error) => {
-                    answered = 0;
-                }
+                Ok(()) => {}
+                Err(error) if nothing_came(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot receive DNS queries");
                     thread::sleep(PAUSE);
                 }
+            }
+            let now = Instant::now();
+            if now - beaten >= BETWEEN_BEATS {
+                beaten = now;
+                pulse.beat();
+            }
+            if now - fresh >= FORGET {
+                fresh = now;
+                work.desk.forget();
             }
         }
         for _ in 0..LAST_DATAGRAMS {
@@ -158,8 +165,8 @@ impl Worker {
         };
         let Some(arrival) = envelope.arrival() else { return Ok(()) };
         let query = &work.query[..length];
-        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.answer) {
-            Reaction::Answer => self.send(&work.answer, &envelope),
+        match self.backend.responder.react(query, &arrival, Transport::Udp, &mut work.desk) {
+            Reaction::Answer => self.send(&work.desk.answer, &envelope),
             Reaction::LookUp(request) => {
                 let answering = Arc::clone(&self.backend).look_up(*request, arrival.client);
                 let socket = Arc::clone(&self.socket);
@@ -190,8 +197,8 @@ impl Worker {
 /// What a thread uses again for each query.
 struct Work {
     query: Vec<u8>,
-    answer: Vec<u8>,
     space: Space,
+    desk: Desk,
 }
 
 /// Time has passed, or a signal came, or there is no room.

@@ -11,6 +11,7 @@ use resolver::answer::{Answer, Kind};
 use resolver::subnet::Subnet;
 use resolver::zone::Location;
 
+use super::decided;
 use super::edns::{Counts, Edns, Said};
 use super::message::{HEADER, udp_limit};
 
@@ -98,18 +99,17 @@ impl Usual {
         Some(Question { location: self.names[known].location, kind, packet, end, edns, known })
     }
 
-    /// Writes the packet that says `answer`; false if it is not one of addresses, or none, or does not fit.
+    /// Writes the packet that says what was decided; false if it is not one of addresses, or none, or does not fit.
     pub(super) fn write(
         &self,
         question: &Question<'_>,
-        answer: &Answer,
-        recursion_available: bool,
+        decided: &decided::Said,
         id: &[u8],
         out: &mut Vec<u8>,
     ) -> bool {
         out.clear();
         out.extend_from_slice(&question.packet[..question.end]);
-        let scope = match answer {
+        let scope = match &decided.answer {
             Answer::Addresses { addresses, ttl, scope } => {
                 addresses.iter().for_each(|address| record(*address, *ttl, out));
                 counts(out, addresses.len(), 0);
@@ -123,7 +123,8 @@ impl Usual {
             _ => return false,
         };
         out[2] = AUTHORITATIVE_RESPONSE | (out[2] & RECURSION_DESIRED);
-        out[3] = (out[3] & CHECKING_DISABLED) | if recursion_available { RECURSION_AVAILABLE } else { 0 };
+        out[3] =
+            (out[3] & CHECKING_DISABLED) | if decided.recursion_available { RECURSION_AVAILABLE } else { 0 };
         if let Some(edns) = &question.edns {
             Said::to(edns, 0, scope, id, None).write(out);
             out[11] = 1;

@@ -122,7 +122,7 @@ impl Steering {
         };
         match (before, complaint) {
             (before, Some(new)) if before.as_ref().is_none_or(|before| before.words != new.words) => {
-                tracing::warn!(peer = %id, target_ = new.target, "a peer did not prove itself: {}", new.words);
+                tracing::warn!(peer = %id, address = new.target, "a peer did not prove itself: {}", new.words);
             }
             (Some(_), None) => tracing::info!(peer = %id, "a peer has proved itself again"),
             _ => {}

@@ -225,7 +225,10 @@ fn distrusted(error: &io::Error) -> Outcome {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for another name"
         }
-        CertificateError::UnknownIssuer => "who signed it is not trusted here",
+        // The latter by somebody who has the name of one who is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "who signed it is not trusted here"
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its time is over",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "its time has not come yet"

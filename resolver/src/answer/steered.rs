@@ -60,9 +60,8 @@ impl Steered<'_> {
         let mut told = self.one_of_each(&near, class, v4);
         if told.is_empty() && class == Class::Public {
             // A client of the other family alone has to be told somebody.
-            let all = self.snapshot.explain(&self.client, Purpose::Answer);
-            let all: Vec<Ranked> = all.iter().filter_map(|one| one.verdict.ok()).collect();
-            told = self.one_of_each(&all.iter().collect::<Vec<_>>(), class, v4);
+            let others = self.snapshot.decide(&self.client, Purpose::OneFamily { v4 });
+            told = self.one_of_each(&others.ranked.iter().collect::<Vec<_>>(), class, v4);
         }
         told
     }

@@ -65,9 +65,9 @@ fn bucket(cost: f64) -> i16 {
     i16::try_from(exponent).unwrap_or(i16::MAX) - 1023
 }
 
-/// The lowest bucket that anybody so far away can be in.
-pub(super) fn lowest_bucket(km: f64) -> i16 {
-    bucket(LEAST + FOR_EACH_KM * km.max(0.0))
+/// The lowest bucket that anybody so far away can be in; `None`: nobody knows how far.
+pub(super) fn lowest_bucket(km: Option<f64>) -> i16 {
+    bucket(km.map_or(UNKNOWN, |km| LEAST + FOR_EACH_KM * km.max(0.0)))
 }
 
 fn round_trip(here: &Whereabouts, there: &Whereabouts) -> f64 {

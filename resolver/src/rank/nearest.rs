@@ -29,8 +29,8 @@ impl Nearest {
 pub(super) trait Wanted {
     /// Whether anything that is at least so far away is of interest.
     fn wants(&self, chord: f64) -> bool;
-    /// A point that may be.
-    fn meet(&mut self, number: u32);
+    /// A point, and how far away it is.
+    fn meet(&mut self, number: u32, chord: f64);
 }
 
 fn arrange(points: &mut [([f64; 3], u32)], axis: usize) {
@@ -48,7 +48,7 @@ fn arrange(points: &mut [([f64; 3], u32)], axis: usize) {
 
 fn go(points: &[([f64; 3], u32)], axis: usize, from: [f64; 3], wanted: &mut impl Wanted) {
     if points.len() <= LEAF {
-        points.iter().for_each(|(_, number)| wanted.meet(*number));
+        points.iter().for_each(|(point, number)| wanted.meet(*number, chord(*point, from)));
         return;
     }
     let middle = points.len() / 2;
@@ -56,8 +56,12 @@ fn go(points: &[([f64; 3], u32)], axis: usize, from: [f64; 3], wanted: &mut impl
     let beyond = from[axis] - after[0].0[axis];
     let (near, far) = if beyond < 0.0 { (before, &after[1..]) } else { (&after[1..], before) };
     go(near, (axis + 1) % 3, from, wanted);
-    wanted.meet(after[0].1);
+    wanted.meet(after[0].1, chord(after[0].0, from));
     if wanted.wants(beyond.abs()) {
         go(far, (axis + 1) % 3, from, wanted);
     }
+}
+
+fn chord(one: [f64; 3], other: [f64; 3]) -> f64 {
+    libm::sqrt(one.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum())
 }

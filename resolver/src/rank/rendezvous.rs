@@ -27,3 +27,8 @@ pub(crate) fn draw(node: u64, key: u64) -> f64 {
 pub(super) fn score(weight: f32, drawn: f64) -> f64 {
     -f64::from(weight) / libm::log(drawn)
 }
+
+/// No score of this weight and draw is higher: -ln(x) is at least 1 - x.
+pub(super) fn highest_score(weight: f32, drawn: f64) -> f64 {
+    f64::from(weight) / (1.0 - drawn)
+}

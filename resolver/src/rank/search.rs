@@ -135,9 +135,9 @@ impl<'a> Asked<'a> {
         match self.client.whereabouts.place {
             Some(place) => {
                 table.placed.visit(place.direction(), &mut search);
-                table.placeless.iter().for_each(|number| search.meet(*number));
+                table.placeless.iter().for_each(|number| search.look(*number, None));
             }
-            None => (0..table.candidates.len()).for_each(|number| search.meet(number_of(number))),
+            None => (0..table.candidates.len()).for_each(|number| search.look(number_of(number), None)),
         }
         if !best.is_full() {
             let suspects = self.snapshot.suspects.iter();
@@ -203,6 +203,11 @@ impl<'a> Asked<'a> {
         let https = standing.urls & self.snapshot.table.candidates[number as usize].https;
         match self.purpose {
             Purpose::Answer if told == 0 => Some(Rejection::OutOfReach),
+            Purpose::OneFamily { v4 }
+                if told & self.snapshot.table.candidates[number as usize].of_family(v4) == 0 =>
+            {
+                Some(Rejection::OutOfReach)
+            }
             Purpose::Redirect { https: true } if https == 0 => Some(Rejection::NoUrl),
             Purpose::Redirect { https: false } if told == 0 && standing.urls == 0 => Some(Rejection::NoUrl),
             _ => None,
@@ -246,17 +251,43 @@ struct Search<'a, 'b> {
     best: &'b mut Best,
 }
 
-impl Wanted for Search<'_, '_> {
-    fn wants(&self, chord: f64) -> bool {
-        let accuracy = self.asked.client.whereabouts.place.map_or(0, |place| place.accuracy_km);
-        // An arc is longer than its chord.
-        let nearest = cost::lowest_bucket(chord * EARTH_KM - f64::from(accuracy));
-        self.best.last().is_none_or(|last| last.suspect || nearest <= last.bucket)
+impl Search<'_, '_> {
+    /// Somebody who is so far away, or nobody knows how far. Most are dismissed before anything is worked out: who cannot be
+    /// in a lower bucket than the last of the best has to have a higher score.
+    fn look(&mut self, number: u32, km: Option<f64>) {
+        let standing = &self.asked.snapshot.standings[number as usize];
+        if standing.state == State::Suspect || !standing.state.is_usable() {
+            return;
+        }
+        if let Some(last) = self.best.last().filter(|last| !last.suspect) {
+            let lowest = cost::lowest_bucket(km);
+            if lowest > last.bucket || (lowest == last.bucket && self.highest_score(number) <= last.score) {
+                return;
+            }
+        }
+        self.asked.offer(self.best, number, Tier::Distance, 0);
     }
 
-    fn meet(&mut self, number: u32) {
-        if self.asked.snapshot.standings[number as usize].state != State::Suspect {
-            self.asked.offer(self.best, number, Tier::Distance, 0);
-        }
+    fn highest_score(&self, number: u32) -> f64 {
+        let (hash, capacity) = self.asked.snapshot.table.draws[number as usize];
+        let weight = capacity * self.asked.snapshot.standings[number as usize].weight;
+        rendezvous::highest_score(weight, rendezvous::draw(hash, self.asked.key))
+    }
+
+    /// An arc is longer than its chord.
+    fn least_km(&self, chord: f64) -> f64 {
+        let accuracy = self.asked.client.whereabouts.place.map_or(0, |place| place.accuracy_km);
+        chord * EARTH_KM - f64::from(accuracy)
+    }
+}
+
+impl Wanted for Search<'_, '_> {
+    fn wants(&self, chord: f64) -> bool {
+        let lowest = cost::lowest_bucket(Some(self.least_km(chord)));
+        self.best.last().is_none_or(|last| last.suspect || lowest <= last.bucket)
+    }
+
+    fn meet(&mut self, number: u32, chord: f64) {
+        self.look(number, Some(self.least_km(chord)));
     }
 }

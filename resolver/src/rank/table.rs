@@ -38,8 +38,9 @@ pub struct Candidate {
     pub admitted: bool,
     /// What stands for it in the rendezvous.
     pub(super) hash: u64,
-    /// Which endpoints are public, and which URLs are https.
+    /// Which endpoints are public, which are IPv4, and which URLs are https.
     pub(super) public: u8,
+    v4: u8,
     pub(super) https: u8,
 }
 
@@ -66,6 +67,8 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Table {
     pub(super) candidates: Vec<Candidate>,
+    /// Of each its hash and its capacity, close together: in a search nearly everybody is dismissed by them.
+    pub(super) draws: Vec<(u64, f32)>,
     /// Networks of this machine's interfaces, each with who else is in it.
     pub(super) links: Vec<(IpNet, Vec<u32>)>,
     pub(super) networks: Networks,
@@ -111,6 +114,11 @@ impl Standing {
 }
 
 impl Candidate {
+    /// Its endpoints of one family.
+    pub(super) fn of_family(&self, v4: bool) -> u8 {
+        if v4 { self.v4 } else { !self.v4 }
+    }
+
     fn this(this: &This) -> Self {
         Self {
             id: this.id,
@@ -121,6 +129,7 @@ impl Candidate {
             admitted: true,
             hash: this.id.map_or(0, |id| rendezvous::key(id.key())),
             public: 0,
+            v4: 0,
             https: 0,
         }
     }
@@ -129,6 +138,7 @@ impl Candidate {
         let is_public = |endpoint: &Endpoint| Class::of(endpoint.address) == Class::Public;
         Self {
             public: mask(peer.endpoints.iter().map(is_public)),
+            v4: mask(peer.endpoints.iter().map(|endpoint| endpoint.address.is_ipv4())),
             https: mask(peer.urls.iter().map(|url| url.starts_with("https:"))),
             hash: rendezvous::key(peer.id.key()),
             id: Some(peer.id),
@@ -152,6 +162,7 @@ impl Table {
     pub fn new(this: &This, peers: impl IntoIterator<Item = Peer>, links: &Links) -> Self {
         let mut table = Self {
             candidates: vec![Candidate::this(this)],
+            draws: Vec::new(),
             links: links.networks().map(|network| (network.trunc(), Vec::new())).collect(),
             networks: Networks::default(),
             systems: BTreeMap::new(),
@@ -169,6 +180,7 @@ impl Table {
             table.candidates.push(Candidate::of(peer));
             table.relate(number, &networks);
         }
+        table.draws = table.candidates.iter().map(|one| (one.hash, one.capacity)).collect();
         table.placed = Nearest::new(table.candidates.iter().zip(0..).filter_map(|(candidate, number)| {
             candidate.whereabouts.place.map(|place| (place.direction(), number))
         }));

@@ -268,9 +268,12 @@ proptest! {
     #[test]
     fn looking_at_few_finds_what_looking_at_all_does(peers in peers(), client in public_client()) {
         let snapshot = snapshot(&peers);
-        for purpose in [Purpose::Answer, Purpose::Redirect { https: false }, Purpose::Redirect { https: true }] {
+        let redirects = [false, true].map(|https| Purpose::Redirect { https });
+        let families = [false, true].map(|v4| Purpose::OneFamily { v4 });
+        for purpose in [Purpose::Answer].into_iter().chain(redirects).chain(families) {
             let all = snapshot.explain(&client, purpose);
             let best: Vec<_> = all.iter().filter_map(|one| one.verdict.ok()).take(MOST_RANKED).collect();
+            prop_assert!(!best.is_empty(), "this gateway is always left");
             prop_assert_eq!(snapshot.decide(&client, purpose).ranked, best);
         }
     }

@@ -13,6 +13,11 @@ use crate::health::State;
 pub enum Purpose {
     /// An address record.
     Answer,
+    /// An address record, for a client that has no use for the other family.
+    OneFamily {
+        /// IPv4.
+        v4: bool,
+    },
     /// A redirect of a client that came by http or, when true, by https.
     Redirect {
         /// Only https will do.

@@ -1,0 +1,165 @@
+//! `open-registry status`: who this gateway is, and how the one that runs here fares.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use bytesize::ByteSize;
+use http::header::HOST;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use resolver::peer::PeerId;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{self, Config};
+use crate::identity::Identity;
+use crate::terminal::escape;
+
+/// How long a gateway on this machine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A status has a KiB.
+const LONGEST: usize = 1024 * 1024;
+
+/// Prints it. A gateway that does not run has an id all the same, if it has run before.
+///
+/// # Errors
+/// When neither a gateway nor a key is there, or the key cannot be read, or the words not be written.
+pub async fn run(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
+    let running = match config.operator.listen.map(reachable) {
+        Some(address) => ask(address).await?.map(|status| (address, status)),
+        None => None,
+    };
+    let Some((address, status)) = running else {
+        let dir = config::data_dir(config)?;
+        let identity = Identity::read(&dir)?;
+        let identity = identity.with_context(|| {
+            format!(
+                "no gateway runs here, and none has ever run on {}: its id is made at its first start",
+                dir.display()
+            )
+        })?;
+        writeln!(out, "id        {}", identity.id())?;
+        writeln!(out, "state     not running{}", unheard(config))?;
+        return Ok(());
+    };
+    print(&status, out)?;
+    if let Some(other) = kept(config).filter(|kept| status["peer"] != kept.to_string()) {
+        writeln!(
+            out,
+            "beware    the gateway at {address} has another data directory; the id of the configured one is {other}"
+        )?;
+    }
+    Ok(())
+}
+
+/// A gateway may run without an operator's listener.
+fn unheard(config: &Config) -> &'static str {
+    match config.operator.listen {
+        Some(_) => "",
+        None => ", as far as can be told without operator.listen",
+    }
+}
+
+/// The id in the configured data directory, when that was named: a service has its own from systemd, which the command cannot know.
+fn kept(config: &Config) -> Option<PeerId> {
+    let dir = config.store.dir.as_deref()?;
+    Identity::read(dir).ok().flatten().map(|identity| identity.id())
+}
+
+/// What the gateway behind an operator's listener says; `None` when nobody listens.
+async fn ask(address: SocketAddr) -> anyhow::Result<Option<Value>> {
+    let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else {
+        return Ok(None);
+    };
+    let answer = timeout(PATIENCE, get(stream, address)).await;
+    let answer = answer.with_context(|| format!("what listens at {address} does not answer"))?;
+    let status = answer.with_context(|| format!("what listens at {address} is not a gateway"))?;
+    if !status["peer"].is_string() {
+        bail!("what listens at {address} is not a gateway that knows its id");
+    }
+    Ok(Some(status))
+}
+
+async fn get(stream: TcpStream, address: SocketAddr) -> anyhow::Result<Value> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let request = Request::get("/status").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let answer = sender.send_request(request).await?;
+    if answer.status() != StatusCode::OK {
+        bail!("it answers {}", answer.status().as_u16());
+    }
+    let body = Limited::new(answer.into_body(), LONGEST)
+        .collect()
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(serde_json::from_slice(&body.to_bytes())?)
+}
+
+fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    let (store, upstream) = (&status["store"], &status["upstream"]);
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let size = |value: &Value| ByteSize(number(value)).to_string();
+    let ready = if status["ready"] == true { "ready" } else { "not ready: starting or stopping" };
+    let up = humantime::format_duration(Duration::from_secs(number(&status["uptime_s"])));
+    writeln!(out, "id        {}", word(&status["peer"]))?;
+    writeln!(out, "state     {ready}, up for {up}, version {}", word(&status["version"]))?;
+    let cause = upstream["cause"].as_str().map(|cause| format!(" ({})", escape(cause))).unwrap_or_default();
+    writeln!(out, "upstream  {} is {}{cause}", word(&upstream["url"]), word(&upstream["state"]))?;
+    writeln!(
+        out,
+        "held      {} packuments ({}), {} tarballs ({}){}",
+        number(&store["packuments"]),
+        size(&store["packument_bytes"]),
+        number(&store["tarballs"]),
+        size(&store["tarball_bytes"]),
+        if store["full"] == true { "; nothing new can be kept" } else { "" }
+    )?;
+    let bytes = &status["bytes"];
+    writeln!(out, "traffic   {} sent, {} received", size(&bytes["sent"]), size(&bytes["received"]))
+}
+
+fn word(value: &Value) -> String {
+    escape(value.as_str().unwrap_or("unknown")).into_owned()
+}
+
+/// Who listens on all addresses listens on loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_a_few_lines_and_no_text_of_others_commands_the_terminal() {
+        let status = json!({
+            "version": "0.1.0", "uptime_s": 3661, "ready": true, "peer": "12D3KooWx",
+            "upstream": { "url": "http://up", "state": "down", "cause": "\u{1b}[2J" },
+            "store": { "packuments": 3, "packument_bytes": 2048, "tarballs": 1, "tarball_bytes": 1024, "full": false },
+            "bytes": { "sent": 10, "received": 20 },
+        });
+        let mut out = Vec::new();
+        print(&status, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.starts_with("id        12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"),
+            "{text}"
+        );
+        assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
+        assert!(text.contains("3 packuments (2.0 KiB), 1 tarballs (1.0 KiB)\n"), "{text}");
+    }
+}
