@@ -46,6 +46,7 @@ pub fn in_own_network(test: &str, hosts: &[(&str, IpAddr)], body: impl FnOnce())
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what was said inside, for whoever asks for it with --nocapture")]
 fn outside(test: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let command = reexecution(test, folder.path());
@@ -62,6 +63,7 @@ fn outside(test: &str) {
     );
     assert!(entered, "{test} is not the name of the test that called in_own_network:\n{said}");
     assert!(output.status.success(), "{test} failed in its own network:\n{said}");
+    println!("{said}");
 }
 
 /// The process namespace is there for its end: whatever the test started dies with it.

@@ -19,7 +19,10 @@ const LAST: u32 = 74;
 const BITS: u32 = 18;
 
 /// Name, continent, country, latitude and longitude of a site.
-pub(crate) const PLACES: [(&str, &str, &str, f64, f64); 4] = [
+pub(crate) type Place = (&'static str, &'static str, &'static str, f64, f64);
+
+/// The sites.
+pub(crate) const PLACES: [Place; 4] = [
     ("a", "EU", "DE", 50.1, 8.7),
     ("b", "NA", "US", 39.0, -77.5),
     ("c", "AS", "JP", 35.7, 139.7),
@@ -32,7 +35,7 @@ pub(crate) fn sites() -> Vec<Site> {
     for (network, site) in all_networks() {
         networks.entry(site).or_default().push(format!("{network}/{BITS}"));
     }
-    let site = |(number, (name, continent, country, ..)): (usize, &(&str, &str, &str, f64, f64))| Site {
+    let site = |(number, (name, continent, country, ..)): (usize, &Place)| Site {
         name: (*name).to_owned(),
         v4: v4(number),
         v6: v6(number),

@@ -1,11 +1,12 @@
 //! A gateway and the others, with the same zone, the same sites and the same database.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use harness::name_servers::{NameServer, Program, Site, Steered};
 use harness::packet::{self, Over, Query, Reply, kind};
-use harness::{Gateway, network};
+use harness::{Gateway, GatewayBuilder, Identity, network};
 use tempfile::TempDir;
 
 use super::load::{self, Latency, Questions, of_client};
@@ -21,6 +22,8 @@ const COMPARED: u32 = 1000;
 pub(crate) struct Servers {
     all: Vec<Server>,
     _gateway: Gateway,
+    /// The gateways of the other sites.
+    _peers: Vec<Gateway>,
     _others: Vec<NameServer>,
     _folder: TempDir,
 }
@@ -51,8 +54,12 @@ impl Servers {
         let sites = geography::sites();
         make_addresses(&sites);
         let steered = Steered { zone: ZONE.to_owned(), sites, database: Some(database), monitored: true };
+        // They are there first: both the gateway and gdnsd look at them before they answer.
+        let identities: Vec<Identity> = steered.sites.iter().map(|_| Identity::new()).collect();
+        let entries = entries(&steered.sites, &identities);
+        let peers = (1..steered.sites.len()).map(|site| peer(site, &identities[site], &entries)).collect();
         process::pin_to(process::SERVER);
-        let gateway = start_gateway();
+        let gateway = start_gateway(&identities[0], &entries, steered.database.as_deref());
         let others: Vec<NameServer> = [Program::Gdnsd, Program::Knot, Program::Nsd]
             .into_iter()
             .zip(2..)
@@ -66,7 +73,7 @@ impl Servers {
             pid: server.pid(),
         });
         let all = std::iter::once(own).chain(theirs).collect();
-        Self { all, _gateway: gateway, _others: others, _folder: folder }
+        Self { all, _gateway: gateway, _peers: peers, _others: others, _folder: folder }
     }
 
     /// In another order each round, so that nobody always comes first.
@@ -121,6 +128,7 @@ fn for_program(steered: &Steered, program: Program) -> Steered {
 fn make_addresses(sites: &[Site]) {
     for site in sites {
         network::ip(&["address", "add", &format!("{}/32", site.v4), "dev", "lo"]);
+        network::ip(&["address", "add", &format!("{}/128", site.v6), "dev", "lo", "nodad"]);
     }
     network::ip(&["address", "add", "45.83.221.0/24", "dev", "lo"]);
     network::ip(&["route", "add", "local", "0.0.0.0/1", "dev", "lo"]);
@@ -131,7 +139,34 @@ fn at(number: u8) -> SocketAddr {
     SocketAddr::from(([45, 83, 221, number], 53))
 }
 
-fn start_gateway() -> Gateway {
-    let addresses = format!("[zone]\naddresses = [\"{}\", \"{}\"]\n", geography::v4(0), geography::v6(0));
-    Gateway::builder().offline().config_toml(&addresses).dns(at(1)).start()
+/// All sites, each where its clients are.
+fn entries(sites: &[Site], identities: &[Identity]) -> String {
+    let entry = |((site, identity), (_, _, country, latitude, longitude)): (
+        (&Site, &Identity),
+        &geography::Place,
+    )| {
+        let urls = [format!("http://{}", site.v4), format!("http://[{}]", site.v6)];
+        let place = format!(
+            "place = {{ latitude = {latitude:?}, longitude = {longitude:?}, country = \"{country}\" }}"
+        );
+        identity.entry(&urls, &place)
+    };
+    sites.iter().zip(identities).zip(&geography::PLACES).map(entry).collect()
+}
+
+/// A gateway of another site: it answers probes.
+fn peer(site: usize, identity: &Identity, entries: &str) -> Gateway {
+    at_site(site, identity).offline().config_toml(entries).start()
+}
+
+/// The gateway that is asked, which is the first site's. There is no upstream.
+fn start_gateway(identity: &Identity, entries: &str, database: Option<&Path>) -> Gateway {
+    let toml =
+        format!("[dns]\nrate_limit = 0\n[steer]\ngeoip = [{:?}]\n{entries}", database.expect("there is one"));
+    at_site(0, identity).upstream("http://127.0.0.1:9").config_toml(&toml).dns(at(1)).start()
+}
+
+fn at_site(site: usize, identity: &Identity) -> GatewayBuilder {
+    let [v4, v6] = [IpAddr::from(geography::v4(site)), geography::v6(site).into()];
+    Gateway::builder().identity(identity).listen(SocketAddr::new(v4, 80)).listen(SocketAddr::new(v6, 80))
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
 use crate::clock::Clock;
+use crate::identity::Identity;
 
 /// A free port of loopback.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -32,6 +33,7 @@ const HAND_OVER: &str = r#"
 pub struct Builder {
     upstream: Option<String>,
     data: Option<PathBuf>,
+    identity: Option<Identity>,
     config: String,
     listen: Vec<SocketAddr>,
     dns: Vec<SocketAddr>,
@@ -56,6 +58,13 @@ impl Builder {
     #[must_use]
     pub fn data(mut self, folder: &Path) -> Self {
         self.data = Some(folder.to_owned());
+        self
+    }
+
+    /// Has this key, which others know already.
+    #[must_use]
+    pub fn identity(mut self, identity: &Identity) -> Self {
+        self.identity = Some(identity.clone());
         self
     }
 
@@ -169,6 +178,9 @@ impl Builder {
             fs::write(folder.path().join(ROOT), root).expect("a file in a new folder");
         }
         let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        if let Some(identity) = &self.identity {
+            identity.keep(&data);
+        }
         Surroundings { described: self, data, folder }
     }
 }
