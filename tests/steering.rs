@@ -71,7 +71,7 @@ fn lands_at_its_own_nearest_gateway(client: Client) {
 fn installs_while_its_gateway_is_drained(client: Client) {
     let scene = Scene::new(client, projects::typical(), &["left"]);
     scene.world.registry.fault(Matcher::Tarballs, Times::Always, Fault::Delay(SLOW));
-    let (outcome, drained) = scene.install_and(Signal::SIGTERM, |scene| scene.is_in_the_middle());
+    let (outcome, drained) = scene.install_and(Signal::SIGTERM, Scene::is_in_the_middle);
     outcome.expect_success();
     scene.assert_the_other_took_over(drained);
 }
@@ -80,7 +80,7 @@ fn installs_while_its_gateway_is_drained(client: Client) {
 fn goes_on_at_the_second_address(client: Client) {
     let scene = Scene::new(client, projects::typical(), &["left"]);
     scene.world.registry.fault(Matcher::Tarballs, Times::Always, Fault::Delay(SLOW));
-    let (outcome, killed) = scene.install_and(Signal::SIGKILL, |scene| scene.is_in_the_middle());
+    let (outcome, killed) = scene.install_and(Signal::SIGKILL, Scene::is_in_the_middle);
     outcome.expect_success();
     scene.assert_the_other_took_over(killed);
 }
