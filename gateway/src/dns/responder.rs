@@ -209,8 +209,9 @@ impl Responder {
         // Where the client is is looked up only where the answer is not known yet.
         let asker = facts.asker(arrival, question.subnet());
         let asked = (question.location, question.kind);
-        let said = desk.decided.say(&facts, asked, &asker, || Said {
-            answer: answer(question.location, question.kind, &self.located(&facts, asker), &facts),
+        let locate = |asker| self.located(&facts, asker);
+        let said = desk.decided.say(&facts, asked, &asker, locate, |located| Said {
+            answer: answer(question.location, question.kind, located, &facts),
             recursion_available: recursion_available(&facts, arrival),
         });
         let written = usual.write(&question, said, &self.id, &mut desk.answer);

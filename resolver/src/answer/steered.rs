@@ -3,8 +3,11 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Facts, MOST};
 use crate::asker::Asker;
+use crate::fold::is_global;
 use crate::links::Class;
 use crate::rank::table::THIS;
 use crate::rank::{Client, Decision, Purpose, Ranked, Snapshot};
@@ -35,6 +38,18 @@ impl Facts {
         let client = self.client(asker);
         let decision = self.peers.decide(&client, Purpose::Answer);
         Steered { client, decision, snapshot: &self.peers, own: self.told(&asker.arrival) }
+    }
+
+    /// The network whose clients are all told what this asker is told, if so much of him is known; `None` for whoever is of a
+    /// private network, or asks for one.
+    #[must_use]
+    pub fn alike(&self, asker: &Asker) -> Option<IpNet> {
+        let client = self.client(asker);
+        let public =
+            Class::of(asker.arrival.client) == Class::Public && !self.links.is_private(&asker.arrival);
+        let scope = self.peers.scope(&client);
+        let known = is_global(client.address()) && client.network().prefix_len() >= scope;
+        IpNet::new(client.address(), scope).ok().filter(|_| public && known).map(|network| network.trunc())
     }
 
     /// The client that an asker asks for. Whoever asks for a private network that he is believed to be of, or to know, asks

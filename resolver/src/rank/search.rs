@@ -45,6 +45,12 @@ impl Snapshot {
         asked.decision(best.into_vec())
     }
 
+    /// How many bits of a client's address decide whom he is told ([`super::Decision::scope`]).
+    #[must_use]
+    pub fn scope(&self, client: &Client) -> u8 {
+        client.scope(self.table.networks.matches(client.network()).alike)
+    }
+
     /// The same with everybody in it, the best first: what [`Self::decide`] takes its three from.
     #[must_use]
     pub fn explain(&self, client: &Client, purpose: Purpose) -> Vec<Considered<'_>> {
