@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use resolver::links::Links;
 use resolver::peer::PeerId;
+use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -87,7 +88,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, Holders::new(identity.id())?, redirects);
+    let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
     let ground = Ground {
         identity: Arc::clone(&identity),
         zone: config.zone.name.clone(),
@@ -189,6 +190,12 @@ fn policy(config: &Config) -> Policy {
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
+}
+
+/// Whoever gives wrong bytes is told of to the owner.
+fn holders(own: PeerId, steering: &Steering) -> anyhow::Result<Holders> {
+    let steering = steering.clone();
+    Holders::new(own, move |id| steering.learn(Sighting::Caught(id, Offence::WrongBytes)))
 }
 
 /// Where a network is: where its first address is, which stands for all of it.

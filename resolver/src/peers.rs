@@ -74,8 +74,6 @@ pub enum Target {
 pub enum Offence {
     /// Its bytes had another digest.
     WrongBytes,
-    /// Its metadata is not what the root says.
-    WrongMetadata,
 }
 
 /// A probe that is to be made.

@@ -107,7 +107,7 @@ fn who_is_caught_gets_nobody_for_an_hour_then_for_six_then_for_a_day_then_for_ev
         now += hours * 3600;
         assert_eq!(told(&mut peers, at(now - 1)), [THIS], "{hours}");
     }
-    peers.learn(Sighting::Caught(id(1), Offence::WrongMetadata), at(now));
+    peers.learn(Sighting::Caught(id(1), Offence::WrongBytes), at(now));
     assert_eq!(told(&mut peers, at(now + 365 * 24 * 3600)), [THIS]);
 }
 
