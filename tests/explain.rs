@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
-use harness::{Clock, Gateway, Package, Registry, Said, http, in_own_network, until};
+use harness::{Clock, Gateway, Identity, Package, Registry, Said, http, in_own_network, until};
 use serde_json::{Value, json};
 
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
@@ -19,10 +19,16 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With further lines of configuration.
+    fn with(lines: &str) -> Self {
         let left = Package::new("left").version("1.0.0", |v| v.size(20_000)).version("1.1.0", |v| v);
         let scoped = Package::new("@scope/left").version("2.0.0", |v| v);
         let (registry, clock) = (Registry::builder().package(left).package(scoped).start(), Clock::new());
-        let gateway = Gateway::builder().upstream(registry.url()).config_toml(CONFIG).clock(&clock);
+        let config = format!("{CONFIG}{lines}");
+        let gateway = Gateway::builder().upstream(registry.url()).config_toml(&config).clock(&clock);
         let gateway = gateway.env("OPEN_REGISTRY_OPERATOR__LISTEN", OPERATOR).start();
         Self { gateway, registry, clock }
     }
@@ -158,11 +164,33 @@ fn what_cannot_be_explained_is_said_in_words() {
 
 #[test]
 fn a_client_is_explained_by_the_gateway_that_runs() {
-    in_own_network("a_client_is_explained_by_the_gateway_that_runs", &[], || {
+    let home = [("home.test", [10, 20, 0, 1].into())];
+    in_own_network("a_client_is_explained_by_the_gateway_that_runs", &home, || {
         let scene = Scene::new();
         let said = scene.explain("8.8.8.8").expect_success();
         assert!(said.stdout.starts_with("Client 8.8.8.8 (as asked for), counted as 8.8.8.0/24"), "{said:?}");
         assert!(said.stdout.contains("(this gateway)") && said.stderr.is_empty(), "{said:?}");
-        assert_eq!(scene.facts("8.8.8.8")["client"]["address"], "8.8.8.8");
+        // Nobody has asked, so nobody knows by which of its addresses.
+        let words = "this gateway's own address, whichever is asked";
+        assert!(said.stdout.contains(&format!("\nA: {words}, for 60 s\n")), "{said:?}");
+        let facts = scene.facts("8.8.8.8");
+        assert_eq!(facts["client"]["address"], "8.8.8.8");
+        assert_eq!(facts["answers"][0]["own"], json!({ "words": words, "place": 0 }));
+        assert_eq!(facts["answers"][0]["addresses"], json!([]));
+    });
+}
+
+#[test]
+fn what_a_probe_has_found_wrong_stands_beside_the_peer_and_only_the_operator_reads_it() {
+    let test = "what_a_probe_has_found_wrong_stands_beside_the_peer_and_only_the_operator_reads_it";
+    in_own_network(test, &[("peer.test", [10, 20, 0, 2].into())], || {
+        let entry = Identity::new().entry(&["http://10.20.0.2".to_owned()], "");
+        let scene = Scene::with(&entry);
+        let said = until(|| scene.says("10.20.0.7"), |said| said.contains("nobody listens there"));
+        let line = said.lines().find(|line| line.contains("nobody listens there")).unwrap();
+        assert!(line.contains("(10.20.0.2: http: no connection"), "{said}");
+        let why = http::get(&format!("{}/-/open-registry/why", scene.gateway.url())).json();
+        let down = why["candidates"].as_array().unwrap().iter().find(|one| one["this"] == false).unwrap();
+        assert!(down["rejected"].is_string() && down.get("complaint").is_none(), "{why}");
     });
 }

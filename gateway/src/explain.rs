@@ -174,11 +174,10 @@ fn by_configuration(config: &Config, client: IpAddr) -> anyhow::Result<Explanati
         trusted_forwarders: config.dns.trusted_forwarders.clone(),
         links,
         peers,
+        steering: None,
         geo,
     });
-    let facts = guide.facts();
-    let asker = guide.asker(&facts, client, None);
-    Ok(Explanation::of(&facts, &asker, "as asked for", usize::MAX))
+    Ok(guide.explain(client))
 }
 
 fn as_if_all_were_up(told: Vec<Sighting>, links: Links) -> Snapshot {

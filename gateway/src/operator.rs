@@ -18,7 +18,7 @@ use crate::changes::Feed;
 use crate::fetch::{Connection, Content, Fetch, NoProspect};
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
-use crate::steer::{Explanation, Guide};
+use crate::steer::Guide;
 use crate::store::Totals;
 use crate::warm::WarmUps;
 
@@ -124,10 +124,7 @@ impl Operator {
     }
 
     fn why_client(&self, client: IpAddr) -> Response<Body> {
-        let facts = self.inner.guide.facts();
-        let asker = self.inner.guide.asker(&facts, client, None);
-        let explanation = Explanation::of(&facts, &asker, "as asked for", usize::MAX);
-        typed(StatusCode::OK, "application/json", json!(explanation).to_string())
+        typed(StatusCode::OK, "application/json", json!(self.inner.guide.explain(client)).to_string())
     }
 
     async fn why_content(&self, text: &str) -> Response<Body> {
