@@ -16,7 +16,7 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
-    ("explain", &["config", "identity", "interfaces", "steer", "terminal"]),
+    ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
     ("http", &["fetch", "identity", "listen", "metrics", "pulse", "steer", "store", "units", "upstream"]),
     ("identity", &[]),

@@ -34,7 +34,7 @@ pub enum Task {
     Status,
     /// Say whether the name leads to the gateway from here, and if not, what is in the way
     Doctor(doctor::Request),
-    /// Say whom a client is led to, and why
+    /// Say whom a client is led to, or what is held of a package, and why
     Explain(explain::Request),
     /// Fetch everything that a lockfile needs, so that its project installs without a connection
     Warm(warm::Request),

@@ -1,8 +1,10 @@
 //! `open-registry explain`: whom a client is led to, and why, in the words of the gateway that runs here, or of its
-//! configuration.
+//! configuration; or what is held of a content, and what a request for it would lead to.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +15,19 @@ use http::StatusCode;
 use http::header::HOST;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use resolver::health::Outcome;
 use resolver::links::Links;
 use resolver::peers::{Peers, Sighting};
 use resolver::rank::Snapshot;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::config::{Config, data_dir};
+use crate::fetch::{Content, InvalidContent, Prospect};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::steer::{Basis, Explanation, Geo, Guide, directory};
@@ -31,69 +37,109 @@ use crate::terminal::escape;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer: 10,000 peers with half a KiB each, many times.
 const LONGEST: usize = 64 * 1024 * 1024;
+/// What is shown of words in place of an answer: a name and a version, and a sentence.
+const LONGEST_WORDS: usize = 2048;
 
 /// What is to be explained.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Request {
-    /// The address of a client
-    client: IpAddr,
+    /// The address of a client, or a package, or one version of it: 192.168.7.20, left, @scope/left@1.0.0
+    #[arg(value_name = "client or content")]
+    subject: Subject,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Asks the gateway that runs here; without one, its configuration is taken for all that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Client(IpAddr),
+    Content(String),
+}
+
+impl FromStr for Subject {
+    type Err = InvalidContent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidContent> {
+        if let Ok(client) = text.parse() {
+            return Ok(Self::Client(client));
+        }
+        text.parse::<Content>().map(|_| Self::Content(text.to_owned()))
+    }
+}
+
+/// Asks the gateway that runs here; without one, its configuration is taken for all that is known of clients.
 ///
 /// # Errors
-/// When the gateway says what is not understood, or the configuration does not tell.
+/// When the gateway says what is not understood, or the configuration does not tell; when no gateway runs that could say
+/// what it holds, or it has no such version.
 pub async fn run(
     request: &Request,
     config: &Config,
     out: &mut impl Write,
     notes: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let explanation = match ask(config.operator.listen, request.client).await? {
-        Some(explanation) => explanation,
-        None => {
-            writeln!(
-                notes,
-                "No gateway answers at operator.listen. This is what the configuration alone says, as if every peer had \
-                 just proved itself."
-            )?;
-            by_configuration(config, request.client)?
-        }
-    };
-    if request.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?;
-    } else {
-        for line in explanation.to_string().lines() {
-            writeln!(out, "{}", escape(line))?;
-        }
+    match &request.subject {
+        Subject::Client(client) => print(&about_client(*client, config, notes).await?, request.json, out),
+        Subject::Content(content) => print(&about_content(content, config).await?, request.json, out),
+    }
+}
+
+async fn about_client(
+    client: IpAddr,
+    config: &Config,
+    notes: &mut impl Write,
+) -> anyhow::Result<Explanation> {
+    if let Some(explanation) = ask(config.operator.listen, &format!("client={client}")).await? {
+        return Ok(explanation);
+    }
+    writeln!(
+        notes,
+        "No gateway answers at operator.listen. This is what the configuration alone says, as if every peer had \
+         just proved itself."
+    )?;
+    by_configuration(config, client)
+}
+
+async fn about_content(content: &str, config: &Config) -> anyhow::Result<Prospect> {
+    let query = format!("content={}", utf8_percent_encode(content, NON_ALPHANUMERIC));
+    let said = ask(config.operator.listen, &query).await?;
+    said.context("no gateway answers at operator.listen, and only the one that runs knows what it holds")
+}
+
+fn print(said: &(impl Serialize + Display), json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(said)?)?;
+        return Ok(());
+    }
+    for line in said.to_string().lines() {
+        writeln!(out, "{}", escape(line))?;
     }
     Ok(())
 }
 
 /// `None`: nobody is there.
-async fn ask(operator: Option<SocketAddr>, client: IpAddr) -> anyhow::Result<Option<Explanation>> {
+async fn ask<T: DeserializeOwned>(operator: Option<SocketAddr>, query: &str) -> anyhow::Result<Option<T>> {
     let Some(address) = operator.map(reachable) else { return Ok(None) };
     let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Ok(None) };
-    let (status, body) = timeout(PATIENCE, get(stream, address, client))
+    let (status, body) = timeout(PATIENCE, get(stream, address, query))
         .await
         .map_err(anyhow::Error::from)
         .flatten()
         .with_context(|| format!("the gateway at {address} does not answer"))?;
     if status != StatusCode::OK {
-        bail!("what answers at {address} is no gateway of this version ({})", status.as_u16());
+        let words = String::from_utf8_lossy(&body[..body.len().min(LONGEST_WORDS)]).into_owned();
+        bail!("the gateway at {address} says ({}): {}", status.as_u16(), escape(words.trim_end()));
     }
     serde_json::from_slice(&body)
         .map(Some)
         .with_context(|| format!("{address} says what is not understood here"))
 }
 
-async fn get(stream: TcpStream, address: SocketAddr, client: IpAddr) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn get(stream: TcpStream, address: SocketAddr, query: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::get(format!("/why?client={client}"))
+    let request = http::Request::get(format!("/why?{query}"))
         .header(HOST, address.to_string())
         .body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await?;
@@ -128,11 +174,10 @@ fn by_configuration(config: &Config, client: IpAddr) -> anyhow::Result<Explanati
         trusted_forwarders: config.dns.trusted_forwarders.clone(),
         links,
         peers,
+        steering: None,
         geo,
     });
-    let facts = guide.facts();
-    let asker = guide.asker(&facts, client, None);
-    Ok(Explanation::of(&facts, &asker, "as asked for", usize::MAX))
+    Ok(guide.explain(client))
 }
 
 fn as_if_all_were_up(told: Vec<Sighting>, links: Links) -> Snapshot {

@@ -159,6 +159,7 @@ fn guide(
         trusted_forwarders: config.dns.trusted_forwarders.clone(),
         links: links.clone(),
         peers: steering.follow(),
+        steering: Some(steering.clone()),
         geo: geo.clone(),
     })
 }

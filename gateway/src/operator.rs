@@ -1,6 +1,6 @@
 //! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::changes::Feed;
-use crate::fetch::Fetch;
+use crate::fetch::{Connection, Content, Fetch, NoProspect};
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
-use crate::steer::{Explanation, Guide};
+use crate::steer::Guide;
 use crate::store::Totals;
 use crate::warm::WarmUps;
 
@@ -93,7 +93,7 @@ impl Operator {
         self.inner.ready.load(Ordering::Acquire) && !self.inner.stopping.load(Ordering::Acquire)
     }
 
-    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
+    async fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
         if method != Method::GET && method != Method::HEAD {
             return words(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n");
         }
@@ -103,22 +103,40 @@ impl Operator {
             "/readyz" => words(StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n"),
             "/metrics" => self.metrics(),
             "/status" => typed(StatusCode::OK, "application/json", self.status().to_string()),
-            "/why" => self.why(query),
+            "/why" => self.why(query).await,
             _ => words(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz, /status and /why\n"),
         }
     }
 
-    /// `/why?client=<address>`: what a client is told, and why.
-    fn why(&self, query: Option<&str>) -> Response<Body> {
-        let client = query.and_then(|query| query.strip_prefix("client="));
-        let client = client.map(|text| percent_decode_str(text).decode_utf8_lossy());
-        let Some(Ok(client)) = client.map(|text| text.parse()) else {
-            return words(StatusCode::BAD_REQUEST, "ask /why?client=<address>\n");
+    /// `/why?client=<address>`: what a client is told, and why. `/why?content=<package>[@<version>]`: what is held of it,
+    /// and what a request for it would lead to.
+    async fn why(&self, query: Option<&str>) -> Response<Body> {
+        let (key, value) = query.and_then(|query| query.split_once('=')).unwrap_or_default();
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match (key, value.parse()) {
+            ("client", Ok(client)) => self.why_client(client),
+            ("content", _) => self.why_content(&value).await,
+            _ => words(
+                StatusCode::BAD_REQUEST,
+                "ask /why?client=<address>, or /why?content=<package>[@<version>]\n",
+            ),
+        }
+    }
+
+    fn why_client(&self, client: IpAddr) -> Response<Body> {
+        typed(StatusCode::OK, "application/json", json!(self.inner.guide.explain(client)).to_string())
+    }
+
+    async fn why_content(&self, text: &str) -> Response<Body> {
+        let content: Content = match text.parse() {
+            Ok(content) => content,
+            Err(error) => return words(StatusCode::BAD_REQUEST, format!("{error}\n")),
         };
-        let facts = self.inner.guide.facts();
-        let asker = self.inner.guide.asker(&facts, client, None);
-        let explanation = Explanation::of(&facts, &asker, "as asked for", usize::MAX);
-        typed(StatusCode::OK, "application/json", json!(explanation).to_string())
+        match self.inner.fetch.prospect(&content).await {
+            Ok(prospect) => typed(StatusCode::OK, "application/json", json!(prospect).to_string()),
+            Err(error @ NoProspect::NoVersion { .. }) => words(StatusCode::NOT_FOUND, format!("{error}\n")),
+            Err(error) => words(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        }
     }
 
     fn metrics(&self) -> Response<Body> {
@@ -128,19 +146,13 @@ impl Operator {
     }
 
     fn status(&self) -> serde_json::Value {
-        let (state, cause) = match self.inner.fetch.upstream().latch().link() {
-            Link::Up => ("up", None),
-            Link::Doubtful => ("slow", None),
-            Link::Down(cause) => ("down", Some(cause)),
-            Link::Offline => ("offline", None),
-        };
         let (sent, received) = self.inner.metrics.transferred();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "peer": self.inner.id,
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
-            "upstream": { "url": self.inner.fetch.upstream().base(), "state": state, "cause": cause },
+            "upstream": Connection::of(self.inner.fetch.upstream()),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
             "bytes": { "sent": sent, "received": received },
@@ -173,7 +185,7 @@ impl Handle for Operator {
         if WarmUps::is_for(request.method(), request.uri().path()) {
             return self.inner.warm_ups.answer(request, wire).await;
         }
-        self.answer(request.method(), request.uri().path(), request.uri().query())
+        self.answer(request.method(), request.uri().path(), request.uri().query()).await
     }
 }
 
@@ -190,8 +202,8 @@ fn changes(feed: &Feed) -> serde_json::Value {
     })
 }
 
-fn words(status: StatusCode, words: &'static str) -> Response<Body> {
-    typed(status, "text/plain; charset=utf-8", words.to_owned())
+fn words(status: StatusCode, words: impl Into<String>) -> Response<Body> {
+    typed(status, "text/plain; charset=utf-8", words.into())
 }
 
 fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<Body> {

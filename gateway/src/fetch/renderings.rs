@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::flights::Flights;
 use super::packuments::Document;
 use super::ready::Ready;
-use crate::store::{self, Coded, Frames, Key, Store, VariantKey};
+use crate::store::{self, Coded, Frames, Key, PackumentRecord, Store, VariantKey};
 
 /// Open files of variants that are too long for memory: each was verified when it was opened.
 const OPEN: u64 = 256 * 1024;
@@ -94,6 +94,19 @@ impl Renderings {
 }
 
 impl Fetch {
+    /// What the packument that is held says, for whoever only looks.
+    ///
+    /// # Errors
+    /// When it cannot be read; nothing is done about that.
+    pub(super) async fn outline_unused(&self, record: &PackumentRecord) -> io::Result<Arc<Outline>> {
+        if let Some(outline) = self.inner.renderings.outlines.peek(&record.revision) {
+            return Ok(outline);
+        }
+        let (store, revision) = (self.inner.store.clone(), record.revision);
+        let read = tokio::task::spawn_blocking(move || store.outline_unused(&revision));
+        read.await.map_err(io::Error::other)?.map(Arc::new)
+    }
+
     /// The variant with this entity tag if it is in memory.
     #[must_use]
     pub fn rendered(&self, etag: &str) -> Option<Ready> {

@@ -10,7 +10,7 @@ use resolver::links::{Arrival, By, Class, Links};
 use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
-use super::Geo;
+use super::{Explanation, Geo, Steering};
 
 /// Everything that a decision rests on. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Basis {
     pub links: watch::Receiver<Arc<Links>>,
     /// Other gateways, and how they fare.
     pub peers: watch::Receiver<Arc<Snapshot>>,
+    /// What is wrong with them, where they are probed.
+    pub steering: Option<Steering>,
     /// Where addresses are.
     pub geo: Geo,
 }
@@ -59,6 +61,15 @@ impl Guide {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.inner.peers.borrow().is_alone()
+    }
+
+    /// Why a client of this address would be led where it is: everybody, and what is wrong with whom.
+    #[must_use]
+    pub fn explain(&self, client: IpAddr) -> Explanation {
+        let facts = self.facts();
+        let asker = self.asker(&facts, client, None);
+        let explanation = Explanation::of(&facts, &asker, "as asked for", usize::MAX);
+        explanation.with_complaints(|id| self.inner.steering.as_ref()?.complaint(id))
     }
 
     /// Somebody at this address, located. `local` is the address of ours that he came to; where that is not known, it is

@@ -2,7 +2,7 @@
 //!
 //! [`entry`] is a `[[peer]]` of the configuration, [`directory`] all of them; [`geo`] says where addresses are; [`probe`]
 //! asks whether an address is a peer's; [`owner`] learns how peers fare and publishes it. [`guide`] has all the facts,
-//! [`why`] tells them, and [`holders`] knows who has which tarball.
+//! [`why`] tells them (with [`own`], where nobody has asked), and [`holders`] knows who has which tarball.
 
 mod directory;
 mod entry;
@@ -10,6 +10,7 @@ mod found;
 pub mod geo;
 mod guide;
 mod holders;
+mod own;
 mod owner;
 pub mod probe;
 mod why;

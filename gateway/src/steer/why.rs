@@ -11,6 +11,9 @@ use resolver::rank::{Considered, Purpose, Ranked, Rejection};
 use resolver::zone::Location;
 use serde::{Deserialize, Serialize};
 
+use super::Complaint;
+use super::own::{Own, StandIn};
+
 /// Why somebody is told whom he is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -64,6 +67,9 @@ pub struct Told {
     pub kind: String,
     /// The best one first.
     pub addresses: Vec<IpAddr>,
+    /// This gateway among them, where it is not known which of its addresses a client would come to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Own>,
     /// Seconds that it holds.
     pub ttl: Option<u32>,
 }
@@ -79,6 +85,9 @@ pub struct Judged {
     pub state: String,
     /// Why it is not told.
     pub rejected: Option<String>,
+    /// What its last probe has found wrong, and where; only the operator is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<String>,
     /// Its rank.
     #[serde(flatten)]
     pub rank: Option<Rank>,
@@ -116,10 +125,11 @@ impl Explanation {
         let client = facts.client(asker);
         let decision = facts.peers.decide(&client, Purpose::Answer);
         let considered = facts.peers.explain(&client, Purpose::Answer);
+        let stand_in = StandIn::of(asker, facts);
         Self {
             client: Client::of(asker, &client, known_by),
             answers: [("A", Kind::A), ("AAAA", Kind::Aaaa)]
-                .map(|(name, kind)| told(name, kind, asker, facts))
+                .map(|(name, kind)| told(name, kind, asker, facts, stand_in.as_ref()))
                 .into(),
             scope: decision.scope,
             changes_in_s: decision.changes_in_s,
@@ -129,14 +139,27 @@ impl Explanation {
             omitted: considered.len().saturating_sub(most),
         }
     }
+
+    /// With what was found wrong with those who are not told.
+    #[must_use]
+    pub fn with_complaints(mut self, of: impl Fn(&PeerId) -> Option<Complaint>) -> Self {
+        for one in self.candidates.iter_mut().filter(|one| one.rejected.is_some()) {
+            let complaint = one.peer.as_ref().and_then(&of);
+            one.complaint = complaint.map(|complaint| format!("{}: {}", complaint.target, complaint.words));
+        }
+        self
+    }
 }
 
-fn told(name: &str, kind: Kind, asker: &Asker, facts: &Facts) -> Told {
-    let (addresses, ttl) = match answer(Location::Apex, kind, asker, facts) {
-        Answer::Addresses { addresses, ttl, .. } => (addresses, Some(ttl)),
-        _ => (Vec::new(), None),
+fn told(name: &str, kind: Kind, asker: &Asker, facts: &Facts, stand_in: Option<&StandIn>) -> Told {
+    let (addresses, ttl, own) = match stand_in {
+        Some(stand_in) => stand_in.told(kind, asker),
+        None => match answer(Location::Apex, kind, asker, facts) {
+            Answer::Addresses { addresses, ttl, .. } => (addresses, Some(ttl), None),
+            _ => (Vec::new(), None, None),
+        },
     };
-    Told { kind: name.to_owned(), addresses, ttl }
+    Told { kind: name.to_owned(), addresses, own, ttl }
 }
 
 impl Client {
@@ -165,6 +188,7 @@ impl Judged {
             this: one.number == THIS,
             state: standing.state.name().to_owned(),
             rejected: one.verdict.err().map(Rejection::words),
+            complaint: None,
             rank: one.verdict.ok().map(|ranked| Rank::of(&ranked, facts)),
         }
     }
@@ -244,7 +268,10 @@ impl fmt::Display for Client {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let mut addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        if let Some(own) = &self.own {
+            addresses.insert(own.place.min(addresses.len()), own.words.clone());
+        }
         match self.ttl {
             Some(ttl) => write!(f, "{}: {}, for {ttl} s", self.kind, addresses.join(", ")),
             None => write!(f, "{}: none", self.kind),
@@ -257,8 +284,12 @@ impl fmt::Display for Judged {
         let id = self.peer.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
         write!(f, "{id}{}", if self.this { " (this gateway)" } else { "" })?;
         match &self.rejected {
-            Some(words) => write!(f, ": {words}"),
-            None => write!(f, ": {}", self.state),
+            Some(words) => write!(f, ": {words}")?,
+            None => write!(f, ": {}", self.state)?,
+        }
+        match &self.complaint {
+            Some(complaint) => write!(f, " ({complaint})"),
+            None => Ok(()),
         }
     }
 }

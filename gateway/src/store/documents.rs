@@ -106,6 +106,14 @@ impl Documents {
         self.found(opened, revision)
     }
 
+    /// What a document says; damage changes nothing here. Blocks.
+    ///
+    /// # Errors
+    /// `NotFound`, or `InvalidData` when it is damaged.
+    pub(super) fn outline(&self, revision: &Revision) -> io::Result<Outline> {
+        outline(&Frames::open(&self.folder(revision).join(DOCUMENT))?)
+    }
+
     /// Damage to a document is damage to all that was made of it.
     fn found<T>(&self, opened: io::Result<T>, revision: &Revision) -> Found<T> {
         match opened {

@@ -212,6 +212,12 @@ impl Store {
         self.inner.state.blob_name(integrity).is_some()
     }
 
+    /// How many bytes the tarball with this digest has, if it is held; a look at the state, which does not count as use.
+    #[must_use]
+    pub fn blob_length(&self, integrity: &Integrity) -> Option<u64> {
+        self.inner.state.blob_length(integrity)
+    }
+
     /// Where contents are told that were found corrupt and have a name, so that they can be fetched again. It is
     /// given out once.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Packuments in the store: which revision a name stands for, its document, and the variants that were made of it.
 
+use std::io;
 use std::sync::Arc;
 
 use resolver::package::PackageName;
@@ -28,6 +29,20 @@ impl Store {
     #[must_use]
     pub fn packument(&self, name: &PackageName) -> Option<PackumentRecord> {
         self.inner.state.packument(name)
+    }
+
+    /// The same for whoever only looks: it does not count as used.
+    #[must_use]
+    pub fn packument_unused(&self, name: &PackageName) -> Option<PackumentRecord> {
+        self.inner.state.packument_unused(name)
+    }
+
+    /// What the document of a revision says, for whoever only looks: what turns out to be damaged stays. Blocks.
+    ///
+    /// # Errors
+    /// `NotFound`, or `InvalidData` when it is damaged.
+    pub fn outline_unused(&self, revision: &Revision) -> io::Result<Outline> {
+        self.documents().outline(revision)
     }
 
     /// Ends a document with what is known of it, so that it can be kept. Blocks.

@@ -171,6 +171,14 @@ impl State {
         })
     }
 
+    /// How many bytes a tarball has, if there is a row for it. It does not count as used.
+    pub(super) fn blob_length(&self, integrity: &Integrity) -> Option<u64> {
+        self.read(|read| {
+            let row = read.open_table(BLOBS)?.get(integrity.as_bytes())?;
+            Ok(row.map(|row| row.value().0))
+        })
+    }
+
     /// The tarballs that are known whose digests begin with this byte.
     pub(super) fn blobs_in(&self, first: u8) -> Option<BTreeSet<[u8; 64]>> {
         let (mut from, mut to) = ([0; 64], [0xff; 64]);
