@@ -115,7 +115,7 @@ fn what_is_held_is_told_with_its_age_and_changes_with_it() {
         assert_eq!(fresh["tarball"]["digest"], document["versions"]["1.0.0"]["dist"]["integrity"]);
         assert_eq!(fresh["tarball"]["address"], format!("{}{TARBALL}", scene.registry.url()));
         let said = scene.says("left@1.0.0");
-        assert!(said.contains("plan: store; for it is fresh") && said.contains("held, "), "{said}");
+        assert!(said.contains("plan: store, because it is fresh") && said.contains("held, "), "{said}");
 
         scene.clock.jump("+10m");
         let usable = until(|| scene.facts("left"), |left| left["packument"]["held"]["fresh_for_s"] == 0);

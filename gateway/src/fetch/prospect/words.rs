@@ -82,7 +82,7 @@ impl fmt::Display for Steps {
             sources => write!(f, "  plan: {}", sources.join(", then "))?,
         }
         f.write_str(if self.confirmed_behind { ", and upstream behind the client's back" } else { "" })?;
-        write!(f, "; for {}", self.why)?;
+        write!(f, ", because {}", self.why)?;
         match &self.obstacle {
             Some(obstacle) => write!(f, "; {obstacle}"),
             None => Ok(()),
