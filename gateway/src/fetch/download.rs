@@ -188,12 +188,13 @@ impl Downloads {
         under_way.insert(key, ticket.clone());
         tokio::spawn(async move {
             let result = downloads.run(&order, &sender, &received).await;
+            // Whoever asks again because of a failure has a try of his own.
+            drop(listed);
             sender.send_replace(match result {
                 Ok(blob) => Progress::Done(Ok(blob)),
                 Err(Ended::Failed(failure)) => Progress::Done(Err(failure)),
                 Err(Ended::NoRoom) => Progress::NoRoom,
             });
-            drop(listed);
         });
         Ok(ticket)
     }
