@@ -7,12 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 29] = [
+const IMPORTS: [(&str, &[&str]); 31] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
     ("command", &["config", "doctor", "explain", "setup", "steer", "tls", "warm"]),
     (
         "config",
-        &["dns", "http", "operator", "private", "steer", "store", "terminal", "tls", "upstream", "zone"],
+        &[
+            "dns", "http", "operator", "private", "share", "steer", "store", "swarm", "terminal", "tls",
+            "upstream", "zone",
+        ],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
@@ -32,9 +35,11 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
+    ("share", &["units"]),
     ("status", &["config", "identity", "terminal"]),
     ("steer", &["identity", "pulse", "units"]),
     ("store", &["units"]),
+    ("swarm", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),
     ("upstream", &["metrics", "units"]),

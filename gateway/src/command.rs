@@ -54,6 +54,14 @@ struct Flags {
     #[arg(long, global = true, value_name = "url")]
     upstream: Option<String>,
 
+    /// Take this gateway's word on metadata, and fetch through it: /dns4/<host>/tcp/6738/p2p/<its id>
+    #[arg(long, global = true, value_name = "multiaddr")]
+    federate: Option<String>,
+
+    /// Whether to serve peers what is held here
+    #[arg(long, global = true, value_name = "bool", num_args = 1)]
+    share: Option<bool>,
+
     /// Keep everything in this directory
     #[arg(long, global = true, value_name = "dir")]
     data: Option<String>,
@@ -90,7 +98,9 @@ impl Flags {
             (!self.listen.is_empty()).then(|| Setting::new("--listen", "http.listen", self.listen.clone()));
         let upstream = self.upstream.as_deref().map(|url| Setting::new("--upstream", "upstream.url", url));
         let data = self.data.as_deref().map(|dir| Setting::new("--data", "store.dir", dir));
-        [offline, listen, upstream, data].into_iter().flatten().collect()
+        let home = self.federate.as_deref().map(|home| Setting::new("--federate", "federation.home", home));
+        let share = self.share.map(|share| Setting::new("--share", "share.enabled", share));
+        [offline, listen, upstream, data, home, share].into_iter().flatten().collect()
     }
 }
 
@@ -175,9 +185,12 @@ mod tests {
 
     #[test]
     fn every_flag_sets_its_key() {
-        let line =
-            "open-registry --offline --listen 0.0.0.0:80 --listen [::]:80 --upstream https://npm.example.com";
+        let line = "open-registry --offline --listen 0.0.0.0:80 --listen [::]:80 --upstream https://npm.example.com \
+             --share false --federate \
+             /ip4/192.0.2.7/tcp/6738/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
         let config = loaded(&parse(line)).config;
+        assert!(!config.share.enabled);
+        assert_eq!(config.federation.home.unwrap().address.to_string(), "/ip4/192.0.2.7/tcp/6738");
         assert!(config.offline);
         assert_eq!(config.http.listen, ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()]);
         assert_eq!(config.upstream.url.host_str(), Some("npm.example.com"));

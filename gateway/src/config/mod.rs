@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{dns, http, operator, private, steer, store, tls, upstream, zone};
+use crate::{dns, http, operator, private, share, steer, store, swarm, tls, upstream, zone};
 
 mod document;
 mod keys;
@@ -50,6 +50,10 @@ pub struct Config {
     pub zone: zone::Config,
     /// Where names are answered.
     pub dns: dns::Config,
+    /// What peers get of this gateway.
+    pub share: share::Config,
+    /// Which peers there are.
+    pub federation: swarm::Config,
     /// How clients are led to the nearest gateway.
     pub steer: steer::Config,
     /// The other gateways that the operator knows of, of all files.

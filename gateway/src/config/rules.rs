@@ -4,9 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use resolver::peer::PeerId;
 use url::Url;
 
 use super::Config;
+use crate::share;
+use crate::swarm::Config as Federation;
 
 const LARGEST_VERIFIED_FIRST: u64 = 1 << 30;
 /// Each costs two sockets, and a machine has few addresses.
@@ -17,6 +20,8 @@ const MOST_NAME_SERVERS: usize = 3;
 const MOST_DATABASES: usize = 16;
 /// Each is compared with who asks for a private client: so many are a microsecond's work.
 const MOST_FORWARDERS: usize = 256;
+/// What a table is ranked from.
+const MOST_ADMITTED: usize = 10_000;
 /// Room for a few of the largest packuments, and for the state.
 const LEAST_STORE: u64 = 64 << 20;
 const AN_HOUR: Duration = Duration::from_secs(60 * 60);
@@ -69,6 +74,14 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     for server in &config.dns.forward {
         check("dns.forward", another(server.0, &config.dns.listen));
     }
+    let Federation { listen, bootstrap, interfaces, admit, .. } = &config.federation;
+    for (key, count) in [("federation.listen", listen.len()), ("federation.bootstrap", bootstrap.len())] {
+        check(key, at_most(key, count, MOST_LISTENERS));
+    }
+    check("federation.interfaces", at_most("federation.interfaces", interfaces.len(), MOST_LISTENERS));
+    check("federation.admit", self::admit(admit, config.federation.psk_file.is_some()));
+    check("federation.hedge_ms", hedge(config.federation.hedge_ms));
+    check("share.max_upload_per_peer", upload(&config.share));
     check("steer.geoip", geoip(&config.steer.geoip));
     for scope in &config.private.scopes {
         check("private.scopes", self::scope(scope));
@@ -84,6 +97,7 @@ fn listeners(config: &Config) -> Vec<(&'static str, SocketAddr)> {
         named("http.listen", &config.http.listen),
         named("http.tls_listen", &config.http.tls_listen),
         named("dns.tls_listen", &config.dns.tls_listen),
+        named("federation.listen", &config.federation.listen),
         named("operator.listen", config.operator.listen.as_slice()),
     ]
     .concat()
@@ -211,6 +225,35 @@ fn tarball_host(text: &str) -> Result<(), String> {
         ));
     };
     require(text.starts_with(host), || format!("{text:?} is not how that host is written; write \"{host}\""))
+}
+
+/// Ids of peers, or the word for all of a private swarm.
+fn admit(admit: &[String], is_private: bool) -> Result<(), String> {
+    require(admit.len() <= MOST_ADMITTED, || {
+        format!("holds {} peers; at most {MOST_ADMITTED} are ranked", admit.len())
+    })?;
+    for text in admit {
+        if text == "swarm" {
+            require(is_private, || {
+                "names \"swarm\", but the swarm is everybody's: set psk_file, or name peers by their ids"
+                    .to_owned()
+            })?;
+        } else {
+            text.parse::<PeerId>().map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn hedge(milliseconds: u64) -> Result<(), String> {
+    require(milliseconds <= 60_000, || "must be at most 60000 milliseconds".to_owned())
+}
+
+fn upload(share: &share::Config) -> Result<(), String> {
+    let (all, one) = (share.max_upload.bytes(), share.max_upload_per_peer.bytes());
+    require(all == 0 || one <= all, || {
+        "is more than max_upload, which all peers have together; make it less, or leave it out".to_owned()
+    })
 }
 
 fn geoip(files: &[PathBuf]) -> Result<(), String> {

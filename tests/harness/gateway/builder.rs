@@ -261,6 +261,8 @@ impl Surroundings {
         }
         let operator = if self.described.without_operator { "" } else { "127.0.0.1:0" };
         command.env("OPEN_REGISTRY_OPERATOR__LISTEN", operator);
+        // Who is to have peers says so.
+        command.env("OPEN_REGISTRY_FEDERATION__LISTEN", "[]");
         // As a flag says it to the gateway itself; this is for what it is asked besides.
         if !self.described.listen.is_empty() {
             command.env("OPEN_REGISTRY_HTTP__LISTEN", list(&self.described.listen));
