@@ -45,8 +45,6 @@ pub enum Sighting {
     Caught(PeerId, Offence),
     /// Whether upstream answers.
     Upstream(bool),
-    /// A client was steered to it.
-    Used(PeerId),
     /// This machine's interfaces.
     Links(Links),
     /// This gateway, as its own entry describes it.
@@ -134,12 +132,6 @@ impl Peers {
                 self.known.get_mut(&id).map(|known| known.catch(offence, now)).is_some()
             }
             Sighting::Upstream(answers) => self.guard.hears(answers),
-            Sighting::Used(id) => {
-                if let Some(known) = self.known.get_mut(&id) {
-                    known.used = now;
-                }
-                false
-            }
             Sighting::Links(links) if links == self.links => false,
             Sighting::Links(links) => {
                 self.links = links;
@@ -195,10 +187,10 @@ impl Peers {
         Snapshot::new(self.table(), standings, settled)
     }
 
-    /// Somebody is getting his clients back, is in quarantine or is held up by the guard.
+    /// Somebody is getting his clients back, is in quarantine or is held up by the guard, or it is not long since the start.
     #[must_use]
     pub fn is_moving(&self, now: Duration) -> bool {
-        let settling = now.saturating_sub(self.started) < SETTLED_AFTER && !self.known.is_empty();
+        let settling = now.saturating_sub(self.started) < SETTLED_AFTER;
         settling || self.guard.is_holding(now) || self.known.values().any(|known| known.is_moving(now))
     }
 
@@ -206,6 +198,22 @@ impl Peers {
     #[must_use]
     pub fn is_holding(&self, now: Duration) -> bool {
         self.guard.is_holding(now)
+    }
+
+    /// So many have fallen silent at once that this gateway itself may be cut off, were upstream not said to answer.
+    #[must_use]
+    pub fn suspects_disconnection(&self, now: Duration) -> bool {
+        self.guard.suspects(&self.known, now)
+    }
+
+    /// Takes to whom clients were led since the last time: who has none for long is probed less often.
+    pub fn note_told(&mut self, now: Duration) {
+        let Some(table) = &self.table else { return };
+        for (known, number) in self.known.values_mut().zip(1..) {
+            if table.take_told(number) {
+                known.used = now;
+            }
+        }
     }
 
     fn table(&mut self) -> Arc<Table> {

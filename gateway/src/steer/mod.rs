@@ -24,8 +24,8 @@ pub(crate) use entry::address;
 pub use entry::{Entry, Place};
 pub use geo::Geo;
 pub use guide::{Basis, Guide};
-pub use holders::{HOP, Holders, PEER};
-pub use owner::{Complaint, Found, Owner, Probe, Steering};
+pub use holders::{HOP, Holders, PEER, Witness};
+pub use owner::{Complaint, Found, Own, Owner, Probe, Steering};
 pub use probe::{Prober, system_trust};
 pub use why::Explanation;
 

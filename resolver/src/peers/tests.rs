@@ -81,7 +81,11 @@ fn a_peer_that_nobody_is_steered_to_is_looked_at_less_often() {
     peers.due(at(0));
     peers.learn(met(1, PASSED), at(3600));
     assert!(peers.next_due().unwrap() >= at(3600 + 80));
-    peers.learn(Sighting::Used(id(1)), at(3601));
+    peers.learn(met(1, PASSED), at(3600));
+    peers.note_told(at(3600));
+    assert!(peers.next_due().unwrap() >= at(3600 + 80), "nobody was led there");
+    assert_eq!(told(&mut peers, at(3601)), [THIS, 1]);
+    peers.note_told(at(3601));
     peers.learn(met(1, PASSED), at(3601));
     assert!(peers.next_due().unwrap() <= at(3601 + 12));
 }

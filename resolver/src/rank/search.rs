@@ -42,7 +42,9 @@ impl Snapshot {
         if !best.is_full() {
             asked.offer_distant(&mut best);
         }
-        asked.decision(best.into_vec())
+        let decision = asked.decision(best.into_vec());
+        decision.ranked.iter().for_each(|one| self.table.note_told(one.number));
+        decision
     }
 
     /// How many bits of a client's address decide whom he is told ([`super::Decision::scope`]).

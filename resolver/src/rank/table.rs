@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 
@@ -76,6 +77,8 @@ pub struct Table {
     pub(super) placed: Nearest,
     /// Those whose place is not known.
     pub(super) placeless: Vec<u32>,
+    /// Those to whom a client was led since somebody looked. It decides nothing.
+    told: Vec<AtomicBool>,
 }
 
 /// What this gateway says of itself.
@@ -168,6 +171,7 @@ impl Table {
             systems: BTreeMap::new(),
             placed: Nearest::default(),
             placeless: Vec::new(),
+            told: Vec::new(),
         };
         table.links.sort_unstable();
         table.links.dedup();
@@ -180,6 +184,7 @@ impl Table {
             table.candidates.push(Candidate::of(peer));
             table.relate(number, &networks);
         }
+        table.told = table.candidates.iter().map(|_| AtomicBool::new(false)).collect();
         table.draws = table.candidates.iter().map(|one| (one.hash, one.capacity)).collect();
         table.placed = Nearest::new(table.candidates.iter().zip(0..).filter_map(|(candidate, number)| {
             candidate.whereabouts.place.map(|place| (place.direction(), number))
@@ -203,6 +208,21 @@ impl Table {
         if candidate.whereabouts.place.is_none() && number != THIS {
             self.placeless.push(number);
         }
+    }
+
+    /// A client is led to this one.
+    pub(super) fn note_told(&self, number: u32) {
+        let told = &self.told[number as usize];
+        // Written once, and then only read: all threads share the line.
+        if !told.load(Ordering::Relaxed) {
+            told.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a client was led there since this was last asked.
+    pub(crate) fn take_told(&self, number: u32) -> bool {
+        let told = &self.told[number as usize];
+        told.load(Ordering::Relaxed) && told.swap(false, Ordering::Relaxed)
     }
 
     /// Who has this number.
