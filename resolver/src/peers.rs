@@ -5,8 +5,9 @@
 
 mod guard;
 mod known;
+mod schedule;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use core::time::Duration;
 
 use self::guard::Guard;
 use self::known::Known;
+use self::schedule::Schedule;
 use crate::geo::Whereabouts;
 use crate::health::{self, Health, Outcome, State};
 use crate::links::{Class, Links};
@@ -99,8 +101,7 @@ pub struct Peers {
     known: BTreeMap<PeerId, Known>,
     /// What those were caught at who have gone since: who comes back is the same.
     offenders: BTreeMap<PeerId, Vec<(Offence, Duration)>>,
-    /// When each target is to be looked at; those that are being looked at are not in it.
-    schedule: BTreeSet<(Duration, PeerId, Target)>,
+    schedule: Schedule,
     guard: Guard,
     /// Arranged as long as nobody comes or goes.
     table: Option<Arc<Table>>,
@@ -117,7 +118,7 @@ impl Peers {
             links: Links::default(),
             known: BTreeMap::new(),
             offenders: BTreeMap::new(),
-            schedule: BTreeSet::new(),
+            schedule: Schedule::default(),
             guard: Guard::default(),
             table: None,
         }
@@ -161,11 +162,7 @@ impl Peers {
     /// The probes that are to be made now; each is under way until its outcome is learned.
     pub fn due(&mut self, now: Duration) -> Vec<Due> {
         let mut due = Vec::new();
-        while let Some((when, id, target)) = self.schedule.pop_first() {
-            if when > now {
-                self.schedule.insert((when, id, target));
-                break;
-            }
+        while let Some((id, target)) = self.schedule.pop(now) {
             let Some(known) = self.known.get(&id) else { continue };
             let https = known.offers_https(&target);
             due.push(Due { id, https, timeout: timeout(known.interval), target });
@@ -176,7 +173,7 @@ impl Peers {
     /// When the next probe is to be made.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.schedule.first().map(|(when, ..)| *when)
+        self.schedule.next()
     }
 
     /// Whether everybody has been looked at once.
@@ -231,8 +228,8 @@ impl Peers {
             Some(before) => before.with(peer, now),
             None => Known::new(peer, interval, now).caught(self.offenders.remove(&id).unwrap_or_default()),
         };
-        self.schedule.retain(|(_, scheduled, _)| *scheduled != id);
-        self.schedule.extend(known.targets().map(|target| (now, id, target)));
+        self.schedule.remove(&id);
+        known.targets().for_each(|target| self.schedule.put(now, id, target));
         self.known.insert(id, known);
         self.rearrange()
     }
@@ -243,7 +240,7 @@ impl Peers {
         if !offences.is_empty() && self.offenders.len() < MOST_PEERS {
             self.offenders.insert(*id, offences);
         }
-        self.schedule.retain(|(_, scheduled, _)| scheduled != id);
+        self.schedule.remove(id);
         self.rearrange()
     }
 
@@ -263,8 +260,7 @@ impl Peers {
         let Some(health) = known.health(&target) else { return false };
         let changed = health.learn(outcome, now);
         let pause = jittered(health, idle, &id, now);
-        self.schedule.retain(|(_, scheduled, at)| (scheduled, at) != (&id, &target));
-        self.schedule.insert((now + pause, id, target));
+        self.schedule.put(now + pause, id, target);
         changed
     }
 }

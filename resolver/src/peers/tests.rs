@@ -1,3 +1,4 @@
+use alloc::collections::BTreeSet;
 use alloc::vec;
 
 use proptest::prelude::*;
@@ -84,6 +85,22 @@ fn a_peer_that_nobody_is_steered_to_is_looked_at_less_often() {
     peers.learn(Sighting::Used(id(1)), at(3601));
     peers.learn(met(1, PASSED), at(3601));
     assert!(peers.next_due().unwrap() <= at(3601 + 12));
+}
+
+#[test]
+fn what_is_met_while_nobody_has_asked_is_not_looked_at_twice() {
+    let mut peers = of([1, 2], at(0));
+    peers.due(at(0));
+    for nth in [1, 2] {
+        for second in 0..5 {
+            peers.learn(met(nth, PASSED), at(second));
+        }
+    }
+    assert_eq!(peers.due(at(3600)).len(), 2);
+    peers.learn(met(1, PASSED), at(3600));
+    peers.learn(Sighting::Gone(id(1)), at(3600));
+    peers.learn(met(1, PASSED), at(3600));
+    assert!(peers.due(at(7200)).is_empty(), "one is under way, the other has gone");
 }
 
 #[test]
