@@ -223,9 +223,9 @@ impl Peers {
         if Some(id) == self.this.id || (self.known.len() >= MOST_PEERS && !self.known.contains_key(&id)) {
             return false;
         }
-        let interval = if peer.endpoints.iter().all(is_near) { health::LAN } else { health::FEDERATION };
+        let interval = interval(&peer);
         let known = match self.known.remove(&id) {
-            Some(before) => before.with(peer, now),
+            Some(before) => before.with(peer, interval, now),
             None => Known::new(peer, interval, now).caught(self.offenders.remove(&id).unwrap_or_default()),
         };
         self.schedule.remove(&id);
@@ -257,9 +257,10 @@ impl Peers {
     fn met(&mut self, id: PeerId, target: Target, outcome: Outcome, now: Duration) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
         let idle = now.saturating_sub(known.used) >= health::IDLE_AFTER;
+        let usual = if idle { known.interval * health::IDLE_FACTOR } else { known.interval };
         let Some(health) = known.health(&target) else { return false };
         let changed = health.learn(outcome, now);
-        let pause = jittered(health, idle, &id, now);
+        let pause = jittered(health, usual, &id, now);
         self.schedule.put(now + pause, id, target);
         changed
     }
@@ -270,18 +271,21 @@ fn timeout(interval: Duration) -> Duration {
     (interval / 2).min(Duration::from_secs(2))
 }
 
-fn is_near(endpoint: &Endpoint) -> bool {
-    Class::of(endpoint.address) < Class::Public
+/// Nobody knows how far a name leads.
+fn interval(peer: &Peer) -> Duration {
+    let is_near = |endpoint: &Endpoint| Class::of(endpoint.address) < Class::Public;
+    let all_near = !peer.endpoints.is_empty() && peer.endpoints.iter().all(is_near);
+    if all_near { health::LAN } else { health::FEDERATION }
 }
 
-/// A fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
-fn jittered(health: &Health, idle: bool, id: &PeerId, now: Duration) -> Duration {
-    let pause = health.pause(idle);
+/// The usual pause, a fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
+fn jittered(health: &Health, usual: Duration, id: &PeerId, now: Duration) -> Duration {
+    let pause = health.pause(false);
     if pause < health::LAN {
         return pause;
     }
     let drawn = rank::draw(rank::key(id.key()), u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
+    usual.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
 }
 
 #[cfg(test)]
