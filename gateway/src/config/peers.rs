@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use figment::value::{Dict, Value};
 use ipnet::IpNet;
+use resolver::fold::{Folded, site, stands_for_v4};
 use resolver::geo::Code;
 use resolver::peer::PeerId;
 use url::Url;
@@ -173,6 +174,19 @@ fn network(network: IpNet) -> Result<(), String> {
     })?;
     require(network.prefix_len() > 0, || {
         format!("\"{network}\" is everybody; a peer is there for everybody without being told")
+    })?;
+    require(!stands_for_v4(network), || {
+        let v4 = Folded::of(network).network;
+        let write =
+            if v4 == network { "the IPv4 networks that it is there for".to_owned() } else { v4.to_string() };
+        format!(
+            "\"{network}\" stands for IPv4 addresses, and clients of these are found as such; write {write}"
+        )
+    })?;
+    require(site(network) == network, || {
+        let words =
+            "is smaller than what of a public address is looked at, so that nobody would be found in it";
+        format!("\"{network}\" {words}; write {}", site(network))
     })
 }
 

@@ -340,6 +340,13 @@ fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
         ("place = { asn = -1 }", ":3: peer.place.asn: "),
         ("networks = [\"192.0.2.7/24\"]", "write the network, \"192.0.2.0/24\""),
         ("networks = [\"::/0\"]", "is everybody"),
+        ("networks = [\"8.8.0.0/26\"]", "is smaller than what of a public address is looked at"),
+        ("networks = [\"8.8.0.0/26\"]", "write 8.8.0.0/24"),
+        ("networks = [\"2a00:1:2:3400::/64\"]", "write 2a00:1:2:3400::/56"),
+        ("networks = [\"::ffff:9.9.9.0/120\"]", "stands for IPv4 addresses"),
+        ("networks = [\"::ffff:9.9.9.0/120\"]", "write 9.9.9.0/24"),
+        ("networks = [\"2002:909:900::/40\"]", "write 9.9.9.0/24"),
+        ("networks = [\"64:ff9b::/96\"]", "write the IPv4 networks that it is there for"),
         ("networks = [\"office\"]", ":3: peer.networks, entry 1: "),
         ("capacity = 0", ":3: peer.capacity: 0 is not a multiple"),
         ("capacity = 1001", "at most 1000"),
@@ -350,6 +357,12 @@ fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
         assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
         assert!(!found[0].contains("hunter2"), "{found:?}");
     }
+}
+
+#[test]
+fn a_private_network_may_be_as_small_as_it_is() {
+    let small = "networks = [\"192.168.7.0/28\", \"fd00:7::/64\", \"2002:a00::/24\", \"8.8.0.0/24\"]";
+    assert_eq!(problems_of(&peer(1, small)), [""; 0]);
 }
 
 #[test]
