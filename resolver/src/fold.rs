@@ -117,6 +117,13 @@ pub fn stands_for_v4(network: IpNet) -> bool {
     Folded::of(network).before > 0 || FORMS.iter().any(holds_many)
 }
 
+/// The networks at whose borders [`is_global`] changes: addresses on both sides are not alike.
+pub(crate) fn special() -> impl Iterator<Item = IpNet> {
+    let v4 = SPECIAL_V4.into_iter().map(|(address, prefix)| (IpAddr::V4(address), prefix));
+    let v6 = SPECIAL_V6.into_iter().chain([GIVEN_V6]).map(|(address, prefix)| (IpAddr::V6(address), prefix));
+    v4.chain(v6).filter_map(|(address, prefix)| IpNet::new(address, prefix).ok())
+}
+
 /// What of a network decides: of a global one, no more than its /24 or /56.
 #[must_use]
 pub fn site(network: IpNet) -> IpNet {

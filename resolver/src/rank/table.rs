@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::nearest::Nearest;
 use super::rendezvous;
+use crate::fold;
 use crate::geo::Whereabouts;
 use crate::health::State;
 use crate::links::{Class, Links};
@@ -171,9 +172,8 @@ impl Table {
         };
         table.links.sort_unstable();
         table.links.dedup();
-        for (network, _) in &table.links {
-            table.networks.split(*network);
-        }
+        let links = table.links.iter().map(|(network, _)| *network);
+        links.chain(fold::special()).for_each(|network| table.networks.split(network));
         table.relate(THIS, &this.networks);
         for (peer, number) in peers.into_iter().zip(1..) {
             let networks = peer.networks.clone();

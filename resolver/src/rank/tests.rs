@@ -100,6 +100,28 @@ fn the_nearest_comes_first_and_this_gateway_last() {
 }
 
 #[test]
+fn scopes_do_not_reach_into_private_space() {
+    let snapshot = snapshot(&around_the_world());
+    let scope = |network: &str| {
+        let network: IpNet = network.parse().unwrap();
+        let scope = snapshot.scope(&Client::new(network, false, Whereabouts::default()));
+        IpNet::new(network.addr(), scope).unwrap().trunc()
+    };
+    for (private, public) in [
+        ("172.16.5.0/24", "172.217.0.0/24"),
+        ("100.64.1.0/24", "100.1.2.0/24"),
+        ("169.254.1.0/24", "169.1.2.0/24"),
+        ("198.51.100.0/24", "198.1.2.0/24"),
+        ("192.168.1.0/24", "192.9.1.0/24"),
+        ("2001:db8:1::/56", "2001:620::/48"),
+        ("3fff::/56", "3ffe:1::/48"),
+    ] {
+        let (private, public) = (scope(private), scope(public));
+        assert!(!public.contains(&private) && !private.contains(&public), "{private}, {public}");
+    }
+}
+
+#[test]
 fn a_declared_network_wins_over_distance_and_the_longest_over_the_others() {
     let mut peers = around_the_world();
     peers[1].0.networks = vec!["203.0.0.0/16".parse().unwrap()];
