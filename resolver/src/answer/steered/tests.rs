@@ -142,6 +142,54 @@ fn a_client_of_one_family_is_told_somebody_of_its_family() {
     assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe:5::1"]);
 }
 
+/// Public networks that are smaller than a site.
+fn on_a_public_link() -> Facts {
+    let links = Links(vec![Link::written(2, &["8.8.4.9/26", "2a00:7::9/64"])]);
+    let neighbour = peer(1, &["8.8.4.10", "2a00:7::10"], Whereabouts::default());
+    let mut other = peer(2, &["8.8.4.200", "2a00:7:0:1::10"], Whereabouts::default());
+    other.0.networks = vec!["8.8.4.0/24".parse().unwrap(), "2a00:7::/48".parse().unwrap()];
+    let peers = [neighbour, other];
+    let table = Table::new(&This::default(), peers.iter().map(|(peer, _)| peer.clone()), &links);
+    let standings = core::iter::once(Standing::own(true, 0.0)).chain(peers.map(|(_, standing)| standing));
+    let peers = Arc::new(Snapshot::new(Arc::new(table), standings.collect(), true));
+    Facts { links, peers, ..Facts::default() }
+}
+
+#[test]
+fn a_neighbour_on_a_public_link_is_led_to_a_gateway_on_it() {
+    let facts = on_a_public_link();
+    let tell = |kind, client: &str, local: &str| {
+        let asker = facts.asker(&asked(client, local, 2), None);
+        let (mut addresses, ..) = told(kind, &asker, &facts);
+        addresses.sort_unstable();
+        (addresses, facts.alike(&asker).map(|network| network.to_string()))
+    };
+    assert_eq!(
+        tell(Kind::A, "8.8.4.20", "8.8.4.9"),
+        (vec!["8.8.4.10".into(), "8.8.4.9".into()], Some("8.8.4.0/26".into()))
+    );
+    assert_eq!(
+        tell(Kind::Aaaa, "2a00:7::20", "2a00:7::9"),
+        (vec!["2a00:7::10".into(), "2a00:7::9".into()], Some("2a00:7::/64".into()))
+    );
+    let (beyond, alike) = tell(Kind::A, "8.8.4.100", "8.8.4.9");
+    assert!(beyond.contains(&"8.8.4.200".into()), "{beyond:?}");
+    assert_eq!(alike, Some("8.8.4.0/24".into()));
+    assert!(tell(Kind::Aaaa, "2a00:7:0:1::20", "2a00:7::9").0.contains(&"2a00:7:0:1::10".into()));
+}
+
+#[test]
+fn what_a_resolver_tells_of_a_client_does_not_put_it_on_a_public_link() {
+    let facts = on_a_public_link();
+    let subnet = Subnet::read(&[0, 1, 32, 0, 8, 8, 4, 20]).unwrap();
+    let asker = facts.asker(&asked("9.9.9.9", "8.8.4.9", 2), Some(&subnet));
+    let (addresses, _, scope) = told(Kind::A, &asker, &facts);
+    assert_eq!((addresses[0].as_str(), scope), ("8.8.4.200", 24));
+    // A tunnel's other end is not on the link, whatever address it has inside.
+    let tunnelled = facts.asker(&asked("2002:808:414::1", "8.8.4.9", 2), None);
+    assert_eq!(told(Kind::A, &tunnelled, &facts).0[0], "8.8.4.200");
+}
+
 #[test]
 fn an_answer_holds_as_long_as_it_can_within_bounds() {
     let mut peers = [peer(1, &["1.1.1.1"], at(0.0))];
