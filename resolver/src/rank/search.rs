@@ -144,21 +144,32 @@ impl<'a> Asked<'a> {
     }
 
     fn offer_distant(&self, best: &mut Best) {
-        let table = &self.snapshot.table;
-        let mut search = Search { asked: self, best };
-        match self.client.whereabouts.place {
+        self.offer(best, THIS, Tier::Home, 0);
+        for tier in [Tier::Distance, Tier::Elsewhere] {
+            if !best.is_full() {
+                self.offer_everybody(best, tier);
+            }
+            if !best.is_full() {
+                let suspects = self.snapshot.suspects.iter();
+                suspects.for_each(|number| self.offer(best, *number, tier, 0));
+            }
+        }
+    }
+
+    /// Whoever could be of this tier, suspects aside.
+    fn offer_everybody(&self, best: &mut Best, tier: Tier) {
+        let (table, here) = (&self.snapshot.table, &self.client.whereabouts);
+        let mut search = Search { asked: self, best, tier };
+        match here.place {
             Some(place) => {
-                table.placed.visit(place.direction(), &mut search);
+                if tier == Tier::Distance {
+                    table.placed.visit(place.direction(), &mut search);
+                }
                 table.placeless.iter().for_each(|number| search.look(*number, None));
             }
+            // Nobody is at a distance from nowhere.
+            None if tier == Tier::Distance && here.country.is_none() && here.continent.is_none() => {}
             None => (0..table.candidates.len()).for_each(|number| search.look(number_of(number), None)),
-        }
-        if !best.is_full() {
-            let suspects = self.snapshot.suspects.iter();
-            suspects.for_each(|number| self.offer(best, *number, Tier::Distance, 0));
-        }
-        if !best.is_full() {
-            self.offer(best, THIS, Tier::Home, 0);
         }
     }
 
@@ -181,19 +192,20 @@ impl<'a> Asked<'a> {
 
     fn tier(&self, number: u32) -> (Tier, u8) {
         let candidate = &self.snapshot.table.candidates[number as usize];
+        let (here, there) = (&self.client.whereabouts, &candidate.whereabouts);
         let serves = |(_, servers): &&(u8, &[u32])| servers.binary_search(&number).is_ok();
         if (number == THIS && self.at_home) || self.near.binary_search(&number).is_ok() {
             (Tier::SameLink, 0)
         } else if let Some((prefix, _)) = self.matches.found.iter().find(serves) {
             (Tier::Declared, *prefix)
-        } else if candidate.whereabouts.asn.is_some()
-            && candidate.whereabouts.asn == self.client.whereabouts.asn
-        {
+        } else if there.asn.is_some() && there.asn == here.asn {
             (Tier::SameNetwork, 0)
-        } else if number == THIS && candidate.whereabouts.place.is_none() {
+        } else if cost::is_known(here, there) || (number == THIS && here.place.is_some()) {
+            (Tier::Distance, 0)
+        } else if number == THIS {
             (Tier::Home, 0)
         } else {
-            (Tier::Distance, 0)
+            (Tier::Elsewhere, 0)
         }
     }
 
@@ -259,10 +271,11 @@ fn number_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// Looks for those that only distance relates to the client.
+/// Looks for those of a tier that anybody may be of.
 struct Search<'a, 'b> {
     asked: &'a Asked<'a>,
     best: &'b mut Best,
+    tier: Tier,
 }
 
 impl Search<'_, '_> {
@@ -279,7 +292,7 @@ impl Search<'_, '_> {
                 return;
             }
         }
-        self.asked.offer(self.best, number, Tier::Distance, 0);
+        self.asked.offer(self.best, number, self.tier, 0);
     }
 
     fn highest_score(&self, number: u32) -> f64 {

@@ -200,7 +200,7 @@ impl Table {
         if let Some(asn) = candidate.whereabouts.asn {
             self.systems.entry(asn).or_default().push(number);
         }
-        if candidate.whereabouts.place.is_none() && number != THIS {
+        if candidate.whereabouts.place.is_none() {
             self.placeless.push(number);
         }
     }

@@ -89,14 +89,57 @@ fn around_the_world() -> Vec<(Peer, Standing)> {
 }
 
 #[test]
-fn the_nearest_comes_first_and_this_gateway_last() {
+fn the_nearest_comes_first_and_one_on_another_continent_after_this_gateway() {
     let snapshot = snapshot(&around_the_world());
-    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [1, 2, 3]);
-    assert_eq!(told(&snapshot, &client("192.0.2.1", place(35.0, 139.0)))[0], 3);
+    // Where nobody knows how far this gateway is, it counts as 80 ms away: nearer than another continent.
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [1, 2, THIS]);
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(35.0, 139.0)))[..2], [3, THIS]);
     let down: Vec<_> = around_the_world().into_iter().map(|(peer, _)| (peer, down())).collect();
     let decision =
         super::tests::snapshot(&down).decide(&client("192.0.2.1", place(47.0, 8.0)), Purpose::Answer);
     assert_eq!(numbers(&decision), [THIS], "what it holds it can serve");
+}
+
+/// Clients of many networks: a hash would not choose the same for all of them.
+fn clients(whereabouts: Whereabouts) -> impl Iterator<Item = Client> {
+    (0..64).map(move |nth| client(&alloc::format!("8.8.{nth}.1"), whereabouts))
+}
+
+#[test]
+fn nobody_is_sent_away_to_whom_nothing_relates_him() {
+    let (unplaced, zurich) = (Whereabouts::default(), place(ZURICH.0, ZURICH.1));
+    let peers = [(peer(1, unplaced), up()), (peer(2, zurich), up())];
+    let from = |this: Whereabouts, client: Whereabouts| {
+        let this = This { whereabouts: this, ..This::default() };
+        let snapshot = snapshot_of(&this, &peers, &Links::default());
+        clients(client).map(|client| told(&snapshot, &client)).collect::<BTreeSet<_>>()
+    };
+    let of = |told: [u32; 3]| BTreeSet::from([told.to_vec()]);
+    let tokyo = place(TOKYO.0, TOKYO.1);
+    for this in [unplaced, zurich, tokyo] {
+        assert!(from(this, unplaced).iter().all(|told| told[0] == THIS), "nobody knows where the client is");
+    }
+    assert_eq!(from(unplaced, place(47.0, 8.0)), of([2, THIS, 1]), "one that is known to be near");
+    assert_eq!(from(unplaced, tokyo), of([THIS, 2, 1]), "one that is known to be far");
+    assert_eq!(from(tokyo, zurich), of([2, THIS, 1]), "nobody knows how far the other one is");
+}
+
+#[test]
+fn the_continent_alone_says_who_is_nearer() {
+    let at = |country: &str, continent: &str| Whereabouts {
+        country: Code::parse(country),
+        continent: Code::parse(continent),
+        ..Whereabouts::default()
+    };
+    let peers = [(peer(1, at("KR", "AS")), up()), (peer(2, Whereabouts::default()), up())];
+    let this = This { whereabouts: at("CH", "EU"), ..This::default() };
+    let snapshot = snapshot_of(&this, &peers, &Links::default());
+    for client in clients(at("JP", "AS")) {
+        assert_eq!(told(&snapshot, &client), [1, THIS, 2]);
+    }
+    for client in clients(at("DE", "EU")) {
+        assert_eq!(told(&snapshot, &client), [THIS, 1, 2]);
+    }
 }
 
 #[test]
@@ -128,10 +171,10 @@ fn a_declared_network_wins_over_distance_and_the_longest_over_the_others() {
     peers[2].0.networks = vec!["203.0.113.0/24".parse().unwrap()];
     let snapshot = snapshot(&peers);
     assert_eq!(told(&snapshot, &client("203.0.113.9", place(47.0, 8.0))), [3, 2, 1]);
-    assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, 3]);
+    assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, THIS]);
     // A resolver that tells of a /16 has told less than the /24.
     let vague = Client::new("203.0.113.0/16".parse().unwrap(), false, place(47.0, 8.0));
-    assert_eq!(told(&snapshot, &vague), [2, 1, 3]);
+    assert_eq!(told(&snapshot, &vague), [2, 1, THIS]);
 }
 
 #[test]
@@ -166,7 +209,7 @@ fn who_is_not_admitted_is_never_told() {
     peers[1].1.quarantined_s = Some(7);
     let snapshot = snapshot(&peers);
     let here = client("192.0.2.1", place(47.0, 8.0));
-    assert_eq!(told(&snapshot, &here), [3, THIS]);
+    assert_eq!(told(&snapshot, &here), [THIS, 3]);
     let considered = snapshot.explain(&here, Purpose::Answer);
     let reasons: Vec<_> = considered.iter().filter_map(|one| one.verdict.err()).collect();
     assert_eq!(reasons, [Rejection::NotAdmitted, Rejection::Quarantined(7)]);
@@ -177,10 +220,10 @@ fn a_suspect_serves_those_who_have_no_better_of_its_tier() {
     let mut peers = around_the_world();
     peers[0].1 = suspect();
     let here = client("192.0.2.1", place(47.0, 8.0));
-    assert_eq!(told(&snapshot(&peers), &here), [2, 3, 1]);
+    assert_eq!(told(&snapshot(&peers), &here), [2, THIS, 3]);
     peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
     let decision = snapshot(&peers).decide(&here, Purpose::Answer);
-    assert_eq!(numbers(&decision), [1, 2, 3], "its own network's clients have no better");
+    assert_eq!(numbers(&decision), [1, 2, THIS], "its own network's clients have no better");
     assert!(decision.degraded);
 }
 

@@ -115,8 +115,8 @@ fn private_addresses_stand_with_no_others_and_are_told_to_nobody_elsewhere() {
     let (mut addresses, ..) = told(Kind::Aaaa, &home, &facts);
     addresses.sort_unstable();
     assert_eq!(addresses, ["fd00:7::10", "fd00:7::9"]);
-    assert_eq!(told(Kind::A, &public(0.0), &facts).0, ["1.1.1.1", "9.9.9.9"]);
-    assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe:1::1", "2620:fe::9"]);
+    assert_eq!(told(Kind::A, &public(0.0), &facts).0, ["9.9.9.9", "1.1.1.1"]);
+    assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe::9", "2620:fe:1::1"]);
 }
 
 #[test]
