@@ -9,7 +9,7 @@ use super::cost::{self, Cost};
 use super::decision::{Best, Considered, Decision};
 use super::nearest::Wanted;
 use super::rendezvous;
-use super::table::{Snapshot, THIS};
+use super::table::{Candidate, Snapshot, Standing, THIS};
 use super::verdict::{Purpose, Ranked, Rejection, Tier};
 use crate::geo::EARTH_KM;
 use crate::health::State;
@@ -87,7 +87,7 @@ impl<'a> Asked<'a> {
     fn decision(&self, mut ranked: Vec<Ranked>) -> Decision {
         // Whatever has become of everybody: this gateway has what it holds.
         if ranked.is_empty() {
-            ranked.push(self.rank(THIS, self.tier(THIS)));
+            ranked.push(self.rank(THIS, self.tier(THIS), &self.snapshot.standings[THIS as usize], 0));
         }
         let standings = || ranked.iter().map(|one| &self.snapshot.standings[one.number as usize]);
         let missing = self.related().filter_map(|number| self.missing(number));
@@ -183,10 +183,12 @@ impl<'a> Asked<'a> {
     }
 
     fn consider(&self, number: u32) -> Result<Ranked, Rejection> {
+        let standing = &self.snapshot.standings[number as usize];
         let tier = self.tier(number);
-        match self.rejection(number, tier.0) {
+        let told = self.snapshot.table.candidates[number as usize].told(standing, tier.0, self.client);
+        match self.rejection(number, standing, told) {
             Some(rejection) => Err(rejection),
-            None => Ok(self.rank(number, tier)),
+            None => Ok(self.rank(number, tier, standing, told)),
         }
     }
 
@@ -209,9 +211,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn rejection(&self, number: u32, tier: Tier) -> Option<Rejection> {
+    fn rejection(&self, number: u32, standing: &Standing, told: u8) -> Option<Rejection> {
         let candidate = &self.snapshot.table.candidates[number as usize];
-        let standing = &self.snapshot.standings[number as usize];
         if !candidate.admitted {
             return Some(Rejection::NotAdmitted);
         }
@@ -220,29 +221,22 @@ impl<'a> Asked<'a> {
         quarantined
             .or_else(|| Rejection::of(standing.state))
             .or_else(overloaded)
-            .or_else(|| if number == THIS { None } else { self.unreachable(number, tier) })
+            .or_else(|| if number == THIS { None } else { self.unreachable(candidate, standing, told) })
     }
 
-    fn unreachable(&self, number: u32, tier: Tier) -> Option<Rejection> {
-        let told = self.snapshot.told(number as usize, tier);
-        let standing = &self.snapshot.standings[number as usize];
-        let https = standing.urls & self.snapshot.table.candidates[number as usize].https;
+    fn unreachable(&self, candidate: &Candidate, standing: &Standing, told: u8) -> Option<Rejection> {
+        let https = standing.urls & candidate.https;
         match self.purpose {
             Purpose::Answer if told == 0 => Some(Rejection::OutOfReach),
-            Purpose::OneFamily { v4 }
-                if told & self.snapshot.table.candidates[number as usize].of_family(v4) == 0 =>
-            {
-                Some(Rejection::OutOfReach)
-            }
+            Purpose::OneFamily { v4 } if told & candidate.of_family(v4) == 0 => Some(Rejection::OutOfReach),
             Purpose::Redirect { https: true } if https == 0 => Some(Rejection::NoUrl),
             Purpose::Redirect { https: false } if told == 0 && standing.urls == 0 => Some(Rejection::NoUrl),
             _ => None,
         }
     }
 
-    fn rank(&self, number: u32, (tier, prefix): (Tier, u8)) -> Ranked {
+    fn rank(&self, number: u32, (tier, prefix): (Tier, u8), standing: &Standing, told: u8) -> Ranked {
         let candidate = &self.snapshot.table.candidates[number as usize];
-        let standing = &self.snapshot.standings[number as usize];
         let cost = Cost::of(self.client, &candidate.whereabouts, tier, standing.load);
         let weight = candidate.capacity * standing.weight;
         Ranked {
@@ -253,6 +247,7 @@ impl<'a> Asked<'a> {
             cost,
             bucket: cost.bucket(),
             score: rendezvous::score(weight, rendezvous::draw(candidate.hash, self.key)),
+            told,
         }
     }
 }

@@ -143,6 +143,31 @@ fn the_continent_alone_says_who_is_nearer() {
 }
 
 #[test]
+fn a_client_of_the_internet_is_told_private_addresses_for_want_of_public_ones_alone() {
+    let addresses = |told: &[&str]| told.iter().map(|one| one.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
+    let campus: Vec<IpNet> = vec!["130.59.0.0/16".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    let with = |all: &[&str]| {
+        let endpoints =
+            addresses(all).into_iter().map(|address| Endpoint { address, https: false }).collect();
+        Peer { endpoints, networks: campus.clone(), ..peer(1, Whereabouts::default()) }
+    };
+    let told = |all: &[&str], client: &str| {
+        let everywhere = Standing { endpoints: u8::MAX, ..up() };
+        let snapshot = snapshot(&[(with(all), everywhere)]);
+        let decision = snapshot.decide(&self::client(client, Whereabouts::default()), Purpose::Answer);
+        snapshot.addresses(&decision.ranked[0]).map(|endpoint| endpoint.address).collect::<Vec<_>>()
+    };
+    let both = ["192.168.7.9", "130.59.31.7"];
+    assert_eq!(told(&both, "130.59.31.80"), addresses(&both[1..]));
+    assert_eq!(told(&both, "10.1.2.3"), addresses(&both));
+    assert_eq!(
+        told(&both[..1], "130.59.31.80"),
+        addresses(&both[..1]),
+        "its operator says that it serves them"
+    );
+}
+
+#[test]
 fn scopes_do_not_reach_into_private_space() {
     let snapshot = snapshot(&around_the_world());
     let scope = |network: &str| {

@@ -60,6 +60,8 @@ pub struct Ranked {
     pub bucket: i16,
     /// Its score in the rendezvous.
     pub score: f64,
+    /// Its endpoints that the client is told: bit 0 is the first.
+    pub told: u8,
 }
 
 /// Why a candidate is not told.
