@@ -142,6 +142,39 @@ fn a_client_of_one_family_is_told_somebody_of_its_family() {
     assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe:5::1"]);
 }
 
+#[test]
+fn an_answer_to_the_other_family_holds_no_longer_and_leads_no_farther_than_any_other() {
+    let mut peers: Vec<_> =
+        (1..=4).map(|nth| peer(nth, &[&alloc::format!("1.1.{nth}.1")], at(f32::from(nth)))).collect();
+    peers.push(peer(5, &["2620:fe:5::1"], at(20.0)));
+    peers.push(peer(6, &["2620:fe:6::1"], at(170.0)));
+    peers.iter_mut().for_each(|(_, standing)| standing.changes_in_s = Some(60));
+    let told_with = |state: State, changes: u16| {
+        let mut peers = peers.clone();
+        peers[4].1 = Standing { changes_in_s: Some(changes), ..standing(state) };
+        let configured = vec!["9.9.9.9".parse().unwrap()];
+        let (addresses, ttl, _) = told(Kind::Aaaa, &public(0.0), &Facts { configured, ..facts(&peers) });
+        assert_eq!(addresses, ["2620:fe:5::1"], "and not the one that is too far to try in time");
+        ttl
+    };
+    assert_eq!(told_with(State::Up, 60), 60);
+    assert_eq!(told_with(State::Up, 33), 33);
+    assert_eq!(told_with(State::Recovering, 0), 20);
+}
+
+#[test]
+fn a_suspect_of_the_other_family_is_told_for_a_short_time() {
+    let mut peers: Vec<_> =
+        (1..=4).map(|nth| peer(nth, &[&alloc::format!("1.1.{nth}.1")], at(f32::from(nth)))).collect();
+    peers.push(peer(5, &["2620:fe:5::1"], at(20.0)));
+    peers.iter_mut().for_each(|(_, standing)| standing.changes_in_s = Some(60));
+    peers[4].1.state = State::Suspect;
+    let mut facts = facts(&peers);
+    facts.configured = vec!["9.9.9.9".parse().unwrap()];
+    let (addresses, ttl, _) = told(Kind::Aaaa, &public(0.0), &facts);
+    assert_eq!((addresses, ttl), (vec!["2620:fe:5::1".into()], 20));
+}
+
 /// Public networks that are smaller than a site.
 fn on_a_public_link() -> Facts {
     let links = Links(vec![Link::written(2, &["8.8.4.9/26", "2a00:7::9/64"])]);
