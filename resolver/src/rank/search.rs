@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::client::Client;
 use super::cost::{self, Cost};
-use super::decision::{Best, Considered, Decision};
+use super::decision::{Best, Considered, Decision, MOST_RANKED};
 use super::nearest::Wanted;
 use super::rendezvous;
 use super::table::{Candidate, Snapshot, Standing, THIS};
@@ -90,7 +90,8 @@ impl<'a> Asked<'a> {
             ranked.push(self.rank(THIS, self.tier(THIS), &self.snapshot.standings[THIS as usize], 0));
         }
         let standings = || ranked.iter().map(|one| &self.snapshot.standings[one.number as usize]);
-        let missing = self.related().filter_map(|number| self.missing(number));
+        let last = ranked.get(MOST_RANKED - 1);
+        let missing = self.related().filter_map(|number| self.missing(number, last));
         let changes = standings().filter_map(|standing| standing.changes_in_s).chain(missing).min();
         let degraded =
             standings().any(|standing| matches!(standing.state, State::Suspect | State::Recovering));
@@ -102,13 +103,15 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// When somebody who would come before others may be back.
-    fn missing(&self, number: u32) -> Option<u16> {
+    /// When somebody may be back who would come before the last.
+    fn missing(&self, number: u32, last: Option<&Ranked>) -> Option<u16> {
         let standing = &self.snapshot.standings[number as usize];
-        let admitted = self.snapshot.table.candidates[number as usize].admitted;
-        (admitted && standing.quarantined_s.is_none() && !standing.state.is_usable())
-            .then_some(standing.changes_in_s)
-            .flatten()
+        let changes_in_s = standing
+            .changes_in_s
+            .filter(|_| standing.quarantined_s.is_none() && !standing.state.is_usable())?;
+        let back = standing.well(&self.snapshot.table.candidates[number as usize]);
+        let would_be = self.consider_as(number, &back).ok()?;
+        last.is_none_or(|last| would_be.order(last).is_lt()).then_some(changes_in_s)
     }
 
     /// Everybody who is related to the client in another way than by distance, the nearest tier first.
@@ -183,7 +186,11 @@ impl<'a> Asked<'a> {
     }
 
     fn consider(&self, number: u32) -> Result<Ranked, Rejection> {
-        let standing = &self.snapshot.standings[number as usize];
+        self.consider_as(number, &self.snapshot.standings[number as usize])
+    }
+
+    /// What would become of it if it fared so.
+    fn consider_as(&self, number: u32, standing: &Standing) -> Result<Ranked, Rejection> {
         let tier = self.tier(number);
         let told = self.snapshot.table.candidates[number as usize].told(standing, tier.0, self.client);
         match self.rejection(number, standing, told) {

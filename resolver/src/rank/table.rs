@@ -114,6 +114,18 @@ impl Standing {
         let state = if accepting { State::Up } else { State::Draining };
         Self { state, endpoints: 0, urls: 0, weight: 1.0, load, changes_in_s: None, quarantined_s: None }
     }
+
+    /// The same when all is well again.
+    pub(super) fn well(&self, candidate: &Candidate) -> Self {
+        Self {
+            state: State::Up,
+            endpoints: mask(candidate.endpoints.iter().map(|_| true)),
+            urls: mask(candidate.urls.iter().map(|_| true)),
+            weight: 1.0,
+            load: 0.0,
+            ..*self
+        }
+    }
 }
 
 impl Candidate {

@@ -7,7 +7,6 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use proptest::prelude::*;
 
 use super::table::{Standing, THIS, This};
 use super::*;
@@ -15,6 +14,8 @@ use crate::geo::{Code, Place, Whereabouts};
 use crate::health::State;
 use crate::links::{Link, Links};
 use crate::peer::{Endpoint, Peer, PeerId};
+
+mod properties;
 
 fn place(latitude: f32, longitude: f32) -> Whereabouts {
     Whereabouts { place: Some(Place { latitude, longitude, accuracy_km: 0 }), ..Whereabouts::default() }
@@ -297,140 +298,4 @@ fn an_answer_holds_until_somebody_better_may_be_back() {
     peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
     assert_eq!(snapshot(&peers).decide(&here, Purpose::Answer).changes_in_s, Some(5));
     assert_eq!(Snapshot::alone().decide(&here, Purpose::Answer).changes_in_s, None);
-}
-
-/// Where an address is, in a world whose places are as large as a /10.
-fn located(address: Ipv4Addr) -> Whereabouts {
-    let [first, second, ..] = address.octets();
-    let block = u16::from(first) * 4 + u16::from(second >> 6);
-    let place = Place {
-        latitude: f32::from(block % 17) * 10.0 - 80.0,
-        longitude: f32::from(block % 35) * 10.0 - 170.0,
-        accuracy_km: 10,
-    };
-    Whereabouts {
-        place: (block % 5 != 0).then_some(place),
-        country: Code::parse(["CH", "FR", "JP"][usize::from(block % 3)]),
-        continent: Code::parse(["EU", "EU", "AS"][usize::from(block % 3)]),
-        asn: (block % 4 == 0).then_some(u32::from(block % 7)),
-        prefix: 10,
-    }
-}
-
-fn peers() -> impl Strategy<Value = Vec<(Peer, Standing)>> {
-    let network = (any::<u8>(), 8u8..=26).prop_map(|(first, length)| {
-        IpNet::new(Ipv4Addr::new(first % 4 * 50, first, first, first).into(), length).unwrap().trunc()
-    });
-    let networks = proptest::collection::vec(network, 0..3);
-    let standing = (0u8..6, 0.0f32..1.0, 0.1f32..4.0);
-    let one = (networks, any::<u32>(), standing, any::<bool>());
-    proptest::collection::vec(one, 0..30).prop_map(|drawn| {
-        let make =
-            |(nth, (networks, from, (state, load, capacity), private)): (u8, (Vec<IpNet>, u32, _, bool))| {
-                let address =
-                    if private { Ipv4Addr::new(10, 0, 0, nth) } else { Ipv4Addr::new(198, 18, 0, nth) };
-                let mut peer = peer_at(nth, &alloc::format!("{address}"), located(from.into()));
-                (peer.networks, peer.capacity, peer.admitted) = (networks, capacity, state != 4);
-                let standing = match state {
-                    0 => down(),
-                    1 => Standing { load, ..suspect() },
-                    _ => Standing { load, ..up() },
-                };
-                (peer, standing)
-            };
-        (1..).zip(drawn).map(make).collect()
-    })
-}
-
-fn located_client(address: Ipv4Addr, known: u8) -> Client {
-    let site = crate::fold::site(IpNet::new(address.into(), known).unwrap().trunc());
-    let IpAddr::V4(base) = site.addr() else { unreachable!() };
-    Client::new(site, false, located(base))
-}
-
-fn public_client() -> impl Strategy<Value = Client> {
-    (0u8..4, any::<u32>(), 8u8..=32).prop_map(|(first, rest, known)| {
-        located_client(Ipv4Addr::from((u32::from(first) * 50) << 24 | (rest >> 8)), known)
-    })
-}
-
-proptest! {
-    #[test]
-    fn looking_at_few_finds_what_looking_at_all_does(peers in peers(), client in public_client()) {
-        let snapshot = snapshot(&peers);
-        let redirects = [false, true].map(|https| Purpose::Redirect { https });
-        let families = [false, true].map(|v4| Purpose::OneFamily { v4 });
-        for purpose in [Purpose::Answer].into_iter().chain(redirects).chain(families) {
-            let all = snapshot.explain(&client, purpose);
-            let best: Vec<_> = all.iter().filter_map(|one| one.verdict.ok()).take(MOST_RANKED).collect();
-            prop_assert!(!best.is_empty(), "this gateway is always left");
-            prop_assert_eq!(snapshot.decide(&client, purpose).ranked, best);
-        }
-    }
-
-    #[test]
-    fn the_nearest_is_never_skipped(peers in peers(), client in public_client()) {
-        let snapshot = snapshot(&peers);
-        let decision = snapshot.decide(&client, Purpose::Answer);
-        let first = decision.ranked[0];
-        for other in snapshot.explain(&client, Purpose::Answer).iter().filter_map(|one| one.verdict.ok()) {
-            let as_good = (other.tier, other.prefix, other.suspect) == (first.tier, first.prefix, first.suspect);
-            // Nobody who is told costs more than 1.41 times (and the 5 ms that all cost) what the cheapest does.
-            prop_assert!(!as_good || first.cost.total() < other.cost.total().max(5.0) * 1.415);
-            prop_assert!(other.tier >= first.tier);
-        }
-    }
-
-    #[test]
-    fn who_goes_takes_only_his_own_clients_along(peers in peers(), gone: proptest::sample::Index, clients in proptest::collection::vec(public_client(), 20)) {
-        prop_assume!(!peers.is_empty());
-        let gone = gone.index(peers.len());
-        let before = snapshot(&peers);
-        let mut fewer = peers.clone();
-        fewer[gone].1 = down();
-        let after = snapshot(&fewer);
-        for client in &clients {
-            let (was, is) = (told(&before, client), told(&after, client));
-            if was[0] as usize != gone + 1 {
-                prop_assert_eq!(was[0], is[0]);
-            }
-            let left: Vec<u32> = was.iter().copied().filter(|number| *number as usize != gone + 1).collect();
-            prop_assert_eq!(&is[..left.len().min(is.len())], &left[..left.len().min(is.len())]);
-        }
-    }
-
-    #[test]
-    fn health_outside_of_the_best_bucket_changes_nothing(peers in peers(), flipped: proptest::sample::Index, client in public_client()) {
-        prop_assume!(!peers.is_empty());
-        let before = snapshot(&peers).decide(&client, Purpose::Answer);
-        let worst = *before.ranked.last().unwrap();
-        let flipped = flipped.index(peers.len());
-        let was = snapshot(&peers).explain(&client, Purpose::Answer).into_iter().find(|one| one.number as usize == flipped + 1).unwrap().verdict;
-        let behind = was.is_ok_and(|was| was.order(&worst).is_gt());
-        let mut other = peers.clone();
-        other[flipped].1 = if behind { down() } else { return Ok(()) };
-        prop_assert_eq!(snapshot(&other).decide(&client, Purpose::Answer).ranked, before.ranked);
-    }
-
-    #[test]
-    fn a_scope_holds_for_everybody_in_it_and_health_does_not_change_it(peers in peers(), client in public_client(), other in any::<u32>()) {
-        let snapshot = snapshot(&peers);
-        let decision = snapshot.decide(&client, Purpose::Answer);
-        let well: Vec<_> = peers.iter().map(|(peer, _)| (peer.clone(), up())).collect();
-        prop_assert_eq!(super::tests::snapshot(&well).decide(&client, Purpose::Answer).scope, decision.scope);
-        let global = crate::fold::is_global(client.address());
-        let most = if global { 24 } else { 32 };
-        prop_assert!((8..=most).contains(&decision.scope));
-        if client.network().prefix_len() < decision.scope {
-            // What is known of such a client is less than the scope says: it holds for those who are known as well.
-            return Ok(());
-        }
-        let IpAddr::V4(base) = client.address() else { unreachable!() };
-        let within = if decision.scope == 32 { 0 } else { other & (u32::MAX >> decision.scope) };
-        let scope = u32::MAX << (32 - u32::from(decision.scope));
-        let neighbour = located_client(Ipv4Addr::from(u32::from(base) & scope | within), 32);
-        let theirs = snapshot.decide(&neighbour, Purpose::Answer);
-        prop_assert_eq!(theirs.scope, decision.scope);
-        prop_assert_eq!(numbers(&theirs), numbers(&decision));
-    }
 }
