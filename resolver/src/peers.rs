@@ -5,8 +5,9 @@
 
 mod guard;
 mod known;
+mod schedule;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use core::time::Duration;
 
 use self::guard::Guard;
 use self::known::Known;
+use self::schedule::Schedule;
 use crate::geo::Whereabouts;
 use crate::health::{self, Health, Outcome, State};
 use crate::links::{Class, Links};
@@ -97,8 +99,7 @@ pub struct Peers {
     known: BTreeMap<PeerId, Known>,
     /// What those were caught at who have gone since: who comes back is the same.
     offenders: BTreeMap<PeerId, Vec<(Offence, Duration)>>,
-    /// When each target is to be looked at; those that are being looked at are not in it.
-    schedule: BTreeSet<(Duration, PeerId, Target)>,
+    schedule: Schedule,
     guard: Guard,
     /// Arranged as long as nobody comes or goes.
     table: Option<Arc<Table>>,
@@ -115,7 +116,7 @@ impl Peers {
             links: Links::default(),
             known: BTreeMap::new(),
             offenders: BTreeMap::new(),
-            schedule: BTreeSet::new(),
+            schedule: Schedule::default(),
             guard: Guard::default(),
             table: None,
         }
@@ -153,11 +154,7 @@ impl Peers {
     /// The probes that are to be made now; each is under way until its outcome is learned.
     pub fn due(&mut self, now: Duration) -> Vec<Due> {
         let mut due = Vec::new();
-        while let Some((when, id, target)) = self.schedule.pop_first() {
-            if when > now {
-                self.schedule.insert((when, id, target));
-                break;
-            }
+        while let Some((id, target)) = self.schedule.pop(now) {
             let Some(known) = self.known.get(&id) else { continue };
             let https = known.offers_https(&target);
             due.push(Due { id, https, timeout: timeout(known.interval), target });
@@ -168,7 +165,7 @@ impl Peers {
     /// When the next probe is to be made.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.schedule.first().map(|(when, ..)| *when)
+        self.schedule.next()
     }
 
     /// Whether everybody has been looked at once.
@@ -234,13 +231,13 @@ impl Peers {
         if Some(id) == self.this.id || (self.known.len() >= MOST_PEERS && !self.known.contains_key(&id)) {
             return false;
         }
-        let interval = if peer.endpoints.iter().all(is_near) { health::LAN } else { health::FEDERATION };
+        let interval = interval(&peer);
         let known = match self.known.remove(&id) {
-            Some(before) => before.with(peer, now),
+            Some(before) => before.with(peer, interval, now),
             None => Known::new(peer, interval, now).caught(self.offenders.remove(&id).unwrap_or_default()),
         };
-        self.schedule.retain(|(_, scheduled, _)| *scheduled != id);
-        self.schedule.extend(known.targets().map(|target| (now, id, target)));
+        self.schedule.remove(&id);
+        known.targets().for_each(|target| self.schedule.put(now, id, target));
         self.known.insert(id, known);
         self.rearrange()
     }
@@ -251,7 +248,7 @@ impl Peers {
         if !offences.is_empty() && self.offenders.len() < MOST_PEERS {
             self.offenders.insert(*id, offences);
         }
-        self.schedule.retain(|(_, scheduled, _)| scheduled != id);
+        self.schedule.remove(id);
         self.rearrange()
     }
 
@@ -268,11 +265,11 @@ impl Peers {
     fn met(&mut self, id: PeerId, target: Target, outcome: Outcome, now: Duration) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
         let idle = now.saturating_sub(known.used) >= health::IDLE_AFTER;
+        let usual = if idle { known.interval * health::IDLE_FACTOR } else { known.interval };
         let Some(health) = known.health(&target) else { return false };
         let changed = health.learn(outcome, now);
-        let pause = jittered(health, idle, &id, now);
-        self.schedule.retain(|(_, scheduled, at)| (scheduled, at) != (&id, &target));
-        self.schedule.insert((now + pause, id, target));
+        let pause = jittered(health, usual, &id, now);
+        self.schedule.put(now + pause, id, target);
         changed
     }
 }
@@ -282,18 +279,21 @@ fn timeout(interval: Duration) -> Duration {
     (interval / 2).min(Duration::from_secs(2))
 }
 
-fn is_near(endpoint: &Endpoint) -> bool {
-    Class::of(endpoint.address) < Class::Public
+/// Nobody knows how far a name leads.
+fn interval(peer: &Peer) -> Duration {
+    let is_near = |endpoint: &Endpoint| Class::of(endpoint.address) < Class::Public;
+    let all_near = !peer.endpoints.is_empty() && peer.endpoints.iter().all(is_near);
+    if all_near { health::LAN } else { health::FEDERATION }
 }
 
-/// A fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
-fn jittered(health: &Health, idle: bool, id: &PeerId, now: Duration) -> Duration {
-    let pause = health.pause(idle);
+/// The usual pause, a fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
+fn jittered(health: &Health, usual: Duration, id: &PeerId, now: Duration) -> Duration {
+    let pause = health.pause(false);
     if pause < health::LAN {
         return pause;
     }
     let drawn = rank::draw(rank::key(id.key()), u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
+    usual.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
 }
 
 #[cfg(test)]

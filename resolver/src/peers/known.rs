@@ -33,8 +33,8 @@ impl Known {
     }
 
     /// What is said of it has changed: addresses that it had before fare as they did.
-    pub(super) fn with(mut self, peer: Peer, now: Duration) -> Self {
-        let mut next = Self::new(peer, self.interval, now);
+    pub(super) fn with(mut self, peer: Peer, interval: Duration, now: Duration) -> Self {
+        let mut next = Self::new(peer, interval, now);
         next.used = self.used;
         next.caught = core::mem::take(&mut self.caught);
         for target in next.targets().collect::<Vec<_>>() {
