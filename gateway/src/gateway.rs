@@ -1,5 +1,6 @@
 //! Wires the parts of one gateway together, and runs them.
 
+mod federation;
 mod listening;
 mod peers;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::federation::Federation;
 use self::listening::{Around, Listening};
 use crate::changes::Feed;
 use crate::config::{self, Config};
@@ -78,6 +80,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
+    let federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -86,19 +89,12 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
+        federation.swarm.clone(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
     let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
-    let ground = Ground {
-        identity: Arc::clone(&identity),
-        zone: config.zone.name.clone(),
-        addresses: config.zone.addresses.clone(),
-        urls: own_urls(&config, identity.id()),
-        ports: listening.ports(),
-        links,
-        stop: stop.clone(),
-    };
+    let ground = ground(&config, &identity, &listening, links, &stop);
     let prover = Prover::new(ground, load);
     let service = Service::new(fetch.clone(), policy(&config), prover, guidance, Arc::clone(&metrics));
     tokio::spawn(upstream.clone().probe_forever());
@@ -111,6 +107,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
+    let members = federation::members(&config, identity.id(), &geo);
+    let connected =
+        federation.run(members, steering.clone(), pulses.clone(), (stop.clone(), closing.clone()));
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
@@ -137,10 +136,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     service::stopping("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
-    // Names are answered, and the operator too, until the last client has what it asked for.
+    // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
     operated.await?;
+    if let Some(connected) = connected {
+        connected.await?;
+    }
     store.close().await;
     say("Stopped");
     Ok(())
@@ -163,6 +165,25 @@ fn guide(
         steering: Some(steering.clone()),
         geo: geo.clone(),
     })
+}
+
+/// What this gateway may prove to be its own.
+fn ground(
+    config: &Config,
+    identity: &Arc<Identity>,
+    listening: &Listening,
+    links: watch::Receiver<Arc<Links>>,
+    stop: &CancellationToken,
+) -> Ground {
+    Ground {
+        identity: Arc::clone(identity),
+        zone: config.zone.name.clone(),
+        addresses: config.zone.addresses.clone(),
+        urls: own_urls(config, identity.id()),
+        ports: listening.ports(),
+        links,
+        stop: stop.clone(),
+    }
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {

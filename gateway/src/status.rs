@@ -58,6 +58,16 @@ pub async fn run(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The id of the gateway that runs here, or else of the configured data directory; `None`: there is neither.
+pub async fn id(config: &Config) -> Option<PeerId> {
+    let running = match config.operator.listen.map(reachable) {
+        Some(address) => ask(address).await.ok().flatten(),
+        None => None,
+    };
+    let running = running.and_then(|status| status["peer"].as_str()?.parse().ok());
+    running.or_else(|| Some(Identity::read(&config::data_dir(config).ok()?).ok()??.id()))
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {
@@ -108,6 +118,9 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let ready = if status["ready"] == true { "ready" } else { "not ready: starting or stopping" };
     let up = humantime::format_duration(Duration::from_secs(number(&status["uptime_s"])));
     writeln!(out, "id        {}", word(&status["peer"]))?;
+    for contact in status["contacts"].as_array().into_iter().flatten() {
+        writeln!(out, "contact   {}", word(contact))?;
+    }
     writeln!(out, "state     {ready}, up for {up}, version {}", word(&status["version"]))?;
     let cause = upstream["cause"].as_str().map(|cause| format!(" ({})", escape(cause))).unwrap_or_default();
     writeln!(out, "upstream  {} is {}{cause}", word(&upstream["url"]), word(&upstream["state"]))?;
@@ -148,6 +161,7 @@ mod tests {
     fn a_status_is_a_few_lines_and_no_text_of_others_commands_the_terminal() {
         let status = json!({
             "version": "0.1.0", "uptime_s": 3661, "ready": true, "peer": "12D3KooWx",
+            "contacts": ["/ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx"],
             "upstream": { "url": "http://up", "state": "down", "cause": "\u{1b}[2J" },
             "store": { "packuments": 3, "packument_bytes": 2048, "tarballs": 1, "tarball_bytes": 1024, "full": false },
             "bytes": { "sent": 10, "received": 20 },
@@ -156,7 +170,9 @@ mod tests {
         print(&status, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
-            text.starts_with("id        12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"),
+            text.starts_with(
+                "id        12D3KooWx\ncontact   /ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"
+            ),
             "{text}"
         );
         assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
