@@ -1,5 +1,6 @@
 //! Wires the parts of one gateway together, and runs them.
 
+mod federation;
 mod listening;
 mod peers;
 mod sharing;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::federation::Federation;
 use self::listening::{Around, Listening};
 use self::sharing::Shared;
 use crate::changes::Feed;
@@ -35,7 +37,6 @@ use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
 use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
 use crate::store::Store;
-use crate::swarm::Swarm;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -80,6 +81,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
+    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -88,12 +91,11 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
+        shared.peers(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
     let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
-    let (swarm, _ends, incoming) = Swarm::channels();
-    let shared = Shared::new(&config, swarm, incoming, links.clone(), &metrics);
     let ground = ground(&config, &identity, &listening, links, &stop);
     let prover = Prover::new(ground, metrics.connections());
     let service = Service::new(
@@ -104,25 +106,20 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         shared.sharing.clone(),
         Arc::clone(&metrics),
     );
-    tokio::spawn(upstream.clone().probe_forever());
-    tokio::spawn(fetch.repair_forever());
-    if let Some(feed) = feed {
-        tokio::spawn(feed.follow_forever());
-    }
     let shared = shared.serve(service.clone(), &store, &stop);
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
+    let members = federation::members(&config, identity.id(), &geo);
+    let connected =
+        federation.run(members, steering.clone(), pulses.clone(), (stop.clone(), closing.clone()));
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
     tokio::spawn(service::feed_watchdog(pulses.clone()));
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.watch());
-    }
-    tokio::spawn(geo.clone().watch());
+    keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
     let contact = first_contact(upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
@@ -142,13 +139,29 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     operator.set_stopping();
     served.await?;
     shared.await?;
-    // Names are answered, and the operator too, until the last client has what it asked for.
+    // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
     operated.await?;
+    if let Some(connected) = connected {
+        connected.await?;
+    }
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// Starts what looks after things by itself, as long as the gateway runs.
+fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
+    tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    tokio::spawn(geo.clone().watch());
 }
 
 /// The same facts as names are answered from.
@@ -170,22 +183,7 @@ fn guide(
     })
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let dir = config::data_dir(config)?;
-    tracing::info!(dir = %dir.display(), "opening the data directory");
-    let store = config.store.clone();
-    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
-}
-
-/// After the store, which sees that nobody else has the directory.
-async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
-    let dir = config::data_dir(config)?;
-    let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
-    tracing::info!(peer = %identity.id(), "this gateway's id");
-    Ok(identity)
-}
-
-/// What this gateway proves, and where.
+/// What this gateway may prove to be its own.
 fn ground(
     config: &Config,
     identity: &Arc<Identity>,
@@ -202,6 +200,21 @@ fn ground(
         links,
         stop: stop.clone(),
     }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let dir = config::data_dir(config)?;
+    tracing::info!(dir = %dir.display(), "opening the data directory");
+    let store = config.store.clone();
+    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
+}
+
+/// After the store, which sees that nobody else has the directory.
+async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
+    let dir = config::data_dir(config)?;
+    let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
+    tracing::info!(peer = %identity.id(), "this gateway's id");
+    Ok(identity)
 }
 
 /// What this gateway's own `[[peer]]` says of where it is.

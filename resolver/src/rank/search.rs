@@ -64,6 +64,19 @@ impl Snapshot {
         });
         considered
     }
+
+    /// Why no client at all is led to this one, by its number in the table; `None`: some may be.
+    #[must_use]
+    pub fn dismissal(&self, number: u32) -> Option<Rejection> {
+        let candidate = self.table.candidates.get(number as usize)?;
+        let standing = self.standings.get(number as usize)?;
+        if !candidate.admitted {
+            return Some(Rejection::NotAdmitted);
+        }
+        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
+        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
+        quarantined.or_else(|| Rejection::of(standing.state)).or_else(overloaded)
+    }
 }
 
 impl Snapshot {
@@ -198,17 +211,8 @@ impl<'a> Asked<'a> {
     }
 
     fn rejection(&self, number: u32, tier: Tier) -> Option<Rejection> {
-        let candidate = &self.snapshot.table.candidates[number as usize];
-        let standing = &self.snapshot.standings[number as usize];
-        if !candidate.admitted {
-            return Some(Rejection::NotAdmitted);
-        }
-        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
-        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
-        quarantined
-            .or_else(|| Rejection::of(standing.state))
-            .or_else(overloaded)
-            .or_else(|| if number == THIS { None } else { self.unreachable(number, tier) })
+        let unreachable = || if number == THIS { None } else { self.unreachable(number, tier) };
+        self.snapshot.dismissal(number).or_else(unreachable)
     }
 
     fn unreachable(&self, number: u32, tier: Tier) -> Option<Rejection> {
