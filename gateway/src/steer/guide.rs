@@ -10,7 +10,7 @@ use resolver::links::{Arrival, By, Class, Links};
 use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
-use super::{Explanation, Geo, Steering};
+use super::{Explanation, Fare, Geo, Steering, fare};
 
 /// Everything that a decision rests on. Cheap to clone.
 #[derive(Clone)]
@@ -70,6 +70,16 @@ impl Guide {
         let asker = self.asker(&facts, client, None);
         let explanation = Explanation::of(&facts, &asker, "as asked for", usize::MAX);
         explanation.with_complaints(|id| self.inner.steering.as_ref()?.complaint(id))
+    }
+
+    /// How everybody else fares, and what is wrong with whom.
+    #[must_use]
+    pub fn fares(&self) -> Vec<Fare> {
+        let wrong = |id: &_| {
+            let complaint = self.inner.steering.as_ref()?.complaint(id)?;
+            Some(format!("{}: {}", complaint.target, complaint.words))
+        };
+        fare::of(&self.inner.peers.borrow(), wrong)
     }
 
     /// Somebody at this address, located. `local` is the address of ours that he came to; where that is not known, it is

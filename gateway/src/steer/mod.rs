@@ -7,6 +7,7 @@
 mod announced;
 mod directory;
 mod entry;
+mod fare;
 mod found;
 pub mod geo;
 mod guide;
@@ -25,6 +26,7 @@ pub use announced::{Announced, AnnouncedError, Sound};
 pub use directory::directory;
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
+pub use fare::Fare;
 pub use geo::Geo;
 pub use guide::{Basis, Guide};
 pub use holders::{HOP, Holders, PEER, Witness};

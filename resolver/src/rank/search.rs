@@ -66,6 +66,19 @@ impl Snapshot {
         });
         considered
     }
+
+    /// Why no client at all is led to this one, by its number in the table; `None`: some may be.
+    #[must_use]
+    pub fn dismissal(&self, number: u32) -> Option<Rejection> {
+        let candidate = self.table.candidates.get(number as usize)?;
+        let standing = self.standings.get(number as usize)?;
+        if !candidate.admitted {
+            return Some(Rejection::NotAdmitted);
+        }
+        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
+        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
+        quarantined.or_else(|| Rejection::of(standing.state)).or_else(overloaded)
+    }
 }
 
 impl Snapshot {
@@ -222,15 +235,10 @@ impl<'a> Asked<'a> {
 
     fn rejection(&self, number: u32, standing: &Standing, told: u8) -> Option<Rejection> {
         let candidate = &self.snapshot.table.candidates[number as usize];
-        if !candidate.admitted {
-            return Some(Rejection::NotAdmitted);
-        }
-        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
-        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
-        quarantined
-            .or_else(|| Rejection::of(standing.state))
-            .or_else(overloaded)
-            .or_else(|| if number == THIS { None } else { self.unreachable(candidate, standing, told) })
+        let unreachable = || {
+            if number == THIS { None } else { self.unreachable(candidate, standing, told) }
+        };
+        self.snapshot.dismissal(number).or_else(unreachable)
     }
 
     fn unreachable(&self, candidate: &Candidate, standing: &Standing, told: u8) -> Option<Rejection> {
