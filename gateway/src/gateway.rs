@@ -3,6 +3,7 @@
 mod federation;
 mod listening;
 mod peers;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use resolver::links::Links;
 use resolver::peer::PeerId;
-use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,11 +21,12 @@ use url::Url;
 
 use self::federation::Federation;
 use self::listening::{Around, Listening};
+use self::sharing::Shared;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
+use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::metrics::Metrics;
@@ -33,7 +34,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
+use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
@@ -52,11 +53,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
+    let fetch = Fetch::new(store.clone(), upstream.clone(), settings(&config), Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
@@ -68,7 +65,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 
     let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
     let geo = Geo::load(&config.steer.geoip);
-    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
+    let load = Arc::new(Load::new(metrics.connections()));
+    let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
     let steering = owner.steering();
     let around = Around {
         id: identity.id(),
@@ -79,7 +78,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
-    let federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -88,19 +88,22 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
-        federation.swarm.clone(),
+        shared.peers(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
+    let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
     let ground = ground(&config, &identity, &listening, links, &stop);
-    let prover = Prover::new(ground, metrics.connections());
-    let service = Service::new(fetch.clone(), policy(&config), prover, guidance, Arc::clone(&metrics));
-    tokio::spawn(upstream.clone().probe_forever());
-    tokio::spawn(fetch.repair_forever());
-    if let Some(feed) = feed {
-        tokio::spawn(feed.follow_forever());
-    }
+    let prover = Prover::new(ground, load);
+    let service = Service::new(
+        fetch.clone(),
+        policy(&config),
+        prover,
+        guidance,
+        shared.sharing.clone(),
+        Arc::clone(&metrics),
+    );
+    let shared = shared.serve(service.clone(), &store, &stop);
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
@@ -113,10 +116,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
     tokio::spawn(service::feed_watchdog(pulses.clone()));
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.watch());
-    }
-    tokio::spawn(geo.clone().watch());
+    keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
     let contact = first_contact(upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
@@ -135,6 +135,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     service::stopping("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
+    shared.await?;
     // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
@@ -145,6 +146,19 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// Starts what looks after things by itself, as long as the gateway runs.
+fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
+    tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    tokio::spawn(geo.clone().watch());
 }
 
 /// The same facts as names are answered from.
@@ -185,6 +199,13 @@ fn ground(
     }
 }
 
+fn settings(config: &Config) -> Settings {
+    Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    }
+}
+
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
@@ -212,12 +233,6 @@ fn policy(config: &Config) -> Policy {
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
-}
-
-/// Whoever gives wrong bytes is told of to the owner.
-fn holders(own: PeerId, steering: &Steering) -> anyhow::Result<Holders> {
-    let steering = steering.clone();
-    Holders::new(own, move |id| steering.learn(Sighting::Caught(id, Offence::WrongBytes)))
 }
 
 /// Where a network is: where its first address is, which stands for all of it.

@@ -1,5 +1,6 @@
 //! The swarm of this gateway, if it has one, and what comes of it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,13 +16,15 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
 use crate::steer::{Admission, Announced, AnnouncedError, Geo, Members, Steering};
-use crate::swarm::{self, Own, Swarm, Task};
+use crate::swarm::{self, Incoming, Own, Protocol, Swarm, Task};
 use crate::upstream::Upstream;
 
 /// What there is of it. Offline, or with nowhere to listen, there are no peers.
 pub(super) struct Federation {
     /// For everybody who has to do with peers.
     pub(super) swarm: Swarm,
+    /// What peers open, for whoever serves them.
+    pub(super) incoming: BTreeMap<Protocol, Incoming>,
     running: Option<Running>,
 }
 
@@ -44,7 +47,7 @@ impl Federation {
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         if config.offline || config.federation.listen.is_empty() {
-            return Ok(Self { swarm: Swarm::none(), running: None });
+            return Ok(Self { swarm: Swarm::none(), incoming: BTreeMap::new(), running: None });
         }
         let announced = Arc::new(announced(config, identity, &config::data_dir(config)?)?);
         let own = Own {
@@ -55,8 +58,8 @@ impl Federation {
             bulletin: announced.clone(),
             metrics: Arc::clone(metrics),
         };
-        let (swarm, _, task) = swarm::start(&config.federation, own)?;
-        Ok(Self { swarm, running: Some(Running { task, announced }) })
+        let (swarm, incoming, task) = swarm::start(&config.federation, own)?;
+        Ok(Self { swarm, incoming, running: Some(Running { task, announced }) })
     }
 
     /// Runs it. From `stop` on nobody is looked for any more; at `end` all connections end.
