@@ -42,7 +42,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("swarm", &["units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),
-    ("upstream", &["metrics", "units"]),
+    ("upstream", &["metrics", "share", "steer", "swarm", "units"]),
     ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "units", "upstream"]),
     ("zone", &[]),
 ];

@@ -13,6 +13,7 @@ use resolver::links::Links;
 use resolver::peer::PeerId;
 use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
+use resolver::ways::Way;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -212,7 +213,8 @@ async fn first_contact(upstream: Upstream, operator: Operator, mut owner: Owner<
     }
     let (answered, ()) = tokio::join!(upstream.try_once(), owner.first_round());
     match answered {
-        Ok(()) => say("Upstream answers"),
+        Ok(Way::Home) => say("Home answers"),
+        Ok(Way::Direct) => say("Upstream answers"),
         Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
         Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
     }

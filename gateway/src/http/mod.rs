@@ -3,7 +3,7 @@
 //!
 //! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`], [`peer`] and [`passthrough`] answer one kind of
-//! route each ([`allowance`] and [`load`] are for proofs); [`answer`], [`body`] and [`headers`] hold what they have in common.
+//! route each, [`home`] whoever follows this gateway ([`allowance`] and [`load`] are for proofs); [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod allowance;
 mod answer;
@@ -15,6 +15,7 @@ mod connection;
 mod door;
 mod evidence;
 mod headers;
+mod home;
 mod index;
 mod load;
 mod packument;

@@ -158,7 +158,7 @@ impl Service {
         exposure.treatment()
     }
 
-    async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
+    pub(super) async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
         // In boxes: hyper moves the future of a request several times, and the longest way makes it as large as it is.
         let answered: Result<Answer, Failure> = match route {
             Route::Index => Ok(self.index(&head, caller)),
