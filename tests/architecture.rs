@@ -21,7 +21,13 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("doctor", &["config", "interfaces", "setup", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
-    ("http", &["fetch", "identity", "listen", "metrics", "pulse", "steer", "store", "units", "upstream"]),
+    (
+        "http",
+        &[
+            "fetch", "identity", "listen", "metrics", "pulse", "share", "steer", "store", "swarm", "units",
+            "upstream",
+        ],
+    ),
     ("identity", &[]),
     ("interfaces", &[]),
     ("lib", &[]),
@@ -35,7 +41,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
-    ("share", &["units"]),
+    ("share", &["metrics", "store", "swarm", "units"]),
     ("status", &["config", "identity", "terminal"]),
     ("steer", &["identity", "pulse", "units"]),
     ("store", &["units"]),

@@ -2,6 +2,7 @@
 
 mod listening;
 mod peers;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::listening::{Around, Listening};
+use self::sharing::Shared;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
@@ -34,6 +36,7 @@ use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
 use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
 use crate::store::Store;
+use crate::swarm::Swarm;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -90,22 +93,24 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     );
     let redirects = config.steer.redirect && !config.offline;
     let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
-    let ground = Ground {
-        identity: Arc::clone(&identity),
-        zone: config.zone.name.clone(),
-        addresses: config.zone.addresses.clone(),
-        urls: own_urls(&config, identity.id()),
-        ports: listening.ports(),
-        links,
-        stop: stop.clone(),
-    };
+    let (swarm, _ends, incoming) = Swarm::channels();
+    let shared = Shared::new(&config, swarm, incoming, links.clone(), &metrics);
+    let ground = ground(&config, &identity, &listening, links, &stop);
     let prover = Prover::new(ground, metrics.connections());
-    let service = Service::new(fetch.clone(), policy(&config), prover, guidance, Arc::clone(&metrics));
+    let service = Service::new(
+        fetch.clone(),
+        policy(&config),
+        prover,
+        guidance,
+        shared.sharing.clone(),
+        Arc::clone(&metrics),
+    );
     tokio::spawn(upstream.clone().probe_forever());
     tokio::spawn(fetch.repair_forever());
     if let Some(feed) = feed {
         tokio::spawn(feed.follow_forever());
     }
+    let shared = shared.serve(service.clone(), &store, &stop);
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
@@ -137,6 +142,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     service::stopping("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
+    shared.await?;
     // Names are answered, and the operator too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
@@ -178,6 +184,25 @@ async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
     let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
     tracing::info!(peer = %identity.id(), "this gateway's id");
     Ok(identity)
+}
+
+/// What this gateway proves, and where.
+fn ground(
+    config: &Config,
+    identity: &Arc<Identity>,
+    listening: &Listening,
+    links: watch::Receiver<Arc<Links>>,
+    stop: &CancellationToken,
+) -> Ground {
+    Ground {
+        identity: Arc::clone(identity),
+        zone: config.zone.name.clone(),
+        addresses: config.zone.addresses.clone(),
+        urls: own_urls(config, identity.id()),
+        ports: listening.ports(),
+        links,
+        stop: stop.clone(),
+    }
 }
 
 /// What this gateway's own `[[peer]]` says of where it is.

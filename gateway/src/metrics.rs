@@ -1,5 +1,7 @@
 //! What is counted, in Prometheus' words.
 
+mod federation;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use federation::Federation;
 
 /// Upper bounds in seconds, from a LAN mirror to the longest wait.
 const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
@@ -34,6 +38,7 @@ pub struct Metrics {
     changes_last_success: Family<NoLabels, Gauge>,
     changes_invalidated: Counter,
     gauges: StoreGauges,
+    federation: Federation,
     sent_total: Arc<AtomicU64>,
 }
 
@@ -132,6 +137,7 @@ impl Metrics {
             changes_last_success: Family::default(),
             changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
+            federation: Federation::default(),
             sent_total: Arc::default(),
         };
         metrics.register();
@@ -218,6 +224,7 @@ impl Metrics {
             store.not_kept.clone(),
         );
         self.register_store();
+        self.federation.register(&mut self.registry);
     }
 
     fn register_store(&mut self) {
@@ -250,15 +257,26 @@ impl Metrics {
         Sent { of_source, total: Arc::clone(&self.sent_total) }
     }
 
+    /// Where the bytes of one body are counted as they are handed to a peer's connection, besides those of this peer.
+    pub(crate) fn sending_to_peer(&self, moved: Arc<AtomicU64>) -> Sent {
+        self.federation.sending(moved)
+    }
+
+    /// What is counted of peers.
+    #[must_use]
+    pub fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
     /// Bytes of a body have come from upstream.
     pub fn received(&self, bytes: u64) {
         self.received.inc_by(bytes);
     }
 
-    /// Bytes sent to clients and received from upstream since the start.
+    /// Bytes sent to clients and peers, and received from upstream, since the start.
     #[must_use]
     pub fn transferred(&self) -> (u64, u64) {
-        (self.sent_total.load(Ordering::Relaxed), self.received.get())
+        (self.sent_total.load(Ordering::Relaxed) + self.federation.sent(), self.received.get())
     }
 
     /// A request is on its way to upstream.

@@ -14,7 +14,8 @@
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
-//! - by whom: [`peer`] (another gateway), [`card`] (what it says of itself), [`inventory`] (what it holds), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
+//! - by whom: [`peer`] (another gateway), [`card`] (what it says of itself), [`inventory`] (what it holds), [`peering`], [`budget`]
+//!   and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
 //!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
 //!   [`redirect`] (who is sent on).
 
@@ -27,6 +28,8 @@ extern crate std;
 pub mod answer;
 pub mod asker;
 pub mod attempts;
+pub mod bucket;
+pub mod budget;
 pub mod card;
 pub mod changes;
 pub mod client;
@@ -46,12 +49,14 @@ pub mod origin;
 pub mod package;
 pub mod packument;
 pub mod peer;
+pub mod peering;
 pub mod peers;
 pub mod plan;
 pub mod proof;
 pub mod range;
 pub mod rank;
 pub mod redirect;
+pub mod shaper;
 pub mod subnet;
 pub mod variant;
 pub mod ways;

@@ -52,17 +52,22 @@ pub enum Home {
 /// Both ways. `now` is the time since the start.
 #[derive(Debug, Default)]
 pub struct Ways {
+    offline: bool,
     direct: Connectivity,
     /// `None`: nobody is followed.
     home: Option<Connectivity>,
 }
 
 impl Ways {
-    /// Both are taken to be there until they show otherwise.
+    /// Nobody is followed; upstream is taken to be there until it shows otherwise.
     #[must_use]
-    pub fn new(offline: bool, follows: bool) -> Self {
-        let home = (follows && !offline).then(|| Connectivity::new(false));
-        Self { direct: Connectivity::new(offline), home }
+    pub fn new(offline: bool) -> Self {
+        Self { offline, direct: Connectivity::new(offline), home: None }
+    }
+
+    /// Home is there from now on, until it shows otherwise. Offline nobody is followed.
+    pub fn follow(&mut self) {
+        self.home = (!self.offline).then(|| Connectivity::new(false));
     }
 
     /// What a request may expect that goes whichever way is open.
@@ -168,8 +173,14 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn of(offline: bool) -> Ways {
+        let mut ways = Ways::new(offline);
+        ways.follow();
+        ways
+    }
+
     fn following() -> Ways {
-        Ways::new(false, true)
+        of(false)
     }
 
     fn down(ways: &mut Ways, way: Way) {
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn whoever_follows_nobody_goes_directly() {
-        let mut ways = Ways::new(false, false);
+        let mut ways = Ways::new(false);
         for home in [Home::Connected, Home::Absent] {
             assert_eq!(ways.order(Errand::Public, home, s(0)), Order { first: Way::Direct, then: None });
             assert_eq!(ways.grace(home, s(0)), Duration::ZERO);
@@ -237,7 +248,7 @@ mod tests {
 
     #[test]
     fn offline_neither_way_is_gone() {
-        let mut ways = Ways::new(true, true);
+        let mut ways = of(true);
         assert_eq!(ways.link(Home::Connected, s(1)), Link::Offline);
         ways.failed(Way::Home, Failure::Unreachable, "x", s(1));
         assert_eq!((ways.probe_at(Home::Connected), ways.grace(Home::Absent, s(0))), (None, s(0)));

@@ -3,7 +3,8 @@
 //!
 //! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`], [`peer`] and [`passthrough`] answer one kind of
-//! route each, [`home`] whoever follows this gateway ([`allowance`] and [`load`] are for proofs); [`answer`], [`body`] and [`headers`] hold what they have in common.
+//! route each ([`allowance`] and [`load`] are for proofs); peers' own requests come by [`streams`] too, and [`sharing`] answers them, those of
+//! followers [`home`]; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod allowance;
 mod answer;
@@ -25,6 +26,9 @@ mod redirect;
 mod route;
 mod server;
 mod service;
+mod shares;
+mod sharing;
+mod streams;
 mod tarball;
 mod why;
 
@@ -42,6 +46,7 @@ pub use door::Door;
 pub use peer::{Ground, Prover};
 pub use server::{CONNECTIONS, Server};
 pub use service::{Guidance, Policy, Service};
+pub use streams::Streams;
 
 /// `[http]`: where clients are served, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]

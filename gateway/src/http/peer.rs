@@ -31,6 +31,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const QUESTION: &str = "a proof is asked for with ?nonce=<16 to 64 characters of base64url>&scheme=<http or https>&\
     authority=<the host, and the port unless the scheme means it>, each once";
 const UNKNOWN_ASKER: &str = "the proxy in front of this gateway does not say who asks";
+const ON_A_STREAM: &str = "an address is proved where it is, and not over a stream";
 const TOO_MANY: &str = "too many proofs were asked for in this second";
 
 /// Proves what this gateway says of itself.
@@ -94,6 +95,9 @@ impl Prover {
             let zone = self.ground.zone.as_str();
             return Answer::json(&json!({ "id": self.id(), "version": VERSION, "zone": zone }));
         };
+        if caller.peering.as_ref().is_some_and(|peering| peering.proved.is_some()) {
+            return Answer::error(StatusCode::FORBIDDEN, ON_A_STREAM);
+        }
         let question = match Question::of(query) {
             Ok(question) => question,
             Err(words) => return Answer::error(StatusCode::BAD_REQUEST, &words),

@@ -1,0 +1,41 @@
+//! What is counted of peers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Sent;
+
+/// Peers, and what they get.
+#[derive(Default)]
+pub struct Federation {
+    sent: Counter,
+    cuts: Counter,
+}
+
+impl Federation {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "Body bytes sent to peers";
+        registry.register_with_unit("peers_sent", help, Unit::Bytes, self.sent.clone());
+        let help =
+            "How often a peer was cut off because it floods, asks for what does not exist, or sends garbage";
+        registry.register("peers_cut_off", help, self.cuts.clone());
+    }
+
+    /// A peer was cut off.
+    pub(crate) fn cut(&self) {
+        self.cuts.inc();
+    }
+
+    /// What counts the bytes of a body that goes to a peer; `moved` counts those of this peer.
+    pub(super) fn sending(&self, moved: Arc<AtomicU64>) -> Sent {
+        Sent { of_source: self.sent.clone(), total: moved }
+    }
+
+    /// Bytes sent to peers since the start.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.get()
+    }
+}
