@@ -1,5 +1,7 @@
 //! Wires the parts of one gateway together, and runs them.
 
+mod federation;
+mod home;
 mod listening;
 mod peers;
 mod sharing;
@@ -14,12 +16,12 @@ use resolver::links::Links;
 use resolver::peer::PeerId;
 use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
-use resolver::ways::Way;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::federation::Federation;
 use self::listening::{Around, Listening};
 use self::sharing::Shared;
 use crate::changes::Feed;
@@ -36,10 +38,10 @@ use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
 use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
 use crate::store::Store;
-use crate::swarm::Swarm;
+use crate::swarm::Contact;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::Upstream;
 use crate::warm::{Place, WarmUps};
 
 /// Runs one gateway until it is told to stop. Sockets that were handed over are served in place of the configured
@@ -81,6 +83,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
+    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -89,11 +93,12 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
+        federation.swarm.clone(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
     let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
-    let (swarm, _ends, incoming) = Swarm::channels();
+    let (swarm, incoming) = federation.peers();
     let shared = Shared::new(&config, swarm, incoming, links.clone(), &metrics);
     let ground = ground(&config, &identity, &listening, links, &stop);
     let prover = Prover::new(ground, metrics.connections());
@@ -116,6 +121,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
+    let members = federation::members(&config, identity.id(), &geo);
+    let connected =
+        federation.run(members, steering.clone(), pulses.clone(), (stop.clone(), closing.clone()));
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
@@ -125,7 +133,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     }
     tokio::spawn(geo.clone().watch());
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
-    let contact = first_contact(upstream, operator.clone(), owner);
+    let contact = first_contact(config.federation.home.clone(), upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
     tokio::spawn(async move {
         let owner = contact.await;
@@ -143,10 +151,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     operator.set_stopping();
     served.await?;
     shared.await?;
-    // Names are answered, and the operator too, until the last client has what it asked for.
+    // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
     operated.await?;
+    if let Some(connected) = connected {
+        connected.await?;
+    }
     store.close().await;
     say("Stopped");
     Ok(())
@@ -171,22 +182,7 @@ fn guide(
     })
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Store> {
-    let dir = config::data_dir(config)?;
-    tracing::info!(dir = %dir.display(), "opening the data directory");
-    let store = config.store.clone();
-    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
-}
-
-/// After the store, which sees that nobody else has the directory.
-async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
-    let dir = config::data_dir(config)?;
-    let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
-    tracing::info!(peer = %identity.id(), "this gateway's id");
-    Ok(identity)
-}
-
-/// What this gateway proves, and where.
+/// What this gateway may prove to be its own.
 fn ground(
     config: &Config,
     identity: &Arc<Identity>,
@@ -203,6 +199,21 @@ fn ground(
         links,
         stop: stop.clone(),
     }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let dir = config::data_dir(config)?;
+    tracing::info!(dir = %dir.display(), "opening the data directory");
+    let store = config.store.clone();
+    Ok(tokio::task::spawn_blocking(move || Store::open(&dir, &store)).await??)
+}
+
+/// After the store, which sees that nobody else has the directory.
+async fn open_identity(config: &Config) -> anyhow::Result<Identity> {
+    let dir = config::data_dir(config)?;
+    let identity = tokio::task::spawn_blocking(move || Identity::open(&dir)).await??;
+    tracing::info!(peer = %identity.id(), "this gateway's id");
+    Ok(identity)
 }
 
 /// What this gateway's own `[[peer]]` says of where it is.
@@ -232,17 +243,17 @@ fn locate(geo: &Geo) -> Locate {
 }
 
 /// Asks upstream once and looks at every peer, so that readiness and the terminal can tell.
-async fn first_contact(upstream: Upstream, operator: Operator, mut owner: Owner<Prober>) -> Owner<Prober> {
+async fn first_contact(
+    home: Option<Contact>,
+    upstream: Upstream,
+    operator: Operator,
+    mut owner: Owner<Prober>,
+) -> Owner<Prober> {
     if upstream.latch().link() != Link::Offline {
-        say(&format!("Connecting to {}", upstream.base()));
+        say(&format!("Connecting to {}", home::first(home.as_ref(), &upstream)));
     }
     let (answered, ()) = tokio::join!(upstream.try_once(), owner.first_round());
-    match answered {
-        Ok(Way::Home) => say("Home answers"),
-        Ok(Way::Direct) => say("Upstream answers"),
-        Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
-        Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
-    }
+    home::tell(home.as_ref(), &upstream, answered.map(drop));
     operator.set_ready();
     owner
 }

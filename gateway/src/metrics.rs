@@ -34,6 +34,7 @@ pub struct Metrics {
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
     undated: Family<TimeLabel, Counter>,
+    peers_refused: Family<ReasonLabel, Counter>,
     changes_lag: Family<NoLabels, Gauge>,
     changes_last_success: Family<NoLabels, Gauge>,
     changes_invalidated: Counter,
@@ -93,6 +94,11 @@ struct TimeLabel {
     time: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// So that a sample is there only once it has been set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
@@ -133,6 +139,7 @@ impl Metrics {
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
             undated: Family::default(),
+            peers_refused: Family::default(),
             changes_lag: Family::default(),
             changes_last_success: Family::default(),
             changes_invalidated: Counter::default(),
@@ -185,6 +192,11 @@ impl Metrics {
             "packuments_undated",
             "Packuments taken whose time does not date all versions, or that have no time",
             self.undated.clone(),
+        );
+        registry.register(
+            "peers_refused",
+            "Connections and claims of peers that were not taken, by why",
+            self.peers_refused.clone(),
         );
         registry.register(
             "changes_lag",
@@ -309,6 +321,11 @@ impl Metrics {
     pub(crate) fn undated(&self, has_time: bool) {
         let time = if has_time { "partial" } else { "none" };
         self.undated.get_or_create(&TimeLabel { time }).inc();
+    }
+
+    /// A peer, or something that it said, was not taken: "stranger", "crowd", "address", "directory".
+    pub(crate) fn peer_refused(&self, reason: &'static str) {
+        self.peers_refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// So far is the change feed ahead. Without a feed there is no such sample.

@@ -20,6 +20,7 @@ use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
 use crate::steer::Guide;
 use crate::store::Totals;
+use crate::swarm::Swarm;
 use crate::warm::WarmUps;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
@@ -44,6 +45,7 @@ struct Inner {
     fetch: Fetch,
     changes: Option<Feed>,
     guide: Guide,
+    swarm: Swarm,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     id: PeerId,
@@ -61,6 +63,7 @@ impl Operator {
         warm_ups: WarmUps,
         changes: Option<Feed>,
         guide: Guide,
+        swarm: Swarm,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -70,6 +73,7 @@ impl Operator {
                 warm_ups,
                 changes,
                 guide,
+                swarm,
                 metrics,
                 id,
                 ready,
@@ -150,14 +154,34 @@ impl Operator {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "peer": self.inner.id,
+            "contacts": self.inner.swarm.contacts(),
+            "connected": connected(&self.inner.swarm),
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": Connection::of(self.inner.fetch.upstream()),
+            "home": self.inner.fetch.upstream().home(),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
             "bytes": { "sent": sent, "received": received },
         })
     }
+}
+
+/// Who is connected, and where it is.
+fn connected(swarm: &Swarm) -> serde_json::Value {
+    let neighbours = swarm.neighbours();
+    let peers = neighbours.iter().map(|(id, neighbour)| {
+        let card = neighbour.card.as_ref();
+        json!({
+            "peer": id,
+            "addresses": neighbour.addresses,
+            "near": neighbour.near,
+            "since_s": neighbour.since.elapsed().as_secs(),
+            "version": card.map(|card| &card.version),
+            "urls": card.map(|card| &card.urls),
+        })
+    });
+    peers.collect()
 }
 
 fn store_status(totals: &Totals) -> serde_json::Value {

@@ -58,6 +58,16 @@ pub async fn run(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The id of the gateway that runs here, or else of the configured data directory; `None`: there is neither.
+pub async fn id(config: &Config) -> Option<PeerId> {
+    let running = match config.operator.listen.map(reachable) {
+        Some(address) => ask(address).await.ok().flatten(),
+        None => None,
+    };
+    let running = running.and_then(|status| status["peer"].as_str()?.parse().ok());
+    running.or_else(|| Some(Identity::read(&config::data_dir(config).ok()?).ok()??.id()))
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {
@@ -108,9 +118,15 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let ready = if status["ready"] == true { "ready" } else { "not ready: starting or stopping" };
     let up = humantime::format_duration(Duration::from_secs(number(&status["uptime_s"])));
     writeln!(out, "id        {}", word(&status["peer"]))?;
+    for contact in status["contacts"].as_array().into_iter().flatten() {
+        writeln!(out, "contact   {}", word(contact))?;
+    }
     writeln!(out, "state     {ready}, up for {up}, version {}", word(&status["version"]))?;
     let cause = upstream["cause"].as_str().map(|cause| format!(" ({})", escape(cause))).unwrap_or_default();
     writeln!(out, "upstream  {} is {}{cause}", word(&upstream["url"]), word(&upstream["state"]))?;
+    if let Some(home) = home(&status["home"]) {
+        writeln!(out, "home      {home}")?;
+    }
     writeln!(
         out,
         "held      {} packuments ({}), {} tarballs ({}){}",
@@ -122,6 +138,19 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     let bytes = &status["bytes"];
     writeln!(out, "traffic   {} sent, {} received", size(&bytes["sent"]), size(&bytes["received"]))
+}
+
+/// Whom it follows, and how that goes; `None`: nobody.
+fn home(home: &Value) -> Option<String> {
+    let contact = escape(home["contact"].as_str()?);
+    let since = home["connected_s"].as_u64().map(Duration::from_secs).map(humantime::format_duration);
+    let connected =
+        since.map_or_else(|| "not connected".to_owned(), |since| format!("connected for {since}"));
+    let way = match (home["serves"].as_bool(), home["cause"].as_str()) {
+        (Some(true), _) => "upstream is asked through it".to_owned(),
+        (_, cause) => format!("upstream is asked directly ({})", escape(cause.unwrap_or("unknown"))),
+    };
+    Some(format!("{contact} is {connected}; {way}"))
 }
 
 fn word(value: &Value) -> String {
@@ -148,6 +177,7 @@ mod tests {
     fn a_status_is_a_few_lines_and_no_text_of_others_commands_the_terminal() {
         let status = json!({
             "version": "0.1.0", "uptime_s": 3661, "ready": true, "peer": "12D3KooWx",
+            "contacts": ["/ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx"],
             "upstream": { "url": "http://up", "state": "down", "cause": "\u{1b}[2J" },
             "store": { "packuments": 3, "packument_bytes": 2048, "tarballs": 1, "tarball_bytes": 1024, "full": false },
             "bytes": { "sent": 10, "received": 20 },
@@ -156,10 +186,21 @@ mod tests {
         print(&status, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
-            text.starts_with("id        12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"),
+            text.starts_with(
+                "id        12D3KooWx\ncontact   /ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"
+            ),
             "{text}"
         );
         assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
+        assert!(!text.contains("home  "), "nobody is followed");
+        let contact = "/ip4/192.0.2.7/tcp/6738/p2p/12D3KooWy";
+        let followed = json!({ "contact": contact, "connected_s": 60, "serves": true, "cause": null });
+        let through = format!("{contact} is connected for 1m; upstream is asked through it");
+        assert_eq!(home(&followed), Some(through));
+        let absent =
+            json!({ "contact": contact, "connected_s": null, "serves": false, "cause": "\u{1b}[2J" });
+        let directly = format!("{contact} is not connected; upstream is asked directly (\\u{{1b}}[2J)");
+        assert_eq!(home(&absent), Some(directly));
         assert!(text.contains("3 packuments (2.0 KiB), 1 tarballs (1.0 KiB)\n"), "{text}");
     }
 }

@@ -14,7 +14,8 @@
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
-//! - by whom: [`peer`] (another gateway), [`card`] (what it says of itself), [`inventory`] (what it holds), [`peering`], [`budget`]
+//! - by whom: [`peer`] (another gateway), [`candidates`] (who may be one), [`card`] (what it says of itself), [`inventory`] (what it holds),
+//!   [`directory`] (whom home vouches for; signed as [`jws`] says), [`peering`], [`budget`]
 //!   and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
 //!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
 //!   [`redirect`] (who is sent on).
@@ -30,12 +31,14 @@ pub mod asker;
 pub mod attempts;
 pub mod bucket;
 pub mod budget;
+pub mod candidates;
 pub mod card;
 pub mod changes;
 pub mod client;
 pub mod confirmation;
 pub mod connectivity;
 pub mod credentials;
+pub mod directory;
 pub mod eviction;
 pub mod evidence;
 pub mod fold;
@@ -43,6 +46,7 @@ pub mod geo;
 pub mod health;
 pub mod integrity;
 pub mod inventory;
+pub mod jws;
 pub mod links;
 pub mod networks;
 pub mod origin;

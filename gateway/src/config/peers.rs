@@ -129,6 +129,15 @@ impl Placed<'_> {
     }
 }
 
+/// Whether an entry that somebody else has written could stand in this gateway's own configuration.
+pub fn is_sound(entry: &Entry) -> bool {
+    let Entry { urls, place, networks, capacity, .. } = entry;
+    self::urls(urls).is_ok()
+        && self::place(*place).is_ok()
+        && networks.iter().all(|each| network(*each).is_ok())
+        && CAPACITY.contains(capacity)
+}
+
 fn urls(urls: &[Url]) -> Result<(), String> {
     require(urls.len() <= MOST_URLS, || {
         format!("holds {} addresses; at most {MOST_URLS} are of use", urls.len())

@@ -121,7 +121,8 @@ impl Service {
             Ok(route) => route,
             Err(refusal) => return ("invalid", refusal.into()),
         };
-        if caller.peering.as_ref().is_some_and(|peering| peering.is_followers() || !is_for_everybody(&route)) {
+        if caller.peering.as_ref().is_some_and(|peering| peering.is_followers() || !is_for_everybody(&route))
+        {
             return Box::pin(self.for_peer(&route, head, body, &caller)).await;
         }
         let answer = match self.treatment(&route, &caller) {
