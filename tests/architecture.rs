@@ -18,7 +18,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
         ],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
-    ("doctor", &["config", "interfaces", "setup", "terminal"]),
+    ("doctor", &["config", "interfaces", "setup", "status", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
     ("fetch", &["metrics", "store", "upstream"]),
     (

@@ -68,6 +68,15 @@ pub async fn id(config: &Config) -> Option<PeerId> {
     running.or_else(|| Some(Identity::read(&config::data_dir(config).ok()?).ok()??.id()))
 }
 
+/// Whom the gateway that runs here follows, and why upstream is not asked through it, where it is not. `None`: nobody, or no
+/// gateway is heard here.
+pub async fn followed(config: &Config) -> Option<(String, Result<(), String>)> {
+    let status = ask(config.operator.listen.map(reachable)?).await.ok()??;
+    let home = &status["home"];
+    let serves = if home["serves"] == true { Ok(()) } else { Err(home["cause"].as_str()?.to_owned()) };
+    Some((home["contact"].as_str()?.to_owned(), serves))
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {
