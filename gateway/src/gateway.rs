@@ -56,11 +56,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
+    let fetch = Fetch::new(store.clone(), upstream.clone(), settings(&config), Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
@@ -140,10 +136,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         tokio::spawn(owner.run(pulses, draining, ended));
         reloads.serve(tls).await;
     });
-    tokio::spawn(terminal::run_transfer_line(move || {
-        let (sent, received) = metrics.transferred();
-        Transfer { sent, received }
-    }));
+    tell_transfer(metrics);
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
@@ -198,6 +191,13 @@ fn ground(
         ports: listening.ports(),
         links,
         stop: stop.clone(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
     }
 }
 
@@ -256,6 +256,13 @@ async fn first_contact(
     home::tell(home.as_ref(), &upstream, answered.map(drop));
     operator.set_ready();
     owner
+}
+
+fn tell_transfer(metrics: Arc<Metrics>) {
+    tokio::spawn(terminal::run_transfer_line(move || {
+        let (sent, received) = metrics.transferred();
+        Transfer { sent, received }
+    }));
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.
