@@ -1,6 +1,7 @@
 //! Wires the parts of one gateway together, and runs them.
 
 mod federation;
+mod home;
 mod listening;
 mod peers;
 mod sharing;
@@ -36,9 +37,10 @@ use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
 use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
+use crate::swarm::Contact;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::Upstream;
 use crate::warm::{Place, WarmUps};
 
 /// Runs one gateway until it is told to stop. Sockets that were handed over are served in place of the configured
@@ -80,6 +82,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
     let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
+    home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -118,17 +121,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     tokio::spawn(service::feed_watchdog(pulses.clone()));
     keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
-    let contact = first_contact(upstream, operator.clone(), owner);
+    let contact = first_contact(config.federation.home.clone(), upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
     tokio::spawn(async move {
         let owner = contact.await;
         tokio::spawn(owner.run(pulses, draining, ended));
         reloads.serve(tls).await;
     });
-    tokio::spawn(terminal::run_transfer_line(move || {
-        let (sent, received) = metrics.transferred();
-        Transfer { sent, received }
-    }));
+    tell_transfer(metrics);
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
@@ -242,18 +242,26 @@ fn locate(geo: &Geo) -> Locate {
 }
 
 /// Asks upstream once and looks at every peer, so that readiness and the terminal can tell.
-async fn first_contact(upstream: Upstream, operator: Operator, mut owner: Owner<Prober>) -> Owner<Prober> {
+async fn first_contact(
+    home: Option<Contact>,
+    upstream: Upstream,
+    operator: Operator,
+    mut owner: Owner<Prober>,
+) -> Owner<Prober> {
     if upstream.latch().link() != Link::Offline {
-        say(&format!("Connecting to {}", upstream.base()));
+        say(&format!("Connecting to {}", home::first(home.as_ref(), &upstream)));
     }
     let (answered, ()) = tokio::join!(upstream.try_once(), owner.first_round());
-    match answered {
-        Ok(()) => say("Upstream answers"),
-        Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
-        Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
-    }
+    home::tell(home.as_ref(), &upstream, answered.map(drop));
     operator.set_ready();
     owner
+}
+
+fn tell_transfer(metrics: Arc<Metrics>) {
+    tokio::spawn(terminal::run_transfer_line(move || {
+        let (sent, received) = metrics.transferred();
+        Transfer { sent, received }
+    }));
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.

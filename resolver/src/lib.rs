@@ -8,7 +8,7 @@
 //! - what can be asked for: [`package`] (names), [`integrity`] (digests), [`evidence`];
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
-//! - from where: [`connectivity`] (is upstream there?), [`plan`] (ordered sources), [`attempts`] (how often),
+//! - from where: [`connectivity`] (is upstream there?), [`ways`] (through home, or directly), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
@@ -63,4 +63,5 @@ pub mod redirect;
 pub mod shaper;
 pub mod subnet;
 pub mod variant;
+pub mod ways;
 pub mod zone;

@@ -14,6 +14,7 @@ mod failure;
 mod flights;
 mod ingest;
 mod insist;
+mod kept;
 mod lately;
 mod packuments;
 mod progress;
@@ -26,6 +27,9 @@ mod tarballs;
 mod through;
 mod workers;
 
+#[cfg(test)]
+mod following;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +40,7 @@ use resolver::plan::Windows;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream};
 
 pub use arriving::Arriving;
 pub use failure::Failure;
@@ -69,7 +73,7 @@ struct Inner {
     workers: Workers,
     budget: Budget,
     downloads: Downloads,
-    evidence: flights::Flights<EvidenceName, crate::store::Evidence>,
+    evidence: flights::Flights<EvidenceName, (crate::store::Evidence, Provenance)>,
 }
 
 /// What `Fetch` needs to know of the configuration.
@@ -95,7 +99,9 @@ pub enum TarballRequest {
 pub enum Provenance {
     /// They were here.
     Store,
-    /// They had to be fetched.
+    /// Home has given them.
+    Home,
+    /// Upstream has.
     Upstream,
 }
 
@@ -105,8 +111,13 @@ impl Provenance {
     pub fn label(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Home => "home",
             Self::Upstream => "upstream",
         }
+    }
+
+    fn of(answer: &Answer) -> Self {
+        if answer.is_of_home() { Self::Home } else { Self::Upstream }
     }
 }
 
@@ -146,8 +157,8 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was.
-fn age(moment_ms: u64) -> Duration {
+/// How long ago a moment was (milliseconds since 1970).
+pub(crate) fn age(moment_ms: u64) -> Duration {
     age_at(now_ms(), moment_ms)
 }
 

@@ -166,7 +166,13 @@ impl Fetch {
         let what = name.tarball_path(file);
         let document =
             if held { self.confirmed(name, &what).await? } else { self.packument(name, Wish::Usual).await? };
-        self.release_in(&document, file).await?.ok_or(Failure::NotFound(what))
+        let mut release = self.release_in(&document, file).await?;
+        if release.is_none() && document.source == Provenance::Home && !held {
+            // Home's word may be of before.
+            let document = self.confirmed(name, &what).await?;
+            release = self.release_in(&document, file).await?;
+        }
+        release.ok_or(Failure::NotFound(what))
     }
 
     async fn release_held(&self, name: &PackageName, file: &FileName) -> Result<Option<Release>, Failure> {
