@@ -2,6 +2,7 @@
 
 mod listening;
 mod peers;
+mod sources;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use self::listening::{Around, Listening};
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
-use crate::fetch::{Fetch, Settings};
+use crate::fetch::{Fetch, Peers, Settings};
 use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
@@ -31,8 +32,10 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
+use crate::share::Inventories;
 use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
 use crate::store::Store;
+use crate::swarm::Swarm;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -50,12 +53,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
+    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
+    let geo = Geo::load(&config.steer.geoip);
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
+    let steering = owner.steering();
+    let known = (Swarm::none(), Inventories::default());
+    let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
+    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
     let place = Place::of(&config::data_dir(&config)?);
@@ -64,10 +69,6 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
-    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
-    let geo = Geo::load(&config.steer.geoip);
-    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
-    let steering = owner.steering();
     let around = Around {
         id: identity.id(),
         links: links.clone(),
@@ -143,6 +144,15 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// Whatever gets content.
+fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
+    let settings = Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    };
+    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings, Arc::clone(metrics))
 }
 
 /// The same facts as names are answered from.

@@ -20,7 +20,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     sent: Family<SourceLabel, Counter>,
-    received: Counter,
+    received: Family<SourceLabel, Counter>,
+    from_upstream: Counter,
     upstream_requests: Counter,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_latency: Histogram,
@@ -35,6 +36,7 @@ pub struct Metrics {
     changes_invalidated: Counter,
     gauges: StoreGauges,
     sent_total: Arc<AtomicU64>,
+    received_total: AtomicU64,
 }
 
 /// What the store holds, set when the metrics are read.
@@ -118,7 +120,8 @@ impl Metrics {
             registry: Registry::with_prefix("open_registry"),
             requests: Family::default(),
             sent: Family::default(),
-            received: Counter::default(),
+            received: Family::default(),
+            from_upstream: Counter::default(),
             upstream_requests: Counter::default(),
             upstream_errors: Family::default(),
             upstream_latency: Histogram::new(LATENCIES),
@@ -133,6 +136,7 @@ impl Metrics {
             changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
             sent_total: Arc::default(),
+            received_total: AtomicU64::default(),
         };
         metrics.register();
         metrics
@@ -160,8 +164,10 @@ impl Metrics {
             "upstream_received",
             "Body bytes received from upstream",
             Unit::Bytes,
-            self.received.clone(),
+            self.from_upstream.clone(),
         );
+        let help = "Body bytes received, by where they came from";
+        registry.register_with_unit("received", help, Unit::Bytes, self.received.clone());
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
         registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         registry.register_with_unit(
@@ -252,13 +258,20 @@ impl Metrics {
 
     /// Bytes of a body have come from upstream.
     pub fn received(&self, bytes: u64) {
-        self.received.inc_by(bytes);
+        self.from_upstream.inc_by(bytes);
+        self.received_from("upstream", bytes);
     }
 
-    /// Bytes sent to clients and received from upstream since the start.
+    /// Bytes of a body have come from somewhere: a label of `fetch::Provenance`.
+    pub fn received_from(&self, source: &'static str, bytes: u64) {
+        self.received.get_or_create(&SourceLabel { source }).inc_by(bytes);
+        self.received_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes sent to clients, and received from anybody, since the start.
     #[must_use]
     pub fn transferred(&self) -> (u64, u64) {
-        (self.sent_total.load(Ordering::Relaxed), self.received.get())
+        (self.sent_total.load(Ordering::Relaxed), self.received_total.load(Ordering::Relaxed))
     }
 
     /// A request is on its way to upstream.

@@ -2,11 +2,15 @@
 
 mod inventories;
 
+use http::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use crate::units::Size;
 
 pub use inventories::Inventories;
+
+/// What a peer wants of a request beyond what is held here: `fetch` or `home`.
+pub const WISH: HeaderName = HeaderName::from_static("open-registry-wish");
 
 /// `[share]`: what peers get of this gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
