@@ -24,7 +24,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     sent: Family<SourceLabel, Counter>,
-    received: Counter,
+    received: Family<SourceLabel, Counter>,
+    from_upstream: Counter,
     upstream_requests: Counter,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_latency: Histogram,
@@ -41,6 +42,7 @@ pub struct Metrics {
     gauges: StoreGauges,
     federation: Federation,
     sent_total: Arc<AtomicU64>,
+    received_total: AtomicU64,
 }
 
 /// What the store holds, set when the metrics are read.
@@ -129,7 +131,8 @@ impl Metrics {
             registry: Registry::with_prefix("open_registry"),
             requests: Family::default(),
             sent: Family::default(),
-            received: Counter::default(),
+            received: Family::default(),
+            from_upstream: Counter::default(),
             upstream_requests: Counter::default(),
             upstream_errors: Family::default(),
             upstream_latency: Histogram::new(LATENCIES),
@@ -146,6 +149,7 @@ impl Metrics {
             gauges: StoreGauges::default(),
             federation: Federation::default(),
             sent_total: Arc::default(),
+            received_total: AtomicU64::default(),
         };
         metrics.register();
         metrics
@@ -173,8 +177,10 @@ impl Metrics {
             "upstream_received",
             "Body bytes received from upstream",
             Unit::Bytes,
-            self.received.clone(),
+            self.from_upstream.clone(),
         );
+        let help = "Body bytes received, by where they came from";
+        registry.register_with_unit("received", help, Unit::Bytes, self.received.clone());
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
         registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         registry.register_with_unit(
@@ -282,13 +288,21 @@ impl Metrics {
 
     /// Bytes of a body have come from upstream.
     pub fn received(&self, bytes: u64) {
-        self.received.inc_by(bytes);
+        self.from_upstream.inc_by(bytes);
+        self.received_from("upstream", bytes);
     }
 
-    /// Bytes sent to clients and peers, and received from upstream, since the start.
+    /// Bytes of a body have come from somewhere: a label of `fetch::Provenance`.
+    pub fn received_from(&self, source: &'static str, bytes: u64) {
+        self.received.get_or_create(&SourceLabel { source }).inc_by(bytes);
+        self.received_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes sent to clients and peers, and received from anybody, since the start.
     #[must_use]
     pub fn transferred(&self) -> (u64, u64) {
-        (self.sent_total.load(Ordering::Relaxed) + self.federation.sent(), self.received.get())
+        let sent = self.sent_total.load(Ordering::Relaxed) + self.federation.sent();
+        (sent, self.received_total.load(Ordering::Relaxed))
     }
 
     /// A request is on its way to upstream.
