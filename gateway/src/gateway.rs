@@ -128,10 +128,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         tokio::spawn(owner.run(pulses, draining, ended));
         reloads.serve(tls).await;
     });
-    tokio::spawn(terminal::run_transfer_line(move || {
-        let (sent, received) = metrics.transferred();
-        Transfer { sent, received }
-    }));
+    tokio::spawn(terminal::run_transfer_line(move || transfer(&metrics)));
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
@@ -149,6 +146,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// What the live line tells.
+fn transfer(metrics: &Metrics) -> Transfer {
+    let (sent, received) = metrics.transferred();
+    let [near, far, home, _] = metrics.received_by_source().map(|(_, bytes)| bytes);
+    Transfer { sent, received, from_peers: [near, far, home] }
 }
 
 /// Starts what looks after things by itself, as long as the gateway runs.

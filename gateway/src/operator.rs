@@ -2,6 +2,7 @@
 
 mod peers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -166,7 +167,11 @@ impl Operator {
             "upstream": Connection::of(self.inner.fetch.upstream()),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
-            "bytes": { "sent": sent, "received": received },
+            "bytes": {
+                "sent": sent,
+                "received": received,
+                "received_from": BTreeMap::from(self.inner.metrics.received_by_source()),
+            },
         })
     }
 }
