@@ -13,7 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use resolver::links::Links;
 use resolver::peer::PeerId;
-use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -27,7 +26,7 @@ use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
+use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::metrics::Metrics;
@@ -35,7 +34,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
+use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
@@ -54,11 +53,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings, Arc::clone(&metrics));
+    let fetch = Fetch::new(store.clone(), upstream.clone(), settings(&config), Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
@@ -70,7 +65,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 
     let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
     let geo = Geo::load(&config.steer.geoip);
-    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
+    let load = Arc::new(Load::new(metrics.connections()));
+    let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
     let steering = owner.steering();
     let around = Around {
         id: identity.id(),
@@ -95,9 +92,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
+    let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
     let ground = ground(&config, &identity, &listening, links, &stop);
-    let prover = Prover::new(ground, metrics.connections());
+    let prover = Prover::new(ground, load);
     let service = Service::new(
         fetch.clone(),
         policy(&config),
@@ -206,6 +203,13 @@ fn ground(
     }
 }
 
+fn settings(config: &Config) -> Settings {
+    Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    }
+}
+
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
@@ -233,12 +237,6 @@ fn policy(config: &Config) -> Policy {
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
-}
-
-/// Whoever gives wrong bytes is told of to the owner.
-fn holders(own: PeerId, steering: &Steering) -> anyhow::Result<Holders> {
-    let steering = steering.clone();
-    Holders::new(own, move |id| steering.learn(Sighting::Caught(id, Offence::WrongBytes)))
 }
 
 /// Where a network is: where its first address is, which stands for all of it.

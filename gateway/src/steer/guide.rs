@@ -88,7 +88,7 @@ impl Guide {
     pub fn asker(&self, facts: &Facts, client: IpAddr, local: Option<IpAddr>) -> Asker {
         let client = client.to_canonical();
         let told = local.map(|local| local.to_canonical());
-        let local = told.or_else(|| beside(&facts.links, client)).or_else(|| for_class(&facts.links, client));
+        let local = told.or_else(|| beside(facts, client)).or_else(|| for_class(facts, client));
         let local = local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut asker = facts.asker(&Arrival { client, local, by: By::Address(local) }, None);
         asker.whereabouts = self.inner.geo.locate(asker.client.addr());
@@ -97,12 +97,26 @@ impl Guide {
 }
 
 /// An address of ours that clients of this class come to, of their family if there is one.
-fn for_class(links: &Links, client: IpAddr) -> Option<IpAddr> {
+fn for_class(facts: &Facts, client: IpAddr) -> Option<IpAddr> {
     let fits = |address: &IpAddr| Class::of(*address) == Class::of(client);
-    links.own(client.is_ipv4()).chain(links.own(!client.is_ipv4())).find(fits)
+    let links = &facts.links;
+    served_first(facts, links.own(client.is_ipv4()).chain(links.own(!client.is_ipv4())).filter(fits))
 }
 
 /// Our address in the network of a client.
-fn beside(links: &Links, client: IpAddr) -> Option<IpAddr> {
-    links.networks().find(|network| network.contains(&client)).map(|network| network.addr())
+fn beside(facts: &Facts, client: IpAddr) -> Option<IpAddr> {
+    let around = facts.links.networks().filter(|network| network.contains(&client));
+    served_first(facts, around.map(|network| network.addr()))
+}
+
+/// The first of these where clients are served, or the first of all: a machine with several addresses may serve at one.
+fn served_first(facts: &Facts, own: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    let own: Vec<_> = own.collect();
+    let is_served = |address: &&IpAddr| {
+        facts.served.iter().any(|socket| {
+            let ip = socket.ip().to_canonical();
+            ip == **address || (ip.is_unspecified() && (ip.is_ipv6() || address.is_ipv4()))
+        })
+    };
+    own.iter().find(is_served).or(own.first()).copied()
 }
