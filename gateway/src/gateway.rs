@@ -150,6 +150,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the live line tells.
+fn transfer(metrics: &Metrics) -> Transfer {
+    let (sent, received) = metrics.transferred();
+    let [near, far, home, _] = metrics.received_by_source().map(|(_, bytes)| bytes);
+    Transfer { sent, received, from_peers: [near, far, home] }
+}
+
 /// Starts what looks after things by itself, as long as the gateway runs.
 fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
     tokio::spawn(upstream.clone().probe_forever());
@@ -262,10 +269,7 @@ async fn first_contact(
 }
 
 fn tell_transfer(metrics: Arc<Metrics>) {
-    tokio::spawn(terminal::run_transfer_line(move || {
-        let (sent, received) = metrics.transferred();
-        Transfer { sent, received }
-    }));
+    tokio::spawn(terminal::run_transfer_line(move || transfer(&metrics)));
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.

@@ -19,6 +19,9 @@ pub use federation::Federation;
 /// Upper bounds in seconds, from a LAN mirror to the longest wait.
 const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
 
+/// Where bytes come from that are fetched, the nearest first.
+const SOURCES: [&str; 4] = ["lan_peer", "far_peer", "home", "upstream"];
+
 /// Everything that is counted. All label values come from fixed lists, so their number is bounded.
 pub struct Metrics {
     registry: Registry,
@@ -296,6 +299,12 @@ impl Metrics {
     pub fn received_from(&self, source: &'static str, bytes: u64) {
         self.received.get_or_create(&SourceLabel { source }).inc_by(bytes);
         self.received_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes received since the start, by where they came from.
+    #[must_use]
+    pub fn received_by_source(&self) -> [(&'static str, u64); SOURCES.len()] {
+        SOURCES.map(|source| (source, self.received.get_or_create(&SourceLabel { source }).get()))
     }
 
     /// Bytes sent to clients and peers, and received from anybody, since the start.
