@@ -36,7 +36,10 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("main", &[]),
     ("metrics", &["store"]),
     ("open_files", &["http", "store"]),
-    ("operator", &["changes", "fetch", "http", "metrics", "steer", "store", "swarm", "units", "warm"]),
+    (
+        "operator",
+        &["changes", "fetch", "http", "metrics", "share", "steer", "store", "swarm", "units", "warm"],
+    ),
     ("private", &[]),
     ("pulse", &[]),
     ("service", &["pulse", "terminal", "tls"]),

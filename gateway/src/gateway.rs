@@ -14,7 +14,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use resolver::links::Links;
 use resolver::peer::PeerId;
-use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,7 +27,7 @@ use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
 use crate::fetch::{Fetch, Settings};
-use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
+use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::metrics::Metrics;
@@ -36,7 +35,7 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
+use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
 use crate::swarm::Contact;
 use crate::terminal::{self, Transfer, say};
@@ -68,7 +67,9 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
 
     let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
     let geo = Geo::load(&config.steer.geoip);
-    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
+    let load = Arc::new(Load::new(metrics.connections()));
+    let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
     let steering = owner.steering();
     let around = Around {
         id: identity.id(),
@@ -81,6 +82,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
     home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
+    let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -89,15 +91,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
-        federation.swarm.clone(),
+        shared.peers(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
-    let (swarm, incoming) = federation.peers();
-    let shared = Shared::new(&config, swarm, incoming, links.clone(), &metrics);
+    let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
     let ground = ground(&config, &identity, &listening, links, &stop);
-    let prover = Prover::new(ground, metrics.connections());
+    let prover = Prover::new(ground, load);
     let service = Service::new(
         fetch.clone(),
         policy(&config),
@@ -106,11 +106,6 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         shared.sharing.clone(),
         Arc::clone(&metrics),
     );
-    tokio::spawn(upstream.clone().probe_forever());
-    tokio::spawn(fetch.repair_forever());
-    if let Some(feed) = feed {
-        tokio::spawn(feed.follow_forever());
-    }
     let shared = shared.serve(service.clone(), &store, &stop);
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
@@ -124,10 +119,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
     tokio::spawn(service::feed_watchdog(pulses.clone()));
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.watch());
-    }
-    tokio::spawn(geo.clone().watch());
+    keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
     let contact = first_contact(config.federation.home.clone(), upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
@@ -154,6 +146,19 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     store.close().await;
     say("Stopped");
     Ok(())
+}
+
+/// Starts what looks after things by itself, as long as the gateway runs.
+fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
+    tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    tokio::spawn(geo.clone().watch());
 }
 
 /// The same facts as names are answered from.
@@ -228,12 +233,6 @@ fn policy(config: &Config) -> Policy {
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
-}
-
-/// Whoever gives wrong bytes is told of to the owner.
-fn holders(own: PeerId, steering: &Steering) -> anyhow::Result<Holders> {
-    let steering = steering.clone();
-    Holders::new(own, move |id| steering.learn(Sighting::Caught(id, Offence::WrongBytes)))
 }
 
 /// Where a network is: where its first address is, which stands for all of it.

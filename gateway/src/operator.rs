@@ -1,5 +1,7 @@
 //! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
+mod peers;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,8 +22,9 @@ use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
 use crate::steer::Guide;
 use crate::store::Totals;
-use crate::swarm::Swarm;
 use crate::warm::WarmUps;
+
+pub use peers::Peers;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,7 +48,7 @@ struct Inner {
     fetch: Fetch,
     changes: Option<Feed>,
     guide: Guide,
-    swarm: Swarm,
+    peers: Peers,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     id: PeerId,
@@ -63,7 +66,7 @@ impl Operator {
         warm_ups: WarmUps,
         changes: Option<Feed>,
         guide: Guide,
-        swarm: Swarm,
+        peers: Peers,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -73,7 +76,7 @@ impl Operator {
                 warm_ups,
                 changes,
                 guide,
-                swarm,
+                peers,
                 metrics,
                 id,
                 ready,
@@ -145,6 +148,7 @@ impl Operator {
 
     fn metrics(&self) -> Response<Body> {
         let up = matches!(self.inner.fetch.upstream().latch().link(), Link::Up | Link::Doubtful);
+        self.inner.peers.measure(&self.inner.metrics);
         let text = self.inner.metrics.render(self.inner.fetch.store().totals(), up);
         typed(StatusCode::OK, OPEN_METRICS, text)
     }
@@ -154,8 +158,9 @@ impl Operator {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "peer": self.inner.id,
-            "contacts": self.inner.swarm.contacts(),
-            "connected": connected(&self.inner.swarm),
+            "contacts": self.inner.peers.swarm.contacts(),
+            "connected": self.inner.peers.connected(&self.inner.guide),
+            "known": self.inner.peers.known(&self.inner.guide),
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": Connection::of(self.inner.fetch.upstream()),
@@ -165,23 +170,6 @@ impl Operator {
             "bytes": { "sent": sent, "received": received },
         })
     }
-}
-
-/// Who is connected, and where it is.
-fn connected(swarm: &Swarm) -> serde_json::Value {
-    let neighbours = swarm.neighbours();
-    let peers = neighbours.iter().map(|(id, neighbour)| {
-        let card = neighbour.card.as_ref();
-        json!({
-            "peer": id,
-            "addresses": neighbour.addresses,
-            "near": neighbour.near,
-            "since_s": neighbour.since.elapsed().as_secs(),
-            "version": card.map(|card| &card.version),
-            "urls": card.map(|card| &card.urls),
-        })
-    });
-    peers.collect()
 }
 
 fn store_status(totals: &Totals) -> serde_json::Value {

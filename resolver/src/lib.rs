@@ -14,9 +14,9 @@
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
-//! - by whom: [`peer`] (another gateway), [`candidates`] (who may be one), [`card`] (what it says of itself), [`inventory`] (what it holds),
-//!   [`directory`] (whom home vouches for; signed as [`jws`] says), [`peering`], [`budget`]
-//!   and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
+//! - by whom: [`peer`] (another gateway), [`candidates`] (who may be one), [`card`] (what it says of itself), [`inventory`]
+//!   (what it holds), [`peering`], [`budget`] and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast),
+//!   [`directory`] (whom home vouches for; signed as [`jws`] says), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
 //!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
 //!   [`redirect`] (who is sent on).
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use resolver::card::Card;
-use resolver::connectivity::Link;
 use resolver::peer::PeerId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,8 @@ use crate::upstream::Upstream;
 pub(super) struct Federation {
     /// For everybody who has to do with peers.
     pub(super) swarm: Swarm,
-    incoming: BTreeMap<Protocol, Incoming>,
+    /// What peers open, for whoever serves them.
+    pub(super) incoming: BTreeMap<Protocol, Incoming>,
     running: Option<Running>,
 }
 
@@ -59,11 +59,6 @@ impl Federation {
         };
         let (swarm, incoming, task) = swarm::start(&config.federation, own)?;
         Ok(Self { swarm, incoming, running: Some(Running { task, announced }) })
-    }
-
-    /// For whoever serves peers: who they are, and the streams that they open, given out once.
-    pub(super) fn peers(&mut self) -> (Swarm, BTreeMap<Protocol, Incoming>) {
-        (self.swarm.clone(), std::mem::take(&mut self.incoming))
     }
 
     /// Runs it. From `stop` on nobody is looked for any more; at `end` all connections end.
@@ -105,7 +100,7 @@ fn card(shares: bool, upstream: Upstream) -> impl Fn() -> Card + Send + Sync {
     move || Card {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         urls: Vec::new(),
-        online: matches!(upstream.latch().link(), Link::Up | Link::Doubtful),
+        online: upstream.is_asked_directly(),
         shares,
         sequence: 0,
     }

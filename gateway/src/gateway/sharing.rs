@@ -9,9 +9,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::federation::Federation;
 use crate::config::Config;
 use crate::http::{Service, Streams};
 use crate::metrics::Metrics;
+use crate::operator::Peers;
 use crate::share::{self, Inventories, Sharing, Traffic};
 use crate::store::Store;
 use crate::swarm::{Incoming, Protocol, Swarm};
@@ -22,6 +24,7 @@ pub(super) struct Shared {
     pub(super) sharing: Sharing,
     /// For whoever asks them.
     pub(super) inventories: Inventories,
+    traffic: Traffic,
     named: BTreeSet<PeerId>,
     swarm: Swarm,
     incoming: BTreeMap<Protocol, Incoming>,
@@ -31,14 +34,24 @@ impl Shared {
     /// Nothing is served yet.
     pub(super) fn new(
         config: &Config,
-        swarm: Swarm,
-        incoming: BTreeMap<Protocol, Incoming>,
+        federation: &mut Federation,
         links: watch::Receiver<Arc<Links>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        let (swarm, incoming) = (federation.swarm.clone(), std::mem::take(&mut federation.incoming));
         let (traffic, metrics) = (Traffic::default(), Arc::clone(metrics));
-        let sharing = Sharing::new(&config.share, swarm.clone(), links, traffic, metrics);
-        Self { sharing, inventories: Inventories::default(), named: named(config), swarm, incoming }
+        let sharing = Sharing::new(&config.share, swarm.clone(), links, traffic.clone(), metrics);
+        let (inventories, named) = (Inventories::default(), named(config));
+        Self { sharing, inventories, traffic, named, swarm, incoming }
+    }
+
+    /// For whoever shows them.
+    pub(super) fn peers(&self) -> Peers {
+        Peers {
+            swarm: self.swarm.clone(),
+            inventories: self.inventories.clone(),
+            traffic: self.traffic.clone(),
+        }
     }
 
     /// Serves peers and exchanges inventories with them until `stop`, and until answers that are under way have come to

@@ -43,6 +43,7 @@ use crate::units::Size;
 pub use body::{Body, full, streamed};
 pub use connection::{Handle, Wire};
 pub use door::Door;
+pub use load::Load;
 pub use peer::{Ground, Prover};
 pub use server::{CONNECTIONS, Server};
 pub use service::{Guidance, Policy, Service};

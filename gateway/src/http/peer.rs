@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use prometheus_client::metrics::gauge::Gauge;
 use resolver::links::Links;
 use resolver::peer::{PeerId, Scheme};
 use resolver::proof::{Asked, Authority, Claims, Nonce, Own};
@@ -39,7 +38,7 @@ pub struct Prover {
     ground: Ground,
     /// The names in its URLs.
     names: Vec<String>,
-    load: Load,
+    load: Arc<Load>,
     allowance: Allowance,
 }
 
@@ -68,9 +67,9 @@ struct Question {
 }
 
 impl Prover {
-    /// `connections` counts those of clients.
+    /// `load` says how busy this gateway is.
     #[must_use]
-    pub fn new(mut ground: Ground, connections: Gauge) -> Self {
+    pub fn new(mut ground: Ground, load: Arc<Load>) -> Self {
         let mut names = Vec::new();
         for url in std::mem::take(&mut ground.urls) {
             match url.host() {
@@ -81,7 +80,7 @@ impl Prover {
             }
             ground.ports.extend(url.port());
         }
-        Self { ground, names, load: Load::new(connections), allowance: Allowance::new() }
+        Self { ground, names, load, allowance: Allowance::new() }
     }
 
     /// Who this gateway is.

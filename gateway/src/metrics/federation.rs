@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Sent;
@@ -13,6 +14,8 @@ use super::Sent;
 pub struct Federation {
     sent: Counter,
     cuts: Counter,
+    connected: Gauge,
+    tarballs: Gauge,
 }
 
 impl Federation {
@@ -22,6 +25,15 @@ impl Federation {
         let help =
             "How often a peer was cut off because it floods, asks for what does not exist, or sends garbage";
         registry.register("peers_cut_off", help, self.cuts.clone());
+        registry.register("peers_connected", "Peers that are connected", self.connected.clone());
+        let help = "Tarballs that peers say they hold, each counted for each of them";
+        registry.register("peers_tarballs", help, self.tarballs.clone());
+    }
+
+    /// So many peers are connected, and so many tarballs they say that they hold.
+    pub(crate) fn show(&self, connected: usize, tarballs: usize) {
+        self.connected.set(i64::try_from(connected).unwrap_or(i64::MAX));
+        self.tarballs.set(i64::try_from(tarballs).unwrap_or(i64::MAX));
     }
 
     /// A peer was cut off.

@@ -24,7 +24,7 @@ use crate::units::Size;
 
 pub use inventories::Inventories;
 pub use sharing::{Sender, Sharing, Who};
-pub use traffic::{Moved, Traffic};
+pub use traffic::Traffic;
 pub use upload::Pace;
 
 /// What a peer's request wants besides what is held: `fetch` or `home`.

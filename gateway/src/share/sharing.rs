@@ -109,8 +109,8 @@ impl Sharing {
     /// What counts the bytes of a body that goes to a peer.
     #[must_use]
     pub fn sent(&self, sender: &Sender) -> Sent {
-        let moved = self.connected(sender).map(|id| self.inner.traffic.of(id));
-        self.inner.metrics.sending_to_peer(moved.map(|moved| moved.sent()).unwrap_or_default())
+        let of_it = self.connected(sender).map(|id| self.inner.traffic.of(id));
+        self.inner.metrics.sending_to_peer(of_it.unwrap_or_default())
     }
 
     /// What holds a body back that goes to a peer; `None`: nothing does.

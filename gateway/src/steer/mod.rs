@@ -7,6 +7,7 @@
 mod announced;
 mod directory;
 mod entry;
+mod fare;
 mod found;
 pub mod geo;
 mod guide;
@@ -25,11 +26,12 @@ pub use announced::{Announced, AnnouncedError, Sound};
 pub use directory::directory;
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
+pub use fare::Fare;
 pub use geo::Geo;
 pub use guide::{Basis, Guide};
-pub use holders::{HOP, Holders, PEER};
+pub use holders::{HOP, Holders, PEER, Witness};
 pub use members::{Admission, Members};
-pub use owner::{Complaint, Found, Owner, Probe, Steering};
+pub use owner::{Complaint, Found, Own, Owner, Probe, Steering};
 pub use probe::{Prober, system_trust};
 pub use why::Explanation;
 
