@@ -86,7 +86,7 @@ fn everything_that_clients_ask_for_comes_through_home() {
     assert_eq!((ours.status, ours.text()), (theirs.status, theirs.text()));
     assert_eq!(theirs.status, 200);
     let of_home = follower.metric("open_registry_http_requests_total", &[("source", "home")]);
-    assert!(of_home >= 8.0, "{of_home} answers came by home");
+    assert!(of_home >= 5.0, "{of_home} answers came by home");
     let said = follower.ask(&["status"]).stdout;
     assert!(said.contains("upstream is asked through it"), "{said}");
 }
@@ -213,10 +213,7 @@ fn another_key_at_homes_address_is_not_home() {
     let said = follower.ask(&["status"]).stdout;
     assert!(said.contains("is not connected"), "{said}");
     assert!(
-        follower.wait_for_log(
-            |line| line.contains(real.id()) && line.contains("cannot connect"),
-            Duration::from_secs(20)
-        ),
+        follower.wait_for_log(|line| line.contains("cannot connect to a peer"), Duration::from_secs(20)),
         "{:#?}",
         follower.log()
     );
@@ -240,13 +237,12 @@ fn nothing_private_reaches_home() {
     let registry = registry();
     let home = gateway("[private]\nscopes = [\"@hidden\"]\n", "").upstream(registry.url()).start();
     let follower = await_home(follower_of(&home.contact(), NOWHERE, "[private]\nscopes = [\"@secret\"]\n"));
-    let asked = || home.metric("open_registry_http_requests_total", &[("route", "peer_home")]);
-    let before = asked();
     assert_eq!(get(&follower, "/@secret%2fthing").status, 503);
     let with_token =
         Request::get(&format!("{}/left", follower.url())).header("authorization", "Bearer x").send();
     assert_eq!(with_token.status, 503);
-    assert!((asked() - before).abs() < 1.0, "home was asked");
+    let by_home = registry.requests().into_iter().filter(|one| !one.is_for("/-/ping")).map(|one| one.path);
+    assert_eq!(by_home.collect::<Vec<_>>(), Vec::<String>::new(), "home has asked for it");
     assert_eq!(get(&follower, "/@hidden%2fthing").status, 403, "what is home's own stays there");
     assert_eq!(get(&follower, "/left").status, 200, "and the rest is served as before");
 }

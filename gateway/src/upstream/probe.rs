@@ -99,6 +99,14 @@ impl Upstream {
         })
     }
 
+    /// Whether upstream is asked without anybody between: who is asked for something by a gateway that it asks in its turn
+    /// would wait for itself.
+    #[must_use]
+    pub fn is_asked_directly(&self) -> bool {
+        let through_home = self.inner.latch.link_of_home().is_some_and(|link| !matches!(link, Link::Down(_)));
+        !through_home && matches!(self.inner.latch.link(), Link::Up | Link::Doubtful)
+    }
+
     /// Whom this gateway follows, the nearest first, as far as that is known.
     #[must_use]
     pub fn homes(&self) -> Vec<String> {

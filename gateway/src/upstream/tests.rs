@@ -237,6 +237,7 @@ async fn a_new_connection_with_home_opens_the_way_at_once() {
     assert_eq!(waiting.await.unwrap(), Link::Up);
     assert_eq!(get(&upstream, "/left").await.as_deref(), Ok("home"));
     assert!(upstream.home().unwrap().connected_s.is_some());
+    assert!(!upstream.is_asked_directly(), "others must not rely on what home would be asked for");
     played.disconnect();
     assert!(matches!(upstream.latch().link(), Link::Down(_)));
     assert_eq!(upstream.home().unwrap().connected_s, None);
