@@ -37,7 +37,6 @@ fn located(address: IpAddr) -> Whereabouts {
     let bits = bits(address);
     let length = [8_u8, 10, 16][(bits >> 24) as usize % 3];
     let block = u16::try_from(bits >> 16 & u32::MAX << (16 - length)).unwrap();
-    let block = (block / 251) ^ block;
     let place = Place {
         latitude: f32::from(block % 17) * 10.0 - 80.0,
         longitude: f32::from(block % 35) * 10.0 - 170.0,
