@@ -150,6 +150,8 @@ fn what_cannot_be_explained_is_said_in_words() {
         refused("left@9.9.9", "has no version 9.9.9");
         refused("left@", "no version behind its @");
         refused("../left", "is not the name of a package");
+        refused("300.1.1.1", "is no IP address");
+        refused("130.59.31.0/24", "and it is no IP address either");
         for (query, status) in
             [("content=left%409.9.9", 404), ("content=..%2fleft", 400), ("package=left", 400)]
         {

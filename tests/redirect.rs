@@ -11,7 +11,7 @@ use harness::clients::{Checkout, Mode, Settings, assert_same_lines, assert_same_
 use harness::http::{Reply, Request};
 use harness::lan::{Host, Lan};
 use harness::projects::{self, Project};
-use harness::{Client, Gateway, Registry, in_own_network, until};
+use harness::{Client, Gateway, Identity, Registry, in_own_network, until};
 
 const SOON: Duration = Duration::from_secs(20);
 const NPM: &str = "npm/11.6.2 node/v24.1.0 linux x64 workspaces/false";
@@ -174,7 +174,7 @@ fn each_condition_that_is_broken_means_that_a_request_is_served_here() {
             (vec![], "an unknown client"),
             (vec![("user-agent", "yarn/4.12.0")], "a client that checks nothing"),
             (vec![npm, ("range", "bytes=0-0")], "a range"),
-            (vec![npm, ("open-registry-peer", "12D3KooW")], "a peer"),
+            (vec![npm, ("open-registry-peer", Identity::new().id())], "a peer"),
         ] {
             assert!([200, 206].contains(&scene.ask(&path, &headers).status), "{why}");
         }
@@ -193,7 +193,8 @@ fn a_peer_is_told_what_is_held_and_nothing_is_fetched_for_it() {
         let scene = Scene::new();
         let unheard = format!("/-/tarballs/sha512/{}", "A".repeat(86));
         scene.registry.reset_log();
-        let peer = ("open-registry-peer", "12D3KooW");
+        let id = Identity::new();
+        let peer = ("open-registry-peer", id.id());
         assert_eq!(scene.ask_by("HEAD", &unheard, &[peer]).status, 404);
         let mut asked = scene.registry.requests();
         asked.retain(|request| request.path == unheard);

@@ -57,14 +57,30 @@ enum Subject {
     Content(String),
 }
 
-impl FromStr for Subject {
-    type Err = InvalidContent;
+/// Why a text is nothing that can be explained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum InvalidSubject {
+    /// `300.1.1.1`
+    #[error("{0:?} is no IP address; write one like 192.168.7.20, or a package like left@1.0.0")]
+    Address(String),
+    /// Neither an address nor a content.
+    #[error("{0}; and it is no IP address either")]
+    Content(#[from] InvalidContent),
+}
 
-    fn from_str(text: &str) -> Result<Self, InvalidContent> {
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubject> {
         if let Ok(client) = text.parse() {
             return Ok(Self::Client(client));
         }
-        text.parse::<Content>().map(|_| Self::Content(text.to_owned()))
+        // npm would take such a name, but nobody who writes four numbers means a package.
+        let numbers = text.split('.').filter(|part| part.bytes().all(|byte| byte.is_ascii_digit())).count();
+        if numbers == 4 && text.split('.').count() == 4 {
+            return Err(InvalidSubject::Address(text.to_owned()));
+        }
+        Ok(text.parse::<Content>().map(|_| Self::Content(text.to_owned()))?)
     }
 }
 

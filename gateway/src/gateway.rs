@@ -1,7 +1,9 @@
 //! Wires the parts of one gateway together, and runs them.
 
+mod federation;
 mod listening;
 mod peers;
+mod sharing;
 mod sources;
 
 use std::sync::Arc;
@@ -12,19 +14,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use resolver::connectivity::Link;
 use resolver::links::Links;
 use resolver::peer::PeerId;
-use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::federation::Federation;
 use self::listening::{Around, Listening};
+use self::sharing::Shared;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
 use crate::fetch::{Fetch, Peers, Settings};
-use crate::http::{Ground, Guidance, Policy, Prover, Server, Service};
+use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
 use crate::metrics::Metrics;
@@ -32,10 +35,8 @@ use crate::open_files;
 use crate::operator::Operator;
 use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
-use crate::share::Inventories;
-use crate::steer::{Basis, Geo, Guide, Holders, Owner, Prober, Steering};
+use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
-use crate::swarm::Swarm;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
 use crate::upstream::{Upstream, UpstreamError};
@@ -54,21 +55,16 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
     let identity = Arc::new(open_identity(&config).await?);
-    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
-    let geo = Geo::load(&config.steer.geoip);
-    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), &upstream)?;
-    let steering = owner.steering();
-    let known = (Swarm::none(), Inventories::default());
-    let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
-    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
-    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
-    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let place = Place::of(&config::data_dir(&config)?);
-    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
 
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
+    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
+    let geo = Geo::load(&config.steer.geoip);
+    let load = Arc::new(Load::new(metrics.connections()));
+    let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
+    let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
+    let steering = owner.steering();
     let around = Around {
         id: identity.id(),
         links: links.clone(),
@@ -78,6 +74,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
+    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
+    let peers = sources::peers(&config, identity.id(), &steering, &shared, &metrics)?;
+    let fetch = fetch(&config, &store, &upstream, peers, &metrics);
+    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
+    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
+    let place = Place::of(&config::data_dir(&config)?);
+    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -86,39 +90,35 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
+        shared.peers(),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, holders(identity.id(), &steering)?, redirects);
-    let ground = Ground {
-        identity: Arc::clone(&identity),
-        zone: config.zone.name.clone(),
-        addresses: config.zone.addresses.clone(),
-        urls: own_urls(&config, identity.id()),
-        ports: listening.ports(),
-        links,
-        stop: stop.clone(),
-    };
-    let prover = Prover::new(ground, metrics.connections());
-    let service = Service::new(fetch.clone(), policy(&config), prover, guidance, Arc::clone(&metrics));
-    tokio::spawn(upstream.clone().probe_forever());
-    tokio::spawn(fetch.repair_forever());
-    if let Some(feed) = feed {
-        tokio::spawn(feed.follow_forever());
-    }
+    let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
+    let ground = ground(&config, &identity, &listening, links, &stop);
+    let prover = Prover::new(ground, load);
+    let service = Service::new(
+        fetch.clone(),
+        policy(&config),
+        prover,
+        guidance,
+        shared.sharing.clone(),
+        Arc::clone(&metrics),
+    );
+    let shared = shared.serve(service.clone(), &store, &stop);
     let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
         .excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
+    let members = federation::members(&config, identity.id(), &geo);
+    let connected =
+        federation.run(members, steering.clone(), pulses.clone(), (stop.clone(), closing.clone()));
     let server = Server::new(operator.clone(), Gauge::default(), Counter::default());
     let operated = tokio::spawn(server.serve(listening.operators, closing.clone()));
     tokio::spawn(listening.closed.send_away(pulses.clone(), stop.clone()));
     tokio::spawn(service::feed_watchdog(pulses.clone()));
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.watch());
-    }
-    tokio::spawn(geo.clone().watch());
+    keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
     let contact = first_contact(upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
@@ -137,22 +137,35 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     service::stopping("Stopping: answers that are under way come to their end");
     operator.set_stopping();
     served.await?;
-    // Names are answered, and the operator too, until the last client has what it asked for.
+    shared.await?;
+    // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
     named.await?;
     operated.await?;
+    if let Some(connected) = connected {
+        connected.await?;
+    }
     store.close().await;
     say("Stopped");
     Ok(())
 }
 
+/// Starts what looks after things by itself, as long as the gateway runs.
+fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
+    tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.repair_forever());
+    if let Some(feed) = feed {
+        tokio::spawn(feed.follow_forever());
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(tls.clone().watch());
+    }
+    tokio::spawn(geo.clone().watch());
+}
+
 /// Whatever gets content.
 fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings, Arc::clone(metrics))
+    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings(config), Arc::clone(metrics))
 }
 
 /// The same facts as names are answered from.
@@ -172,6 +185,32 @@ fn guide(
         steering: Some(steering.clone()),
         geo: geo.clone(),
     })
+}
+
+/// What this gateway may prove to be its own.
+fn ground(
+    config: &Config,
+    identity: &Arc<Identity>,
+    listening: &Listening,
+    links: watch::Receiver<Arc<Links>>,
+    stop: &CancellationToken,
+) -> Ground {
+    Ground {
+        identity: Arc::clone(identity),
+        zone: config.zone.name.clone(),
+        addresses: config.zone.addresses.clone(),
+        urls: own_urls(config, identity.id()),
+        ports: listening.ports(),
+        links,
+        stop: stop.clone(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    }
 }
 
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
@@ -201,12 +240,6 @@ fn policy(config: &Config) -> Policy {
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
-}
-
-/// Whoever gives wrong bytes is told of to the owner.
-fn holders(own: PeerId, steering: &Steering) -> anyhow::Result<Holders> {
-    let steering = steering.clone();
-    Holders::new(own, move |id| steering.learn(Sighting::Caught(id, Offence::WrongBytes)))
 }
 
 /// Where a network is: where its first address is, which stands for all of it.

@@ -13,6 +13,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -103,6 +104,16 @@ impl Identity {
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature = self.key.sign(message);
         signature.as_ref().try_into().expect("an ed25519 signature has 64 bytes")
+    }
+
+    /// The secret half (RFC 8032), for whoever makes connections that prove this id.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`]; a key that can sign has it.
+    pub fn secret(&self) -> Result<[u8; 32], IdentityError> {
+        let seed = self.key.seed().and_then(|seed| seed.as_be_bytes());
+        let seed: aws_lc_rs::encoding::Curve25519SeedBin<'_> = seed.map_err(|_| IdentityError::NotMade)?;
+        seed.as_ref().try_into().map_err(|_| IdentityError::NotMade)
     }
 
     fn new() -> Result<Self, IdentityError> {

@@ -15,7 +15,20 @@ use crate::terminal::Terminal;
 
 /// What these say of their connections is for those who debug them: shown from `-vv`. A name stands for every
 /// target that begins with it, as `hyper` does for `hyper_util`.
-const NOISY: [&str; 4] = ["h2", "hickory", "hyper", "rustls"];
+const NOISY: [&str; 12] = [
+    "h2",
+    "hickory",
+    "hyper",
+    "if_watch",
+    "libp2p",
+    "mdns_sd",
+    "multistream_select",
+    "netlink",
+    "quinn",
+    "rustls",
+    "rtnetlink",
+    "yamux",
+];
 
 /// Starts logging to standard output; `verbose` counts the `-v` on the command line.
 ///

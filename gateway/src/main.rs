@@ -10,6 +10,7 @@ use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
 use gateway::terminal::UntilClosed;
 use gateway::{doctor, explain, gateway::run, log, open_files, setup, status, warm};
+use resolver::peer::PeerId;
 use rustls::crypto::aws_lc_rs;
 
 /// How long work that cannot be stopped may go on when all else has ended.
@@ -33,7 +34,10 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
     match &command.task {
         Some(Task::Check) => command::check(&loaded, &mut out)?,
         Some(Task::Config) => command::config(&loaded, &mut out)?,
-        Some(Task::Setup(request)) => setup::run(request, &loaded.config, &mut out, &mut notes)?,
+        Some(Task::Setup(request)) => {
+            let own = if request.is_about_peers() { own_id(&loaded.config)? } else { None };
+            setup::run(request, &loaded.config, own, &mut out, &mut notes)?;
+        }
         Some(Task::Status) => show_status(&loaded.config, &mut out)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
         Some(Task::Explain(request)) => explain_to(request, &loaded.config)?,
@@ -41,6 +45,11 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
         None => serve(loaded.config, command.verbose())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn own_id(config: &Config) -> anyhow::Result<Option<PeerId>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(status::id(config)))
 }
 
 fn show_status(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! What is counted, in Prometheus' words.
 
+mod federation;
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +15,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use federation::Federation;
+
 /// Upper bounds in seconds, from a LAN mirror to the longest wait.
 const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
+
+/// Where bytes are received from, as `fetch::Provenance` calls it.
+const RECEIVED: [&str; 4] = ["lan_peer", "far_peer", "home", "upstream"];
 
 /// Everything that is counted. All label values come from fixed lists, so their number is bounded.
 pub struct Metrics {
@@ -31,10 +39,12 @@ pub struct Metrics {
     tls_expiry: Family<NoLabels, Gauge>,
     tls_failures: Counter,
     undated: Family<TimeLabel, Counter>,
+    peers_refused: Family<ReasonLabel, Counter>,
     changes_lag: Family<NoLabels, Gauge>,
     changes_last_success: Family<NoLabels, Gauge>,
     changes_invalidated: Counter,
     gauges: StoreGauges,
+    federation: Federation,
     sent_total: Arc<AtomicU64>,
     received_total: AtomicU64,
 }
@@ -90,6 +100,11 @@ struct TimeLabel {
     time: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// So that a sample is there only once it has been set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoLabels {}
@@ -131,10 +146,12 @@ impl Metrics {
             tls_expiry: Family::default(),
             tls_failures: Counter::default(),
             undated: Family::default(),
+            peers_refused: Family::default(),
             changes_lag: Family::default(),
             changes_last_success: Family::default(),
             changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
+            federation: Federation::default(),
             sent_total: Arc::default(),
             received_total: AtomicU64::default(),
         };
@@ -187,6 +204,11 @@ impl Metrics {
             self.undated.clone(),
         );
         registry.register(
+            "peers_refused",
+            "Connections and claims of peers that were not taken, by why",
+            self.peers_refused.clone(),
+        );
+        registry.register(
             "changes_lag",
             "Sequences that the change feed is ahead of what was taken in",
             self.changes_lag.clone(),
@@ -224,6 +246,7 @@ impl Metrics {
             store.not_kept.clone(),
         );
         self.register_store();
+        self.federation.register(&mut self.registry);
     }
 
     fn register_store(&mut self) {
@@ -256,6 +279,17 @@ impl Metrics {
         Sent { of_source, total: Arc::clone(&self.sent_total) }
     }
 
+    /// Where the bytes of one body are counted as they are handed to a peer's connection, besides those of this peer.
+    pub(crate) fn sending_to_peer(&self, moved: Arc<AtomicU64>) -> Sent {
+        self.federation.sending(moved)
+    }
+
+    /// What is counted of peers.
+    #[must_use]
+    pub fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
     /// Bytes of a body have come from upstream.
     pub fn received(&self, bytes: u64) {
         self.from_upstream.inc_by(bytes);
@@ -268,10 +302,18 @@ impl Metrics {
         self.received_total.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes sent to clients, and received from anybody, since the start.
+    /// What `received_from` has counted, by source.
+    #[must_use]
+    pub fn received_by_source(&self) -> BTreeMap<&'static str, u64> {
+        let counted = |source| (source, self.received.get_or_create(&SourceLabel { source }).get());
+        RECEIVED.into_iter().map(counted).collect()
+    }
+
+    /// Bytes sent to clients and peers, and received from anybody, since the start.
     #[must_use]
     pub fn transferred(&self) -> (u64, u64) {
-        (self.sent_total.load(Ordering::Relaxed), self.received_total.load(Ordering::Relaxed))
+        let sent = self.sent_total.load(Ordering::Relaxed) + self.federation.sent();
+        (sent, self.received_total.load(Ordering::Relaxed))
     }
 
     /// A request is on its way to upstream.
@@ -304,6 +346,11 @@ impl Metrics {
     pub(crate) fn undated(&self, has_time: bool) {
         let time = if has_time { "partial" } else { "none" };
         self.undated.get_or_create(&TimeLabel { time }).inc();
+    }
+
+    /// A peer, or something that it said, was not taken: "stranger", "crowd", "address", "directory".
+    pub(crate) fn peer_refused(&self, reason: &'static str) {
+        self.peers_refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// So far is the change feed ahead. Without a feed there is no such sample.

@@ -1,5 +1,7 @@
 //! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
+mod peers;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +23,8 @@ use crate::metrics::Metrics;
 use crate::steer::Guide;
 use crate::store::Totals;
 use crate::warm::WarmUps;
+
+pub use peers::Peers;
 
 /// The media type of OpenMetrics, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +48,7 @@ struct Inner {
     fetch: Fetch,
     changes: Option<Feed>,
     guide: Guide,
+    peers: Peers,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     id: PeerId,
@@ -61,6 +66,7 @@ impl Operator {
         warm_ups: WarmUps,
         changes: Option<Feed>,
         guide: Guide,
+        peers: Peers,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -70,6 +76,7 @@ impl Operator {
                 warm_ups,
                 changes,
                 guide,
+                peers,
                 metrics,
                 id,
                 ready,
@@ -141,6 +148,7 @@ impl Operator {
 
     fn metrics(&self) -> Response<Body> {
         let up = matches!(self.inner.fetch.upstream().latch().link(), Link::Up | Link::Doubtful);
+        self.inner.peers.measure(&self.inner.metrics);
         let text = self.inner.metrics.render(self.inner.fetch.store().totals(), up);
         typed(StatusCode::OK, OPEN_METRICS, text)
     }
@@ -150,12 +158,19 @@ impl Operator {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "peer": self.inner.id,
+            "contacts": self.inner.peers.swarm.contacts(),
+            "connected": self.inner.peers.connected(&self.inner.guide, self.inner.fetch.peers()),
+            "known": self.inner.peers.known(&self.inner.guide, self.inner.fetch.peers()),
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": Connection::of(self.inner.fetch.upstream()),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
-            "bytes": { "sent": sent, "received": received },
+            "bytes": {
+                "sent": sent,
+                "received": received,
+                "received_from": self.inner.metrics.received_by_source(),
+            },
         })
     }
 }

@@ -58,6 +58,16 @@ pub async fn run(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The id of the gateway that runs here, or else of the configured data directory; `None`: there is neither.
+pub async fn id(config: &Config) -> Option<PeerId> {
+    let running = match config.operator.listen.map(reachable) {
+        Some(address) => ask(address).await.ok().flatten(),
+        None => None,
+    };
+    let running = running.and_then(|status| status["peer"].as_str()?.parse().ok());
+    running.or_else(|| Some(Identity::read(&config::data_dir(config).ok()?).ok()??.id()))
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {
@@ -108,6 +118,9 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let ready = if status["ready"] == true { "ready" } else { "not ready: starting or stopping" };
     let up = humantime::format_duration(Duration::from_secs(number(&status["uptime_s"])));
     writeln!(out, "id        {}", word(&status["peer"]))?;
+    for contact in status["contacts"].as_array().into_iter().flatten() {
+        writeln!(out, "contact   {}", word(contact))?;
+    }
     writeln!(out, "state     {ready}, up for {up}, version {}", word(&status["version"]))?;
     let cause = upstream["cause"].as_str().map(|cause| format!(" ({})", escape(cause))).unwrap_or_default();
     writeln!(out, "upstream  {} is {}{cause}", word(&upstream["url"]), word(&upstream["state"]))?;
@@ -121,7 +134,71 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         if store["full"] == true { "; nothing new can be kept" } else { "" }
     )?;
     let bytes = &status["bytes"];
-    writeln!(out, "traffic   {} sent, {} received", size(&bytes["sent"]), size(&bytes["received"]))
+    let from = by_source(&bytes["received_from"]);
+    writeln!(out, "traffic   {} sent, {} received{from}", size(&bytes["sent"]), size(&bytes["received"]))?;
+    peers(status, out)
+}
+
+/// `: 7.3 MiB from upstream, 1.0 KiB from lan peer`
+fn by_source(from: &Value) -> String {
+    let sources = from.as_object().into_iter().flatten();
+    let told = sources.filter(|(_, bytes)| bytes.as_u64().unwrap_or(0) > 0);
+    let told: Vec<_> = told
+        .map(|(source, bytes)| {
+            let source = escape(source).replace('_', " ");
+            format!("{} from {source}", ByteSize(bytes.as_u64().unwrap_or(0)))
+        })
+        .collect();
+    if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) }
+}
+
+/// Who is connected, and who is known besides; what they say of themselves is theirs, and escaped.
+fn peers(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    let lists = ["connected", "known"].map(|list| status[list].as_array().map_or(&[][..], Vec::as_slice));
+    writeln!(out, "peers     {} connected, {} known besides", lists[0].len(), lists[1].len())?;
+    for peer in lists.into_iter().flatten() {
+        writeln!(out, "  {}", word(&peer["peer"]))?;
+        writeln!(out, "    {}", place(peer))?;
+        writeln!(out, "    clients   {}", told(peer, "not_target", "are led to it"))?;
+        writeln!(out, "    tarballs  {}", told(peer, "not_source", "are fetched from it"))?;
+    }
+    Ok(())
+}
+
+/// Where it is, since when, what it says of itself, what it got.
+fn place(peer: &Value) -> String {
+    let list = |key: &str| {
+        let all = peer[key].as_array().into_iter().flatten().map(word);
+        Some(all.collect::<Vec<_>>().join(" ")).filter(|all| !all.is_empty())
+    };
+    let text = |key: &str| peer[key].as_str().map(|text| escape(text).into_owned());
+    let near = peer["near"].as_bool().map(|near| if near { "near" } else { "far" }.to_owned());
+    let since = peer["since_s"]
+        .as_u64()
+        .map(|since| format!("connected for {}", humantime::format_duration(Duration::from_secs(since))));
+    let bytes =
+        |key: &str| peer[key].as_u64().filter(|bytes| *bytes > 0).map(|bytes| ByteSize(bytes).to_string());
+    let facts = [
+        near,
+        list("addresses"),
+        text("place"),
+        since,
+        text("health"),
+        text("version").map(|version| format!("version {version}")),
+        list("urls"),
+        peer["tarballs"].as_u64().map(|tarballs| format!("holds {tarballs} tarballs")),
+        bytes("sent").map(|bytes| format!("{bytes} sent")),
+        bytes("received").map(|bytes| format!("{bytes} received")),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What there is against it, or that there is nothing.
+fn told(peer: &Value, key: &str, otherwise: &str) -> String {
+    let Some(against) = peer[key].as_str() else { return otherwise.to_owned() };
+    let complaint = peer["complaint"].as_str().filter(|_| key == "not_target");
+    let complaint = complaint.map(|complaint| format!(" ({})", escape(complaint)));
+    format!("not: {}{}", escape(against), complaint.unwrap_or_default())
 }
 
 fn word(value: &Value) -> String {
@@ -148,6 +225,7 @@ mod tests {
     fn a_status_is_a_few_lines_and_no_text_of_others_commands_the_terminal() {
         let status = json!({
             "version": "0.1.0", "uptime_s": 3661, "ready": true, "peer": "12D3KooWx",
+            "contacts": ["/ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx"],
             "upstream": { "url": "http://up", "state": "down", "cause": "\u{1b}[2J" },
             "store": { "packuments": 3, "packument_bytes": 2048, "tarballs": 1, "tarball_bytes": 1024, "full": false },
             "bytes": { "sent": 10, "received": 20 },
@@ -156,10 +234,46 @@ mod tests {
         print(&status, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
-            text.starts_with("id        12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"),
+            text.starts_with(
+                "id        12D3KooWx\ncontact   /ip4/192.168.7.9/tcp/6738/p2p/12D3KooWx\nstate     ready, up for 1h 1m 1s, version 0.1.0\n"
+            ),
             "{text}"
         );
         assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
         assert!(text.contains("3 packuments (2.0 KiB), 1 tarballs (1.0 KiB)\n"), "{text}");
+        assert!(
+            text.ends_with("traffic   10 B sent, 20 B received\npeers     0 connected, 0 known besides\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn peers_are_told_with_what_is_for_and_against_them_and_nothing_of_theirs_commands_the_terminal() {
+        let status = json!({
+            "bytes": { "received_from": { "lan_peer": 2048, "upstream": 1024, "home": 0 } },
+            "connected": [{
+                "peer": "12D3KooWa", "near": true, "addresses": ["192.168.7.9"], "since_s": 61, "health": "up",
+                "version": "\u{1b}[2J", "urls": ["http://192.168.7.9:6736"], "tarballs": 7, "sent": 1024,
+                "not_target": "not admitted: clients are not steered to it", "not_source": null,
+            }],
+            "known": [{
+                "peer": "12D3KooWb", "place": "DE, AS680", "health": "down", "complaint": "192.0.2.7: silent",
+                "not_target": "it is down: its probes fail", "not_source": "it is not connected",
+            }],
+        });
+        let mut out = Vec::new();
+        print(&status, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let told = text.split_once("peers     1 connected, 1 known besides\n").unwrap().1;
+        assert_eq!(
+            told,
+            "  12D3KooWa\n    near, 192.168.7.9, connected for 1m 1s, up, version \\u{1b}[2J, \
+             http://192.168.7.9:6736, holds 7 tarballs, 1.0 KiB sent\n    \
+             clients   not: not admitted: clients are not steered to it\n    \
+             tarballs  are fetched from it\n  12D3KooWb\n    DE, AS680, down\n    \
+             clients   not: it is down: its probes fail (192.0.2.7: silent)\n    \
+             tarballs  not: it is not connected\n"
+        );
+        assert!(text.contains("2.0 KiB from lan peer, 1.0 KiB from upstream"), "{text}");
     }
 }

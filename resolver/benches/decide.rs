@@ -1,6 +1,6 @@
 //! What a decision costs among 10,000 peers and 1,000 declared networks: `cargo bench --workspace --bench decide`.
 //!
-//! It prints, with the spread of five rounds: a decision for clients that differ each time, where peers are spread over the
+//! It prints, with the spread of five rounds: what it costs to learn of a peer and of an outcome; a decision for clients that differ each time, where peers are spread over the
 //! world as people are (200 cities), and where all of them are in one; a look at everybody, which is what the decision saves;
 //! arranging all peers, a snapshot of how they fare, and the memory of both.
 
@@ -133,7 +133,33 @@ fn decisions(what: &str, snapshot: &Snapshot, clients: &[Client]) {
     say(what, &rounds);
 }
 
+/// What each sighting costs among all others.
+fn learning() {
+    let peer = |nth| peer(nth, 200);
+    let all: Vec<Peer> = (0..PEERS).map(peer).collect();
+    let rounds = each(all.len(), || {
+        let mut peers = Peers::new(Duration::ZERO);
+        for peer in &all {
+            peers.learn(Sighting::Known(peer.clone()), Duration::ZERO);
+        }
+        black_box(peers);
+    });
+    say("a peer is met, at the start", &rounds);
+    let mut peers = known(200);
+    let mut now = Duration::from_secs(5);
+    let rounds = each(all.len(), || {
+        now += Duration::from_secs(10);
+        for peer in &all {
+            let (target, passed) =
+                (Target::Address(peer.endpoints[0].address), Outcome::Passed { load: 0.1, accepting: true });
+            peers.learn(Sighting::Met(peer.id, target, passed), now);
+        }
+    });
+    say("an outcome is learned", &rounds);
+}
+
 fn main() {
+    learning();
     let mut spread = known(200);
     let snapshot = spread.snapshot(Duration::from_secs(1));
     decisions("decision, peers in 200 cities", &snapshot, &clients(true));

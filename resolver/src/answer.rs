@@ -131,10 +131,8 @@ fn own(kind: Kind, arrival: &Arrival, facts: &Facts) -> Answer {
 /// The best gateways for this client.
 fn steered(kind: Kind, asker: &Asker, facts: &Facts) -> Answer {
     let steered = facts.steer(asker);
-    let addresses = steered.addresses(kind == Kind::A);
-    match addresses.first() {
-        Some(first) => {
-            let ttl = steered.ttl(Class::of(*first));
+    match steered.told(kind == Kind::A) {
+        Some((addresses, ttl)) => {
             Answer::Addresses { ttl, scope: asker.scope(steered.decision.scope), addresses }
         }
         None => Answer::NoData,

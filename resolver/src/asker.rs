@@ -20,7 +20,9 @@ const SCOPES_V6: (u8, u8) = (16, 56);
 pub struct Asker {
     /// How the question came here.
     pub arrival: Arrival,
-    /// Where the client is: of a global address its /24 or /56, of another as much as is known. IPv4 in IPv6 is IPv4.
+    /// Where the client is: of a global address its /24 or /56, so that whoever is known by a resolver's word is told what he
+    /// would be told himself; of another, and of a neighbour on a link of this machine, as much as is known. IPv4 in IPv6 is
+    /// IPv4.
     pub client: IpNet,
     /// How that is known.
     pub known_by: KnownBy,
@@ -52,10 +54,10 @@ impl Asker {
                 || links.is_private(arrival)
         });
         let (client, known_by) = match believed {
-            Some(Folded { network, before }) => (network, KnownBy::Subnet { before }),
-            None => (Folded::of(host(arrival.client)).network, KnownBy::Sender),
+            Some(Folded { network, before }) => (site(network), KnownBy::Subnet { before }),
+            None => (sender(arrival.client.to_canonical(), links), KnownBy::Sender),
         };
-        Self { arrival: *arrival, client: site(client), known_by, whereabouts: Whereabouts::default() }
+        Self { arrival: *arrival, client, known_by, whereabouts: Whereabouts::default() }
     }
 
     /// The question is for the sender of its packet.
@@ -85,8 +87,12 @@ impl Asker {
     }
 }
 
-fn host(address: IpAddr) -> IpNet {
-    IpNet::from(address)
+/// A public link may be smaller than a site, and not all of its site is on it.
+fn sender(address: IpAddr, links: &Links) -> IpNet {
+    if links.networks().any(|network| network.contains(&address)) {
+        return address.into();
+    }
+    site(Folded::of(address.into()).network)
 }
 
 #[cfg(test)]
@@ -131,6 +137,9 @@ mod tests {
     #[test]
     fn a_client_is_where_the_packet_came_from_or_where_its_resolver_says() {
         assert_eq!(client(&outside(), None, &[]), ("9.9.9.0/24".to_string(), KnownBy::Sender));
+        let neighbour = arrival("8.8.4.20", "8.8.4.9", 3);
+        assert_eq!(client(&neighbour, None, &[]), ("8.8.4.20/32".to_string(), KnownBy::Sender));
+        assert_eq!(client(&neighbour, Some(&v4([8, 8, 4])), &[]), ("8.8.4.0/24".to_string(), BY_SUBNET));
         assert_eq!(client(&lan(), None, &[]), ("192.168.7.1/32".to_string(), KnownBy::Sender));
         let swiss = v4([130, 59, 31]);
         assert_eq!(client(&outside(), Some(&swiss), &[]), ("130.59.31.0/24".to_string(), BY_SUBNET));

@@ -4,8 +4,13 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::links::Class;
+use crate::peer::Scheme;
+use crate::proof::Authority;
 
 /// The longest card, in bytes of JSON.
 pub const LONGEST: usize = 4096;
@@ -69,11 +74,33 @@ impl Card {
         Ok(card)
     }
 
+    /// Leaves those URLs whose host is one of the addresses that its sender's connections lead to, and says how many others it
+    /// named: whoever took those would have clients and peers knock where somebody else lives. A private address on a
+    /// connection from elsewhere is no such attempt: there is a router between that changes addresses.
+    pub fn keep_own_urls(&mut self, connected: &[IpAddr]) -> usize {
+        let from_outside = connected.iter().all(|address| Class::of(*address) == Class::Public);
+        let mut foreign = 0;
+        self.urls.retain(|url| {
+            let host = host(url);
+            let own = host.is_some_and(|host| connected.iter().any(|one| one.to_canonical() == host));
+            let hidden = from_outside && host.is_some_and(|host| Class::of(host) < Class::Public);
+            foreign += usize::from(!own && !hidden);
+            own
+        });
+        foreign
+    }
+
     /// Writes it.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
+}
+
+/// The address that a URL consists of, apart from its port.
+fn host(url: &str) -> Option<IpAddr> {
+    let (scheme, authority) = url.split_once("://")?;
+    Authority::parse(Scheme::parse(scheme)?, authority).ok()?.address()
 }
 
 #[cfg(test)]
@@ -115,7 +142,46 @@ mod tests {
         assert!(matches!(Card::parse(b"[]"), Err(InvalidCard::Unreadable(_))));
     }
 
+    #[test]
+    fn an_address_counts_only_if_a_connection_leads_there() {
+        let said = [
+            "http://192.168.7.9:6736",
+            "http://192.168.7.9",
+            "http://192.168.7.20:6736",
+            "http://a.example",
+            "http://192.168.7.9:6736/path",
+            "ftp://192.168.7.9",
+            "",
+        ];
+        let mut said = Card { urls: said.map(String::from).into(), ..card() };
+        assert_eq!(said.keep_own_urls(&["192.168.7.9".parse().unwrap()]), 5);
+        assert_eq!(said.urls, ["http://192.168.7.9:6736", "http://192.168.7.9"]);
+    }
+
+    #[test]
+    fn an_address_behind_a_router_does_not_count_and_is_no_offence() {
+        let mut said =
+            Card { urls: vec!["http://192.168.7.9:6736".into(), "http://[2001:db8::9]".into()], ..card() };
+        assert_eq!(said.keep_own_urls(&["203.0.113.7".parse().unwrap()]), 1);
+        assert!(said.urls.is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn no_url_that_stays_leads_anywhere_else(
+            urls in proptest::collection::vec("(https?://)?[0-9.:\\[\\]a-f/@?#]{0,20}", 0..9),
+            own in any::<[u8; 4]>(),
+        ) {
+            let own = IpAddr::from(own);
+            let mut said = Card { urls, ..card() };
+            said.keep_own_urls(&[own]);
+            for url in &said.urls {
+                let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap();
+                let host = rest.split_once(':').map_or(rest, |(host, _)| host);
+                prop_assert_eq!(host.parse::<IpAddr>().unwrap(), own);
+            }
+        }
+
         #[test]
         fn whatever_a_peer_sends_is_a_card_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Card::parse(&bytes);

@@ -105,6 +105,25 @@ pub fn is_global(address: IpAddr) -> bool {
     }
 }
 
+/// Whether the addresses of an IPv6 network stand for public IPv4 ones, so that nobody is ever met in it: they are counted
+/// in the IPv4 network, which [`Folded::of`] finds if it is one.
+#[must_use]
+pub fn stands_for_v4(network: IpNet) -> bool {
+    let IpNet::V6(v6) = network else { return false };
+    let holds_many = |form: &Form| {
+        contains_v6(form.network, v6.addr())
+            && (form.network.1..form.before + LEAST_V4).contains(&v6.prefix_len())
+    };
+    Folded::of(network).before > 0 || FORMS.iter().any(holds_many)
+}
+
+/// The networks at whose borders [`is_global`] changes: addresses on both sides are not alike.
+pub(crate) fn special() -> impl Iterator<Item = IpNet> {
+    let v4 = SPECIAL_V4.into_iter().map(|(address, prefix)| (IpAddr::V4(address), prefix));
+    let v6 = SPECIAL_V6.into_iter().chain([GIVEN_V6]).map(|(address, prefix)| (IpAddr::V6(address), prefix));
+    v4.chain(v6).filter_map(|(address, prefix)| IpNet::new(address, prefix).ok())
+}
+
 /// What of a network decides: of a global one, no more than its /24 or /56.
 #[must_use]
 pub fn site(network: IpNet) -> IpNet {
@@ -163,6 +182,20 @@ mod tests {
             "192.0.32.7/32",
         ] {
             assert_eq!(Folded::of(net(text)), Folded { network: net(text), before: 0 }, "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_met_in_what_stands_for_ipv4() {
+        for text in
+            ["::ffff:9.9.9.0/120", "::ffff:0:0/96", "2002:808::/32", "2002::/16", "64:ff9b::/96", "2001::/32"]
+        {
+            assert!(stands_for_v4(net(text)), "{text}");
+        }
+        for text in
+            ["9.9.9.0/24", "2002:a00::/24", "64:ff9b::10.0.0.0/104", "2000::/3", "2001::/16", "2a00::/16"]
+        {
+            assert!(!stands_for_v4(net(text)), "{text}");
         }
     }
 

@@ -84,6 +84,8 @@ pub struct Health {
     since: Duration,
     /// It has proved once who it is.
     proven: bool,
+    /// The last thing it said was that it is about to stop.
+    leaving: bool,
     /// Failed in a row; passed in a row.
     failures: u8,
     passes: u8,
@@ -138,6 +140,7 @@ impl Health {
             state: State::Unknown,
             since: now,
             proven: false,
+            leaving: false,
             failures: 0,
             passes: 0,
             leaking: 0,
@@ -166,6 +169,12 @@ impl Health {
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// Whether the last thing it said was that it is about to stop: that it is silent now says nothing of the way there.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// What ranking has to know.
@@ -237,6 +246,7 @@ impl Health {
         self.load =
             if self.state == State::Unknown { load } else { self.load + (load - self.load) * LOAD_SHARE };
         self.proven = true;
+        self.leaving = !accepting;
         self.failures = 0;
         self.passes = self.passes.saturating_add(1);
         if self.passes >= SUCCESSES_THAT_CLEAR {

@@ -15,7 +15,9 @@
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
-//! - by whom: [`peer`] (another gateway), [`card`] (what it says of itself), [`inventory`] (what it holds), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
+//! - by whom: [`peer`] (another gateway), [`candidates`] (who may be one), [`card`] (what it says of itself), [`inventory`]
+//!   (what it holds), [`peering`], [`budget`] and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast),
+//!   [`directory`] (whom home vouches for; signed as [`jws`] says), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
 //!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
 //!   [`redirect`] (who is sent on).
 
@@ -28,12 +30,16 @@ extern crate std;
 pub mod answer;
 pub mod asker;
 pub mod attempts;
+pub mod bucket;
+pub mod budget;
+pub mod candidates;
 pub mod card;
 pub mod changes;
 pub mod client;
 pub mod confirmation;
 pub mod connectivity;
 pub mod credentials;
+pub mod directory;
 pub mod eviction;
 pub mod evidence;
 pub mod fold;
@@ -42,18 +48,21 @@ pub mod health;
 pub mod hedge;
 pub mod integrity;
 pub mod inventory;
+pub mod jws;
 pub mod links;
 pub mod networks;
 pub mod origin;
 pub mod package;
 pub mod packument;
 pub mod peer;
+pub mod peering;
 pub mod peers;
 pub mod plan;
 pub mod proof;
 pub mod range;
 pub mod rank;
 pub mod redirect;
+pub mod shaper;
 pub mod sources;
 pub mod strikes;
 pub mod subnet;

@@ -5,8 +5,9 @@
 
 mod guard;
 mod known;
+mod schedule;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use core::time::Duration;
 
 use self::guard::Guard;
 use self::known::Known;
+use self::schedule::Schedule;
 use crate::geo::Whereabouts;
 use crate::health::{self, Health, Outcome, State};
 use crate::links::{Class, Links};
@@ -45,8 +47,6 @@ pub enum Sighting {
     Caught(PeerId, Offence),
     /// Whether upstream answers.
     Upstream(bool),
-    /// A client was steered to it.
-    Used(PeerId),
     /// This machine's interfaces.
     Links(Links),
     /// This gateway, as its own entry describes it.
@@ -99,8 +99,7 @@ pub struct Peers {
     known: BTreeMap<PeerId, Known>,
     /// What those were caught at who have gone since: who comes back is the same.
     offenders: BTreeMap<PeerId, Vec<(Offence, Duration)>>,
-    /// When each target is to be looked at; those that are being looked at are not in it.
-    schedule: BTreeSet<(Duration, PeerId, Target)>,
+    schedule: Schedule,
     guard: Guard,
     /// Arranged as long as nobody comes or goes.
     table: Option<Arc<Table>>,
@@ -117,7 +116,7 @@ impl Peers {
             links: Links::default(),
             known: BTreeMap::new(),
             offenders: BTreeMap::new(),
-            schedule: BTreeSet::new(),
+            schedule: Schedule::default(),
             guard: Guard::default(),
             table: None,
         }
@@ -134,12 +133,6 @@ impl Peers {
                 self.known.get_mut(&id).map(|known| known.catch(offence, now)).is_some()
             }
             Sighting::Upstream(answers) => self.guard.hears(answers),
-            Sighting::Used(id) => {
-                if let Some(known) = self.known.get_mut(&id) {
-                    known.used = now;
-                }
-                false
-            }
             Sighting::Links(links) if links == self.links => false,
             Sighting::Links(links) => {
                 self.links = links;
@@ -161,11 +154,7 @@ impl Peers {
     /// The probes that are to be made now; each is under way until its outcome is learned.
     pub fn due(&mut self, now: Duration) -> Vec<Due> {
         let mut due = Vec::new();
-        while let Some((when, id, target)) = self.schedule.pop_first() {
-            if when > now {
-                self.schedule.insert((when, id, target));
-                break;
-            }
+        while let Some((id, target)) = self.schedule.pop(now) {
             let Some(known) = self.known.get(&id) else { continue };
             let https = known.offers_https(&target);
             due.push(Due { id, https, timeout: timeout(known.interval), target });
@@ -176,7 +165,7 @@ impl Peers {
     /// When the next probe is to be made.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.schedule.first().map(|(when, ..)| *when)
+        self.schedule.next()
     }
 
     /// Whether everybody has been looked at once.
@@ -195,10 +184,10 @@ impl Peers {
         Snapshot::new(self.table(), standings, settled)
     }
 
-    /// Somebody is getting his clients back, is in quarantine or is held up by the guard.
+    /// Somebody is getting his clients back, is in quarantine or is held up by the guard, or it is not long since the start.
     #[must_use]
     pub fn is_moving(&self, now: Duration) -> bool {
-        let settling = now.saturating_sub(self.started) < SETTLED_AFTER && !self.known.is_empty();
+        let settling = now.saturating_sub(self.started) < SETTLED_AFTER;
         settling || self.guard.is_holding(now) || self.known.values().any(|known| known.is_moving(now))
     }
 
@@ -206,6 +195,22 @@ impl Peers {
     #[must_use]
     pub fn is_holding(&self, now: Duration) -> bool {
         self.guard.is_holding(now)
+    }
+
+    /// So many have fallen silent at once that this gateway itself may be cut off, were upstream not said to answer.
+    #[must_use]
+    pub fn suspects_disconnection(&self, now: Duration) -> bool {
+        self.guard.suspects(&self.known, now)
+    }
+
+    /// Takes to whom clients were led since the last time: who has none for long is probed less often.
+    pub fn note_told(&mut self, now: Duration) {
+        let Some(table) = &self.table else { return };
+        for (known, number) in self.known.values_mut().zip(1..) {
+            if table.take_told(number) {
+                known.used = now;
+            }
+        }
     }
 
     fn table(&mut self) -> Arc<Table> {
@@ -226,13 +231,13 @@ impl Peers {
         if Some(id) == self.this.id || (self.known.len() >= MOST_PEERS && !self.known.contains_key(&id)) {
             return false;
         }
-        let interval = if peer.endpoints.iter().all(is_near) { health::LAN } else { health::FEDERATION };
+        let interval = interval(&peer);
         let known = match self.known.remove(&id) {
-            Some(before) => before.with(peer, now),
+            Some(before) => before.with(peer, interval, now),
             None => Known::new(peer, interval, now).caught(self.offenders.remove(&id).unwrap_or_default()),
         };
-        self.schedule.retain(|(_, scheduled, _)| *scheduled != id);
-        self.schedule.extend(known.targets().map(|target| (now, id, target)));
+        self.schedule.remove(&id);
+        known.targets().for_each(|target| self.schedule.put(now, id, target));
         self.known.insert(id, known);
         self.rearrange()
     }
@@ -243,7 +248,7 @@ impl Peers {
         if !offences.is_empty() && self.offenders.len() < MOST_PEERS {
             self.offenders.insert(*id, offences);
         }
-        self.schedule.retain(|(_, scheduled, _)| scheduled != id);
+        self.schedule.remove(id);
         self.rearrange()
     }
 
@@ -260,11 +265,11 @@ impl Peers {
     fn met(&mut self, id: PeerId, target: Target, outcome: Outcome, now: Duration) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
         let idle = now.saturating_sub(known.used) >= health::IDLE_AFTER;
+        let usual = if idle { known.interval * health::IDLE_FACTOR } else { known.interval };
         let Some(health) = known.health(&target) else { return false };
         let changed = health.learn(outcome, now);
-        let pause = jittered(health, idle, &id, now);
-        self.schedule.retain(|(_, scheduled, at)| (scheduled, at) != (&id, &target));
-        self.schedule.insert((now + pause, id, target));
+        let pause = jittered(health, usual, &id, now);
+        self.schedule.put(now + pause, id, target);
         changed
     }
 }
@@ -274,18 +279,21 @@ fn timeout(interval: Duration) -> Duration {
     (interval / 2).min(Duration::from_secs(2))
 }
 
-fn is_near(endpoint: &Endpoint) -> bool {
-    Class::of(endpoint.address) < Class::Public
+/// Nobody knows how far a name leads.
+fn interval(peer: &Peer) -> Duration {
+    let is_near = |endpoint: &Endpoint| Class::of(endpoint.address) < Class::Public;
+    let all_near = !peer.endpoints.is_empty() && peer.endpoints.iter().all(is_near);
+    if all_near { health::LAN } else { health::FEDERATION }
 }
 
-/// A fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
-fn jittered(health: &Health, idle: bool, id: &PeerId, now: Duration) -> Duration {
-    let pause = health.pause(idle);
+/// The usual pause, a fifth sooner or later, as who and when will have it; one that has just failed is not kept waiting.
+fn jittered(health: &Health, usual: Duration, id: &PeerId, now: Duration) -> Duration {
+    let pause = health.pause(false);
     if pause < health::LAN {
         return pause;
     }
     let drawn = rank::draw(rank::key(id.key()), u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
+    usual.mul_f64(1.0 - JITTER + 2.0 * JITTER * drawn)
 }
 
 #[cfg(test)]

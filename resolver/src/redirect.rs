@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use crate::client::checks_digests;
 use crate::peer::{PeerId, Scheme};
 use crate::rank::table::THIS;
-use crate::rank::{Client, Purpose, Ranked, Snapshot, Tier};
+use crate::rank::{Client, Purpose, Ranked, Snapshot};
 
 /// What a request for a tarball shows.
 #[derive(Debug, Clone, Copy)]
@@ -96,12 +96,8 @@ impl Asked<'_> {
     }
 }
 
-/// Strictly: whoever is as near as this gateway has nothing to offer but another connection. Where it is not known how far
-/// this gateway is, nobody is nearer by distance.
+/// Strictly: whoever is as near as this gateway has nothing to offer but another connection.
 fn is_nearer(one: &Ranked, own: &Ranked) -> bool {
-    if own.tier == Tier::Home && one.tier >= Tier::Distance {
-        return false;
-    }
     let key = |ranked: &Ranked| (ranked.tier, core::cmp::Reverse(ranked.prefix), ranked.bucket);
     key(one) < key(own)
 }
@@ -229,6 +225,38 @@ mod tests {
         assert_eq!(base(&good(), &farther), Err(Here::Nearest));
         let unknown = Peer { networks: Vec::new(), ..peer(7, &[]) };
         assert_eq!(base(&good(), &one(unknown)), Err(Here::Nearest), "nobody knows who is nearer");
+    }
+
+    #[test]
+    fn a_redirect_leads_where_dns_would_lead() {
+        let at = |longitude: f32| Whereabouts {
+            place: Some(crate::geo::Place { latitude: 0.0, longitude, accuracy_km: 0 }),
+            ..Whereabouts::default()
+        };
+        let nowhere = Whereabouts::default();
+        for (this, there, here, expected) in [
+            (nowhere, at(1.0), at(0.0), true),
+            (nowhere, at(90.0), at(0.0), false),
+            (at(90.0), at(1.0), at(0.0), true),
+            (at(90.0), nowhere, at(0.0), false),
+            (at(90.0), at(1.0), nowhere, false),
+            (nowhere, nowhere, nowhere, false),
+        ] {
+            let peer = Peer { networks: Vec::new(), whereabouts: there, ..peer(7, &[]) };
+            let table = Table::new(&This { whereabouts: this, ..This::default() }, [peer], &Links::default());
+            let standings = vec![Standing::own(true, 0.0), standing(State::Up)];
+            let snapshot = Snapshot::new(Arc::new(table), standings, true);
+            for nth in 0..32 {
+                let client = Client::new(IpAddr::from([9, 9, nth, 9]).into(), false, here);
+                let target = good().target(&snapshot, &client, |_| true);
+                let first = snapshot.decide(&client, Purpose::Answer).ranked[0].number;
+                assert_eq!(
+                    (target.is_ok(), first != THIS),
+                    (expected, expected),
+                    "{this:?} {there:?} {here:?}"
+                );
+            }
+        }
     }
 
     fn state() -> impl Strategy<Value = State> {

@@ -4,6 +4,7 @@
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
 //! - [`Delay`]: a line with a latency, to have such a registry far away; [`shapes`] of the largest packuments.
 //! - [`Gateway`]: a real `open-registry` process between the two.
+//! - [`Stranger`]: a libp2p node that is no gateway, or says false things.
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
 //! - [`dns`]: a client that shows packets as they are.
@@ -43,6 +44,7 @@ pub mod projects;
 mod registry;
 mod runtime;
 pub mod shapes;
+mod stranger;
 mod until;
 pub mod warm;
 
@@ -58,4 +60,5 @@ pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};
 pub use program::Said;
 pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
+pub use stranger::Stranger;
 pub use until::until;

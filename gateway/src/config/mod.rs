@@ -28,6 +28,7 @@ mod tests;
 
 pub use layers::{Files, Sources};
 pub use load::{Loaded, load};
+pub use peers::is_sound;
 pub use problem::{Problem, Problems};
 pub use rules::told;
 pub use setting::Setting;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use figment::value::{Dict, Value};
 use ipnet::IpNet;
+use resolver::fold::{Folded, site, stands_for_v4};
 use resolver::geo::Code;
 use resolver::peer::PeerId;
 use url::Url;
@@ -12,7 +13,7 @@ use super::document::Table;
 use super::keys::Keys;
 use super::load::explain;
 use super::problem::Problem;
-use super::rules::{base, require, told};
+use super::rules::{base, leads_to, require};
 use super::setting::Setting;
 use crate::steer::{self, Entry};
 
@@ -108,7 +109,7 @@ impl Placed<'_> {
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
-        let Entry { urls, place, networks, capacity, .. } = &self.entry;
+        let Entry { urls, place, networks, capacity, admit, .. } = &self.entry;
         let mut check = |key: &str, outcome: Result<(), String>| {
             let words = outcome.err().map(|words| format!("{LIST}.{key}: {words}"));
             problems.extend(words.map(|words| Problem::new(self.place(key), words)));
@@ -126,7 +127,22 @@ impl Placed<'_> {
                 )
             }),
         );
+        check(
+            "admit",
+            require(!admit || !urls.is_empty(), || {
+                "clients cannot be led to it, for it has no urls; write where it serves them, or leave admit out".to_owned()
+            }),
+        );
     }
+}
+
+/// Whether an entry that somebody else has written could stand in this gateway's own configuration.
+pub fn is_sound(entry: &Entry) -> bool {
+    let Entry { urls, place, networks, capacity, .. } = entry;
+    self::urls(urls).is_ok()
+        && self::place(*place).is_ok()
+        && networks.iter().all(|each| network(*each).is_ok())
+        && CAPACITY.contains(capacity)
 }
 
 fn urls(urls: &[Url]) -> Result<(), String> {
@@ -139,7 +155,7 @@ fn urls(urls: &[Url]) -> Result<(), String> {
             format!("\"{url}\" has a path; a gateway is the whole of its host: leave out {:?}", url.path())
         })?;
         if let Some(address) = steer::address(url) {
-            told(address)?;
+            leads_to(address, "that peer")?;
             require(address == address.to_canonical(), || {
                 format!("\"{url}\" is an IPv4 address; write {}", address.to_canonical())
             })?;
@@ -173,6 +189,19 @@ fn network(network: IpNet) -> Result<(), String> {
     })?;
     require(network.prefix_len() > 0, || {
         format!("\"{network}\" is everybody; a peer is there for everybody without being told")
+    })?;
+    require(!stands_for_v4(network), || {
+        let v4 = Folded::of(network).network;
+        let write =
+            if v4 == network { "the IPv4 networks that it is there for".to_owned() } else { v4.to_string() };
+        format!(
+            "\"{network}\" stands for IPv4 addresses, and clients of these are found as such; write {write}"
+        )
+    })?;
+    require(site(network) == network, || {
+        let words =
+            "is smaller than what of a public address is looked at, so that nobody would be found in it";
+        format!("\"{network}\" {words}; write {}", site(network))
     })
 }
 
@@ -190,11 +219,21 @@ fn too_many(placed: &[Placed<'_>]) -> Option<Problem> {
     Some(Problem::new(full.place("networks"), words))
 }
 
-/// Two entries of one id would be two opinions of one gateway.
+/// Two entries of one id would be two opinions of one gateway; and whoever answers at an address has one id.
 fn twice(placed: &[Placed<'_>]) -> Vec<Problem> {
     let mut first: HashMap<PeerId, &str> = HashMap::new();
+    let mut addresses: HashMap<&Url, &str> = HashMap::new();
     let mut problems = Vec::new();
     for one in placed {
+        let place = one.place("urls");
+        for url in &one.entry.urls {
+            if let Some(before) = addresses.insert(url, place) {
+                let words = format!(
+                    "{LIST}.urls: \"{url}\" is another peer's already, at {before}; a gateway has its own"
+                );
+                problems.push(Problem::new(place, words));
+            }
+        }
         let place = one.place("id");
         if let Some(before) = first.insert(one.entry.id, place) {
             let words =

@@ -134,10 +134,15 @@ fn somewhere(addresses: usize) -> Result<(), String> {
 /// # Errors
 /// When it leads nowhere, in words for whoever wrote it.
 pub fn told(address: IpAddr) -> Result<(), String> {
+    leads_to(address, "this gateway")
+}
+
+/// An address of this gateway, or of whoever it is.
+pub(super) fn leads_to(address: IpAddr, whom: &str) -> Result<(), String> {
     let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let everybody = address == IpAddr::V4(Ipv4Addr::BROADCAST) || address.is_multicast();
     require(!address.is_unspecified() && !everybody && !scoped, || {
-        format!("\"{address}\" leads nowhere; write an address of this gateway, like \"192.168.7.9\"")
+        format!("\"{address}\" leads nowhere; write an address of {whom}, like \"192.168.7.9\"")
     })
 }
 

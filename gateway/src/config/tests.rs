@@ -276,7 +276,10 @@ fn the_example_of_a_peer_is_one_and_has_every_key() {
 #[test]
 fn the_peers_of_all_files_add_up() {
     let etc = Etc::new(&[
-        ("open-registry.toml", &(peer(1, "admit = true") + &peer(2, "capacity = 2"))),
+        (
+            "open-registry.toml",
+            &(peer(1, "urls = [\"http://192.0.2.1\"]\nadmit = true") + &peer(2, "capacity = 2")),
+        ),
         ("conf.d/10-office.toml", &peer(3, "")),
         ("conf.d/20-more.toml", &peer(4, "urls = [\"http://192.0.2.7\"]")),
     ]);
@@ -315,6 +318,20 @@ fn two_entries_of_one_id_are_a_problem_that_names_both() {
 }
 
 #[test]
+fn two_peers_at_one_address_are_a_problem_that_names_both() {
+    let at = |key, urls: &str| peer(key, &format!("urls = [{urls}]"));
+    let two = at(1, "\"http://192.0.2.7\"") + &at(2, "\"http://192.0.2.8\", \"http://192.0.2.7:80/\"");
+    let found = problems_of(&two);
+    assert!(
+        found.len() == 1 && found[0].starts_with(":6: peer.urls: \"http://192.0.2.7/\" is another"),
+        "{found:?}"
+    );
+    assert!(found[0].contains("already, at :3;"), "{found:?}");
+    let ports = at(1, "\"http://192.0.2.7:81\"") + &at(2, "\"http://192.0.2.7:82\"");
+    assert_eq!(problems_of(&ports), [""; 0], "one router before both of them");
+}
+
+#[test]
 fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
     for (line, expected) in [
         (
@@ -324,7 +341,7 @@ fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
         ("urls = [\"ftp://192.0.2.7\"]", "is not an http or https address"),
         ("urls = [\"http://a.example/registry/\"]", "has a path; a gateway is the whole of its host"),
         ("urls = [\"http://me:hunter2@a.example\"]", "holds a user name or a password"),
-        ("urls = [\"http://0.0.0.0\"]", "leads nowhere"),
+        ("urls = [\"http://0.0.0.0\"]", "leads nowhere; write an address of that peer"),
         ("urls = [\"http://[::ffff:192.0.2.7]\"]", "is an IPv4 address; write 192.0.2.7"),
         ("urls = [\"http://a.example\", \"http://a.example:80/\"]", "is there twice"),
         (
@@ -340,16 +357,31 @@ fn every_wrong_value_of_a_peer_names_its_line_and_what_is_wanted() {
         ("place = { asn = -1 }", ":3: peer.place.asn: "),
         ("networks = [\"192.0.2.7/24\"]", "write the network, \"192.0.2.0/24\""),
         ("networks = [\"::/0\"]", "is everybody"),
+        ("networks = [\"8.8.0.0/26\"]", "is smaller than what of a public address is looked at"),
+        ("networks = [\"8.8.0.0/26\"]", "write 8.8.0.0/24"),
+        ("networks = [\"2a00:1:2:3400::/64\"]", "write 2a00:1:2:3400::/56"),
+        ("networks = [\"::ffff:9.9.9.0/120\"]", "stands for IPv4 addresses"),
+        ("networks = [\"::ffff:9.9.9.0/120\"]", "write 9.9.9.0/24"),
+        ("networks = [\"2002:909:900::/40\"]", "write 9.9.9.0/24"),
+        ("networks = [\"64:ff9b::/96\"]", "write the IPv4 networks that it is there for"),
         ("networks = [\"office\"]", ":3: peer.networks, entry 1: "),
         ("capacity = 0", ":3: peer.capacity: 0 is not a multiple"),
         ("capacity = 1001", "at most 1000"),
         ("capacity = nan", "NaN is not a multiple"),
+        ("admit = true", ":3: peer.admit: clients cannot be led to it, for it has no urls"),
+        ("urls = []\nadmit = true", ":4: peer.admit: clients cannot be led to it"),
         ("admit = \"yes\"", ":3: peer.admit: expected a boolean, found string \"yes\"; write it like false"),
     ] {
         let found = problems_of(&peer(1, line));
         assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
         assert!(!found[0].contains("hunter2"), "{found:?}");
     }
+}
+
+#[test]
+fn a_private_network_may_be_as_small_as_it_is() {
+    let small = "networks = [\"192.168.7.0/28\", \"fd00:7::/64\", \"2002:a00::/24\", \"8.8.0.0/24\"]";
+    assert_eq!(problems_of(&peer(1, small)), [""; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use resolver::links::Links;
-use resolver::peer::PeerId;
+use resolver::peer::{PeerId, Scheme};
 use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ use crate::listen::Listeners;
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
 use crate::service::{Closed, Handed};
+use crate::swarm;
 use crate::terminal::say;
 use crate::tls::{self, Tls, TlsError};
 
@@ -113,6 +114,14 @@ impl Listening {
     pub(super) fn ports(&self) -> Vec<u16> {
         let of_clients = |(name, _): &&(&str, SocketAddr)| matches!(*name, "http" | "https");
         self.addresses.iter().filter(of_clients).map(|(_, address)| address.port()).collect()
+    }
+
+    /// Where clients are served, and how.
+    pub(super) fn doors(&self) -> Vec<swarm::Door> {
+        let door = |(name, address): &(&str, SocketAddr)| {
+            Some(swarm::Door { scheme: Scheme::parse(name)?, address: *address })
+        };
+        self.addresses.iter().filter_map(door).collect()
     }
 
     /// Says where, in the log and on the terminal.

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, StreamBody};
 
 use crate::fetch::{Arriving, Sending};
 use crate::metrics::Sent;
+use crate::share::Pace;
 use crate::store::BlobReader;
 use crate::upstream;
 
@@ -24,6 +25,7 @@ pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub struct Body {
     rest: Rest,
     sent: Option<Sent>,
+    pace: Option<Pace>,
 }
 
 /// What is still to be sent. What is sent most often is known by name, for a box costs each of its chunks an allocation.
@@ -36,18 +38,19 @@ enum Rest {
 
 /// No body.
 pub(super) fn empty() -> Body {
-    Body { rest: Rest::Nothing, sent: None }
+    Body { rest: Rest::Nothing, sent: None, pace: None }
 }
 
 /// Bytes at hand.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     let bytes = bytes.into();
-    Body { rest: if bytes.is_empty() { Rest::Nothing } else { Rest::Bytes(bytes) }, sent: None }
+    let rest = if bytes.is_empty() { Rest::Nothing } else { Rest::Bytes(bytes) };
+    Body { rest, sent: None, pace: None }
 }
 
 /// A blob, read as the client takes it.
 pub(super) fn blob(reader: BlobReader) -> Body {
-    Body { rest: Rest::Blob(reader), sent: None }
+    Body { rest: Rest::Blob(reader), sent: None, pace: None }
 }
 
 /// A variant of a packument.
@@ -90,24 +93,40 @@ fn chunks<S: Send + 'static>(source: S, next: fn(S) -> Next<S>) -> Body {
 /// Chunks as they come.
 pub fn streamed(chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
     let frames = chunks.map(|chunk| chunk.map(Frame::data).map_err(Error::from));
-    Body { rest: Rest::Stream(BodyExt::boxed_unsync(StreamBody::new(frames))), sent: None }
+    let rest = Rest::Stream(BodyExt::boxed_unsync(StreamBody::new(frames)));
+    Body { rest, sent: None, pace: None }
 }
 
 impl Body {
-    /// The same body; what it hands out is counted.
+    /// The same body; what it hands out is counted, unless it is already.
     pub(super) fn counted(self, sent: Sent) -> Self {
-        Self { sent: Some(sent), ..self }
+        Self { sent: self.sent.or(Some(sent)), ..self }
+    }
+
+    /// The same body; it is handed out at this pace.
+    pub(super) fn paced(mut self, pace: Option<Pace>) -> Self {
+        if let (Some(pace), Rest::Blob(reader)) = (&pace, &mut self.rest) {
+            reader.set_step(pace.step());
+        }
+        Self { pace, ..self }
     }
 }
 
 impl Rest {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    /// Bytes that are at hand are handed out `step` by step; blobs have their own.
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        step: usize,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self {
             Self::Nothing => Poll::Ready(None),
             Self::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *self = Self::Nothing;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                let next = bytes.split_to(bytes.len().min(step));
+                if bytes.is_empty() {
+                    *self = Self::Nothing;
+                }
+                Poll::Ready(Some(Ok(Frame::data(next))))
             }
             Self::Blob(reader) => {
                 let chunk = ready!(reader.poll_next(context)).transpose();
@@ -126,9 +145,19 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(self.rest.poll_frame(context));
-        if let (Some(Ok(frame)), Some(sent)) = (&frame, &self.sent) {
-            sent.count(frame.data_ref().map_or(0, Bytes::len) as u64);
+        let Self { rest, sent, pace } = &mut *self;
+        if let Some(pace) = pace {
+            ready!(pace.poll_turn(context));
+        }
+        let frame = ready!(rest.poll_frame(context, pace.as_ref().map_or(usize::MAX, Pace::step)));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if let Some(sent) = sent {
+                sent.count(bytes as u64);
+            }
+            if let Some(pace) = pace {
+                pace.sent(bytes);
+            }
         }
         Poll::Ready(frame)
     }

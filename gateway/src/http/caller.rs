@@ -12,7 +12,8 @@ use percent_encoding::percent_decode_str;
 use resolver::peer::Scheme;
 
 use super::connection::Wire;
-use crate::steer::{HOP, PEER};
+use super::sharing::Peering;
+use crate::steer::HOP;
 
 /// The longest host that is believed: a DNS name of full length and a port.
 const LONGEST_HOST: usize = 255 + 6;
@@ -38,9 +39,11 @@ pub(super) struct Caller {
     pub(super) scheme: Scheme,
     /// The client's address; `None`: our proxy does not say it.
     pub(super) client: Option<IpAddr>,
+    /// It is a peer's own request.
+    pub(super) peering: Option<Box<Peering>>,
     /// It is a peer's own request, or one that a peer has sent here.
     pub(super) relayed_by_peer: bool,
-    /// Our address that the request came to; `None`: to a proxy's.
+    /// Our address that the request came to; `None`: to a proxy's, or on a stream.
     pub(super) asked_at: Option<IpAddr>,
 }
 
@@ -48,7 +51,8 @@ impl Caller {
     /// Reads the head of a request that came over `wire`. `None`: its host is none.
     pub(super) fn of(head: &Parts, wire: Wire, proxies: &[IpNet]) -> Option<Self> {
         let peer = wire.peer.ip();
-        let proxied = proxies.iter().any(|network| network.contains(&peer));
+        let by_address = wire.proved.is_none();
+        let proxied = by_address && proxies.iter().any(|network| network.contains(&peer));
         let forwarded = |name| if proxied { items(&head.headers, name) } else { Vec::new() };
         let client = if proxied { client_behind(&head.headers, proxies) } else { Some(peer) };
         // Somebody on this machine passes it on for a sender who may be anywhere, and is not listed as a proxy.
@@ -63,14 +67,16 @@ impl Caller {
             None => host(head, wire.local)?,
         };
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
+        let peering = Peering::of(&head.headers, wire.proved).map(Box::new);
         Some(Self {
             base: format!("{}://{host}", scheme.name()),
             safe: safe_wire || (client.is_some_and(|client| client.is_loopback()) && !relayed),
             credentials: has_credentials(head),
             scheme,
             client,
-            relayed_by_peer: head.headers.contains_key(PEER) || has_hop(head.uri.query()),
-            asked_at: (!proxied).then(|| wire.local.ip()),
+            relayed_by_peer: peering.is_some() || has_hop(head.uri.query()),
+            peering,
+            asked_at: (by_address && !proxied).then(|| wire.local.ip()),
         })
     }
 }
@@ -174,7 +180,7 @@ mod tests {
         let proxies = ["10.0.0.0/24".parse().unwrap()];
         let head = request.body(()).unwrap().into_parts().0;
         let peer: SocketAddr = format!("{peer}:1234").parse().unwrap();
-        Caller::of(&head, Wire { peer, local: "10.1.1.1:6736".parse().unwrap(), tls }, &proxies)
+        Caller::of(&head, Wire { peer, local: "10.1.1.1:6736".parse().unwrap(), tls, proved: None }, &proxies)
     }
 
     fn caller_over_tls(peer: &str, headers: &[(&str, &str)]) -> Caller {
@@ -272,6 +278,7 @@ mod tests {
                 peer: "10.2.2.2:1".parse().unwrap(),
                 local: "10.1.1.1:1".parse().unwrap(),
                 tls: false,
+                proved: None,
             };
             Caller::of(&head, wire, &[]).unwrap().relayed_by_peer
         };

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use resolver::peer::PeerId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -54,6 +55,8 @@ pub struct Wire {
     pub local: SocketAddr,
     /// TLS ends here.
     pub tls: bool,
+    /// It is a stream, and its connection proves that this peer has opened it.
+    pub proved: Option<PeerId>,
 }
 
 /// Why TLS did not begin.
@@ -77,10 +80,15 @@ enum End {
     Finish,
 }
 
-/// Small answers must not wait for the acknowledgement of those before; and nobody waits for a client that is gone.
-pub(super) fn limited(stream: TcpStream) -> TimeoutStream<TcpStream> {
+/// Small answers must not wait for the acknowledgement of those before.
+pub(super) fn prompt(stream: TcpStream) -> TcpStream {
     // Without it answers are only slower.
     let _ = stream.set_nodelay(true);
+    stream
+}
+
+/// Nobody waits for a client that is gone.
+pub(super) fn limited<S: AsyncRead + AsyncWrite>(stream: S) -> TimeoutStream<S> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_WAIT));
     stream
@@ -97,7 +105,7 @@ pub(super) async fn secured(
         if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
             return Err(refuse(stream).await);
         }
-        Ok(acceptor.accept(Box::pin(limited(stream))).await?)
+        Ok(acceptor.accept(Box::pin(limited(prompt(stream)))).await?)
     };
     let overdue = async {
         stop.cancelled().await;

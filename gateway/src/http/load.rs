@@ -16,7 +16,7 @@ const MEMORY: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_secs(1);
 
 /// The larger of two shares: of the processors' time, lately, and of the places for connections.
-pub(super) struct Load {
+pub struct Load {
     connections: Gauge,
     processors: f32,
     started: Instant,
@@ -32,13 +32,16 @@ struct Smoothed {
 }
 
 impl Load {
-    pub(super) fn new(connections: Gauge) -> Self {
+    /// `connections` counts those of clients.
+    #[must_use]
+    pub fn new(connections: Gauge) -> Self {
         let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f32);
         Self { connections, processors, started: Instant::now(), used: Mutex::default() }
     }
 
     /// 0 to 1.
-    pub(super) fn now(&self) -> f32 {
+    #[must_use]
+    pub fn now(&self) -> f32 {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = used.at(self.started.elapsed(), processor_time()) / self.processors;
         let connected = self.connections.get().max(0) as f32 / CONNECTIONS as f32;

@@ -3,7 +3,8 @@
 //!
 //! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`], [`peer`] and [`passthrough`] answer one kind of
-//! route each ([`allowance`] and [`load`] are for proofs); [`answer`], [`body`] and [`headers`] hold what they have in common.
+//! route each ([`allowance`] and [`load`] are for proofs); peers' own requests come by [`streams`] too, and [`sharing`] answers them, those of
+//! followers [`home`]; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod allowance;
 mod answer;
@@ -15,6 +16,7 @@ mod connection;
 mod door;
 mod evidence;
 mod headers;
+mod home;
 mod index;
 mod load;
 mod packument;
@@ -24,6 +26,9 @@ mod redirect;
 mod route;
 mod server;
 mod service;
+mod shares;
+mod sharing;
+mod streams;
 mod tarball;
 mod why;
 
@@ -38,9 +43,11 @@ use crate::units::Size;
 pub use body::{Body, full, streamed};
 pub use connection::{Handle, Wire};
 pub use door::Door;
+pub use load::Load;
 pub use peer::{Ground, Prover};
 pub use server::{CONNECTIONS, Server};
 pub use service::{Guidance, Policy, Service};
+pub use streams::Streams;
 
 /// `[http]`: where clients are served, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use prometheus_client::metrics::gauge::Gauge;
 use resolver::links::Links;
 use resolver::peer::{PeerId, Scheme};
 use resolver::proof::{Asked, Authority, Claims, Nonce, Own};
@@ -31,6 +30,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const QUESTION: &str = "a proof is asked for with ?nonce=<16 to 64 characters of base64url>&scheme=<http or https>&\
     authority=<the host, and the port unless the scheme means it>, each once";
 const UNKNOWN_ASKER: &str = "the proxy in front of this gateway does not say who asks";
+const ON_A_STREAM: &str = "an address is proved where it is, and not over a stream";
 const TOO_MANY: &str = "too many proofs were asked for in this second";
 
 /// Proves what this gateway says of itself.
@@ -38,7 +38,7 @@ pub struct Prover {
     ground: Ground,
     /// The names in its URLs.
     names: Vec<String>,
-    load: Load,
+    load: Arc<Load>,
     allowance: Allowance,
 }
 
@@ -67,9 +67,9 @@ struct Question {
 }
 
 impl Prover {
-    /// `connections` counts those of clients.
+    /// `load` says how busy this gateway is.
     #[must_use]
-    pub fn new(mut ground: Ground, connections: Gauge) -> Self {
+    pub fn new(mut ground: Ground, load: Arc<Load>) -> Self {
         let mut names = Vec::new();
         for url in std::mem::take(&mut ground.urls) {
             match url.host() {
@@ -80,7 +80,7 @@ impl Prover {
             }
             ground.ports.extend(url.port());
         }
-        Self { ground, names, load: Load::new(connections), allowance: Allowance::new() }
+        Self { ground, names, load, allowance: Allowance::new() }
     }
 
     /// Who this gateway is.
@@ -94,6 +94,9 @@ impl Prover {
             let zone = self.ground.zone.as_str();
             return Answer::json(&json!({ "id": self.id(), "version": VERSION, "zone": zone }));
         };
+        if caller.peering.as_ref().is_some_and(|peering| peering.proved.is_some()) {
+            return Answer::error(StatusCode::FORBIDDEN, ON_A_STREAM);
+        }
         let question = match Question::of(query) {
             Ok(question) => question,
             Err(words) => return Answer::error(StatusCode::BAD_REQUEST, &words),

@@ -52,19 +52,7 @@ impl<H: Handle> Server<H> {
     /// A server that listens nowhere yet; it counts its open connections, and those that end before TLS begins.
     #[must_use]
     pub fn new(handler: H, connections: Gauge, handshake_failures: Counter) -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WAIT)
-            .max_buf_size(HEAD_BYTES)
-            .max_headers(HEADERS);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE)
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
+        let builder = builder();
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let clients = Clients::new(CONNECTIONS_OF_ONE, Vec::new());
         let [not_accepted, too_many] = [Complaint::default(), Complaint::default()];
@@ -90,10 +78,7 @@ impl<H: Handle> Server<H> {
             })
         });
         futures_util::future::join_all(accepting.collect::<Vec<_>>()).await;
-        tracker.close();
-        if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
-            tracing::warn!(seconds = DRAIN.as_secs(), "answers were still under way; cut off");
-        }
+        drained(tracker).await;
     }
 
     async fn accept(self: Arc<Self>, door: Door, tracker: TaskTracker, stop: CancellationToken) {
@@ -145,9 +130,9 @@ impl<H: Handle> Server<H> {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let wire = Wire { peer: plain(peer), local: plain(local), tls: tls.is_some() };
+        let wire = Wire { peer: plain(peer), local: plain(local), tls: tls.is_some(), proved: None };
         let Some(tls) = tls else {
-            let stream = Box::pin(connection::limited(stream));
+            let stream = Box::pin(connection::limited(connection::prompt(stream)));
             return connection::serve(&self.builder, stream, &self.handler, wire, stop).await;
         };
         match connection::secured(&tls, stream, stop).await {
@@ -159,6 +144,32 @@ impl<H: Handle> Server<H> {
                 tracing::debug!(%error, %peer, "no TLS");
             }
         }
+    }
+}
+
+/// What a connection may be and bring.
+pub(super) fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WAIT)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Lets answers that are under way come to their end, within limits.
+pub(super) async fn drained(tracker: TaskTracker) {
+    tracker.close();
+    if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
+        tracing::warn!(seconds = DRAIN.as_secs(), "answers were still under way; cut off");
     }
 }
 

@@ -24,6 +24,7 @@ use super::route::Route;
 use super::why;
 use crate::fetch::{Failure, Fetch, TarballRequest};
 use crate::metrics::Metrics;
+use crate::share::Sharing;
 use crate::steer::{Guide, Holders};
 
 /// What the configuration says of clients.
@@ -48,6 +49,7 @@ struct Inner {
     policy: Policy,
     prover: Prover,
     guidance: Guidance,
+    sharing: Sharing,
     metrics: Arc<Metrics>,
 }
 
@@ -75,9 +77,10 @@ impl Service {
         policy: Policy,
         prover: Prover,
         guidance: Guidance,
+        sharing: Sharing,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { fetch, policy, prover, guidance, metrics }) }
+        Self { inner: Arc::new(Inner { fetch, policy, prover, guidance, sharing, metrics }) }
     }
 
     pub(super) fn fetch(&self) -> &Fetch {
@@ -94,6 +97,10 @@ impl Service {
 
     pub(super) fn guidance(&self) -> &Guidance {
         &self.inner.guidance
+    }
+
+    pub(super) fn sharing(&self) -> &Sharing {
+        &self.inner.sharing
     }
 
     /// Whether a package is of a private scope.
@@ -114,6 +121,9 @@ impl Service {
             Ok(route) => route,
             Err(refusal) => return ("invalid", refusal.into()),
         };
+        if caller.peering.is_some() && !is_for_everybody(&route) {
+            return Box::pin(self.for_peer(&route, head, body, &caller)).await;
+        }
         let answer = match self.treatment(&route, &caller) {
             Treatment::Public => self.public(&route, head, body, &caller).await,
             Treatment::PassThrough => private(Box::pin(self.pass_through(&route, head, body, &caller)).await),
@@ -185,6 +195,11 @@ impl Service {
         };
         answered.unwrap_or_else(Answer::from)
     }
+}
+
+/// Who this gateway is, and whom it leads where: that is said to peers and clients alike.
+fn is_for_everybody(route: &Route) -> bool {
+    matches!(route, Route::Peer | Route::Ping | Route::Why)
 }
 
 /// What one client may see is not for caches that others share.

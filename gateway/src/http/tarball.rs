@@ -24,11 +24,13 @@ const FOR_THIS_CLIENT: HeaderValue = HeaderValue::from_static("private, max-age=
 impl Service {
     /// `GET /<name>/-/<file>.tgz` and `GET /-/tarballs/sha512/<digest>`.
     pub(super) async fn tarball(&self, request: TarballRequest, head: &Parts) -> Result<Answer, Failure> {
-        // What depends on the whole body waits for it: its length for a HEAD, its digest for a range.
-        let whole = head.method == Method::HEAD || head.headers.contains_key(RANGE);
-        match self.fetch().tarball(&request, whole).await? {
-            Tarball::Held { blob, source, confirmed } => Ok(held(&blob, source, confirmed, head)),
-            Tarball::Arriving(arriving) => Ok(streamed(arriving)),
+        Ok(Self::sent_tarball(self.fetch().tarball(&request, needs_whole(head)).await?, head))
+    }
+
+    pub(super) fn sent_tarball(tarball: Tarball, head: &Parts) -> Answer {
+        match tarball {
+            Tarball::Held { blob, source, confirmed } => held(&blob, source, confirmed, head),
+            Tarball::Arriving(arriving) => streamed(arriving),
         }
     }
 
@@ -38,6 +40,11 @@ impl Service {
         let blob = blob.ok_or_else(|| Failure::NotFound(integrity.to_string()))?;
         Ok(held(&blob, Provenance::Store, true, head))
     }
+}
+
+/// What depends on the whole body waits for it: its length for a HEAD, its digest for a range.
+pub(super) fn needs_whole(head: &Parts) -> bool {
+    head.method == Method::HEAD || head.headers.contains_key(RANGE)
 }
 
 fn held(blob: &Blob, source: Provenance, confirmed: bool, head: &Parts) -> Answer {

@@ -24,6 +24,8 @@ pub enum Audience {
     Computer,
     /// Who runs a client of the registry.
     Client,
+    /// Who runs the computer that the gateway is on.
+    Gateway,
 }
 
 /// What a recipe needs of the gateway.
@@ -31,6 +33,8 @@ pub enum Audience {
 pub enum Needs {
     /// That it is reached by its URL.
     Url,
+    /// That it has been started once, and has peers.
+    Peers,
     /// An address that does not change.
     Address,
     /// That it answers DNS.
@@ -59,7 +63,7 @@ macro_rules! entry {
 }
 
 /// All recipes, in the order in which they are listed.
-pub const CATALOGUE: [Entry; 33] = [
+pub const CATALOGUE: [Entry; 35] = [
     entry!(["dnsmasq"], Network, Address, "dnsmasq.conf"),
     entry!(["dnsmasq-forward"], Network, Dns, "dnsmasq-forward.conf"),
     entry!(["pihole"], Network, Address, "pihole.conf"),
@@ -93,6 +97,8 @@ pub const CATALOGUE: [Entry; 33] = [
     entry!(["deno"], Client, Url, "clients/deno.npmrc"),
     entry!(["vlt"], Client, Url, "clients/vlt.sh"),
     entry!(["utoo"], Client, Url, "clients/utoo.npmrc"),
+    entry!(["avahi"], Gateway, Peers, "avahi.xml"),
+    entry!(["resolved-dnssd"], Gateway, Peers, "resolved.dnssd"),
 ];
 
 /// The recipe of this name.

@@ -12,7 +12,9 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
+use resolver::peer::PeerId;
 use url::Url;
 
 use crate::config::Config;
@@ -48,18 +50,27 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether the gateway's id is to be filled in.
+    #[must_use]
+    pub fn is_about_peers(&self) -> bool {
+        let entry = self.what.as_deref().and_then(|what| find(what).ok());
+        entry.is_some_and(|entry| entry.needs == Needs::Peers)
+    }
+
     fn said(&self) -> Said<'_> {
         Said { addresses: &self.address, url: self.url.as_ref(), ca: self.ca.as_deref() }
     }
 }
 
-/// Prints what was asked for to `out`, and what was assumed on the way to `notes`.
+/// Prints what was asked for to `out`, and what was assumed on the way to `notes`. `own` is the gateway's id, as far as that is
+/// known.
 ///
 /// # Errors
 /// When the name is unknown, when no address is to be found, or when it cannot be written.
 pub fn run(
     request: &Request,
     config: &Config,
+    own: Option<PeerId>,
     out: &mut impl Write,
     notes: &mut impl Write,
 ) -> anyhow::Result<()> {
@@ -71,10 +82,14 @@ pub fn run(
         return Ok(out.write_all(guide.as_bytes())?);
     };
     let entry = find(what)?;
-    let interfaces = if entry.needs == Needs::Url { Vec::new() } else { interfaces()? };
+    let needs_address = entry.needs >= Needs::Address;
+    let interfaces = if needs_address { interfaces()? } else { Vec::new() };
     let mut site = Site::of(&request.said(), config, &interfaces)?;
-    if entry.needs != Needs::Url {
+    if needs_address {
         site.require_address()?;
+    }
+    if entry.needs == Needs::Peers {
+        site.values.peer = Some(peer(config, own)?);
     }
     out.write_all(entry.recipe.render(&site.values).as_bytes())?;
     for note in site.notes(entry, config) {
@@ -83,11 +98,22 @@ pub fn run(
     Ok(())
 }
 
+/// Who the gateway is, and where its peers connect.
+fn peer(config: &Config, own: Option<PeerId>) -> anyhow::Result<(PeerId, u16)> {
+    let own = own.context(
+        "this is about a gateway's id, and no gateway runs here: start it once, or name its data directory with --data",
+    )?;
+    let listen =
+        config.federation.listen.first().context("federation.listen is empty: this gateway has no peers")?;
+    Ok((own, listen.port()))
+}
+
 fn list(out: &mut impl Write) -> io::Result<()> {
     for (audience, heading) in [
         (Audience::Network, "For a network: one of these, on the resolver or the DHCP server"),
         (Audience::Computer, "For one computer"),
         (Audience::Client, "For a client of the registry"),
+        (Audience::Gateway, "For the computer that the gateway runs on"),
     ] {
         writeln!(out, "{heading}:")?;
         for entry in CATALOGUE.iter().filter(|entry| entry.audience == audience) {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use resolver::peer::PeerId;
 use url::Url;
 
 /// The text of a file below `config/recipes`.
@@ -19,10 +20,14 @@ pub struct Values {
     pub url: Url,
     /// The file with the certificate authority for `url`.
     pub ca: Option<String>,
+    /// Who the gateway is, and where its peers connect.
+    pub peer: Option<(PeerId, u16)>,
 }
 
 /// How a comment begins in the languages of the recipes.
 const COMMENTS: [&str; 2] = ["#", ";"];
+/// How the first line of a recipe may begin before it says what it does.
+const OPENINGS: [char; 6] = ['#', ';', '<', '!', '-', ' '];
 
 impl Recipe {
     /// The whole text, filled in.
@@ -37,7 +42,7 @@ impl Recipe {
     /// What it does, as its first line says it, without the name of what it is for.
     #[must_use]
     pub fn sentence(self) -> String {
-        let first = self.0.lines().next().unwrap_or_default().trim_start_matches(['#', ';', ' ']);
+        let first = self.0.lines().next().unwrap_or_default().trim_start_matches(OPENINGS);
         let sentence = first.split_once(": ").map_or(first, |(_, sentence)| sentence);
         sentence.replace("{zone}", "the name").trim_end_matches(['.', ';']).to_owned()
     }
@@ -76,7 +81,7 @@ impl Values {
     }
 
     /// Every placeholder with its values, as `config/recipes/README.md` describes them.
-    fn table(&self) -> [(&'static str, Vec<String>); 10] {
+    fn table(&self) -> [(&'static str, Vec<String>); 12] {
         let v4 = self.addresses(IpAddr::is_ipv4);
         let v6 = self.addresses(IpAddr::is_ipv6);
         let all = self.addresses(|_| true);
@@ -93,6 +98,8 @@ impl Values {
             ("{url}", vec![self.url.as_str().trim_end_matches('/').to_owned()]),
             ("{plain_host}", plain_host.into_iter().collect()),
             ("{ca}", self.ca.iter().cloned().collect()),
+            ("{id}", self.peer.iter().map(|(id, _)| id.to_string()).collect()),
+            ("{peer_port}", self.peer.iter().map(|(_, port)| port.to_string()).collect()),
         ]
     }
 
@@ -116,6 +123,7 @@ mod tests {
             gateways: gateways.iter().map(|address| address.parse().unwrap()).collect(),
             url: "http://registry.example.com".parse().unwrap(),
             ca: None,
+            peer: None,
         }
     }
 

@@ -62,7 +62,8 @@ impl Site {
                 .ok()
                 .context("the path of the certificate authority is not UTF-8")
         });
-        let values = Values { zone: config.zone.name.to_string(), gateways, url, ca: ca.transpose()? };
+        let values =
+            Values { zone: config.zone.name.to_string(), gateways, url, ca: ca.transpose()?, peer: None };
         Ok(Self { values, source, url_said: said.url.is_some() })
     }
 
@@ -73,6 +74,9 @@ impl Site {
     /// What the reader has to know about the lines of this entry.
     pub(super) fn notes(&mut self, entry: &Entry, config: &Config) -> Vec<String> {
         let mut notes = Vec::new();
+        if entry.needs == Needs::Peers {
+            return notes;
+        }
         if entry.needs == Needs::Url {
             notes.extend(self.unreachable(config));
             return notes;

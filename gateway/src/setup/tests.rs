@@ -21,7 +21,7 @@ fn setting(key: &str, addresses: &[&str]) -> Setting {
 
 fn printed(request: &Request, config: &Config) -> (String, String) {
     let (mut out, mut notes) = (Vec::new(), Vec::new());
-    run(request, config, &mut out, &mut notes).unwrap();
+    run(request, config, Some(PeerId::of_key([7; 32])), &mut out, &mut notes).unwrap();
     (String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap())
 }
 
@@ -52,7 +52,8 @@ fn every_recipe_says_where_it_goes_how_to_check_it_and_how_to_undo_it() {
     for entry in &CATALOGUE {
         let for_resolvers = ["Where:", "Rebinding:", "DNSSEC:", "Check:", "Undo:"];
         let for_clients = ["Where:", "Check:", "Undo:"];
-        let labels: &[&str] = if entry.audience == Audience::Client { &for_clients } else { &for_resolvers };
+        let asks_names = matches!(entry.audience, Audience::Network | Audience::Computer);
+        let labels: &[&str] = if asks_names { &for_resolvers } else { &for_clients };
         for label in labels {
             assert!(entry.recipe.0.contains(label), "{:?} does not say {label}", entry.names);
         }
@@ -98,6 +99,18 @@ fn names_are_unique_and_a_near_miss_is_told() {
     let error = find("dnsmaq").unwrap_err().to_string();
     assert!(error.contains("did you mean \"dnsmasq\"?"), "{error}");
     assert!(!find("quagga").unwrap_err().to_string().contains("did you mean"));
+}
+
+#[test]
+fn what_announces_a_gateway_says_who_it_is_and_needs_to_know_it() {
+    for name in ["avahi", "resolved-dnssd"] {
+        let (text, notes) = printed(&request(name, &[]), &config(Vec::new()));
+        let id = PeerId::of_key([7; 32]);
+        assert!(text.contains(&format!("id={id}")) && text.contains("6738"), "{text}");
+        assert_eq!(notes, "");
+        let refused = run(&request(name, &[]), &config(Vec::new()), None, &mut Vec::new(), &mut Vec::new());
+        assert!(refused.unwrap_err().to_string().contains("start it once"));
+    }
 }
 
 #[test]

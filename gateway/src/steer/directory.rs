@@ -30,7 +30,7 @@ fn this_of(peer: Peer) -> This {
 }
 
 /// What its operator does not say of where a peer is, databases may know of its first public address.
-fn located(entry: &Entry, geo: &Geo) -> Peer {
+pub(super) fn located(entry: &Entry, geo: &Geo) -> Peer {
     let mut peer = entry.peer();
     let public =
         peer.endpoints.iter().map(|endpoint| endpoint.address).find(|one| Class::of(*one) == Class::Public);

@@ -10,7 +10,7 @@ use resolver::links::{Arrival, By, Class, Links};
 use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
-use super::{Explanation, Geo, Steering};
+use super::{Explanation, Fare, Geo, Steering, fare};
 
 /// Everything that a decision rests on. Cheap to clone.
 #[derive(Clone)]
@@ -72,13 +72,23 @@ impl Guide {
         explanation.with_complaints(|id| self.inner.steering.as_ref()?.complaint(id))
     }
 
+    /// How everybody else fares, and what is wrong with whom.
+    #[must_use]
+    pub fn fares(&self) -> Vec<Fare> {
+        let wrong = |id: &_| {
+            let complaint = self.inner.steering.as_ref()?.complaint(id)?;
+            Some(format!("{}: {}", complaint.target, complaint.words))
+        };
+        fare::of(&self.inner.peers.borrow(), wrong)
+    }
+
     /// Somebody at this address, located. `local` is the address of ours that he came to; where that is not known, it is
     /// the one on his link, or one that he could come to.
     #[must_use]
     pub fn asker(&self, facts: &Facts, client: IpAddr, local: Option<IpAddr>) -> Asker {
         let client = client.to_canonical();
         let told = local.map(|local| local.to_canonical());
-        let local = told.or_else(|| beside(&facts.links, client)).or_else(|| for_class(&facts.links, client));
+        let local = told.or_else(|| beside(facts, client)).or_else(|| for_class(facts, client));
         let local = local.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let mut asker = facts.asker(&Arrival { client, local, by: By::Address(local) }, None);
         asker.whereabouts = self.inner.geo.locate(asker.client.addr());
@@ -87,12 +97,26 @@ impl Guide {
 }
 
 /// An address of ours that clients of this class come to, of their family if there is one.
-fn for_class(links: &Links, client: IpAddr) -> Option<IpAddr> {
+fn for_class(facts: &Facts, client: IpAddr) -> Option<IpAddr> {
     let fits = |address: &IpAddr| Class::of(*address) == Class::of(client);
-    links.own(client.is_ipv4()).chain(links.own(!client.is_ipv4())).find(fits)
+    let links = &facts.links;
+    served_first(facts, links.own(client.is_ipv4()).chain(links.own(!client.is_ipv4())).filter(fits))
 }
 
 /// Our address in the network of a client.
-fn beside(links: &Links, client: IpAddr) -> Option<IpAddr> {
-    links.networks().find(|network| network.contains(&client)).map(|network| network.addr())
+fn beside(facts: &Facts, client: IpAddr) -> Option<IpAddr> {
+    let around = facts.links.networks().filter(|network| network.contains(&client));
+    served_first(facts, around.map(|network| network.addr()))
+}
+
+/// The first of these where clients are served, or the first of all: a machine with several addresses may serve at one.
+fn served_first(facts: &Facts, own: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    let own: Vec<_> = own.collect();
+    let is_served = |address: &&IpAddr| {
+        facts.served.iter().any(|socket| {
+            let ip = socket.ip().to_canonical();
+            ip == **address || (ip.is_unspecified() && (ip.is_ipv6() || address.is_ipv4()))
+        })
+    };
+    own.iter().find(is_served).or(own.first()).copied()
 }

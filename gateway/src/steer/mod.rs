@@ -1,15 +1,18 @@
 //! Who a client is led to: what the operator says of it, and what is known of where clients are.
 //!
-//! [`entry`] is a `[[peer]]` of the configuration, [`directory`] all of them; [`geo`] says where addresses are; [`probe`]
+//! [`entry`] is a `[[peer]]` of the configuration, [`directory`] all of them; [`announced`] is home's list of those it vouches for, and [`members`] are the others; [`geo`] says where addresses are; [`probe`]
 //! asks whether an address is a peer's; [`owner`] learns how peers fare and publishes it. [`guide`] has all the facts,
 //! [`why`] tells them (with [`own`], where nobody has asked), and [`holders`] knows who has which tarball.
 
+mod announced;
 mod directory;
 mod entry;
+mod fare;
 mod found;
 pub mod geo;
 mod guide;
 mod holders;
+mod members;
 mod own;
 mod owner;
 pub mod probe;
@@ -19,13 +22,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use announced::{Announced, AnnouncedError, Sound};
 pub use directory::directory;
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};
+pub use fare::Fare;
 pub use geo::Geo;
 pub use guide::{Basis, Guide};
-pub use holders::{HOP, Holders, PEER};
-pub use owner::{Complaint, Found, Owner, Probe, Steering};
+pub use holders::{HOP, Holders, PEER, Witness};
+pub use members::{Admission, Members};
+pub use owner::{Complaint, Found, Own, Owner, Probe, Steering};
 pub use probe::{Prober, system_trust};
 pub use why::Explanation;
 

@@ -27,6 +27,8 @@ const AT_ONCE: usize = 256;
 const PUBLISHED: Duration = Duration::from_millis(100);
 /// How often it is looked at who is getting clients back, whose quarantine is over, and whether upstream answers.
 const LOOK: Duration = Duration::from_secs(1);
+/// Upstream is not asked more often whether it is this gateway that is cut off.
+const DOUBTED: Duration = Duration::from_secs(5);
 /// The longest that a start waits for the first round of probes.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
 
@@ -81,8 +83,21 @@ pub struct Owner<P> {
     steering: Steering,
     sightings: mpsc::Receiver<Sighting>,
     links: watch::Receiver<Arc<Links>>,
-    /// Whether upstream answers, as the latch says.
-    upstream: Box<dyn Fn() -> bool + Send>,
+    /// What was published was still to change by itself.
+    moving: bool,
+    /// When upstream was last doubted.
+    doubted: Option<Instant>,
+    own: Box<dyn Own>,
+}
+
+/// What the owner has to know of this gateway itself.
+pub trait Own: Send + 'static {
+    /// Whether upstream answers, as far as is known.
+    fn reaches_upstream(&self) -> bool;
+    /// Several peers have fallen silent at once: whether upstream answers is to be looked at now.
+    fn doubt_upstream(&self);
+    /// How busy this gateway is: 0 to 1.
+    fn load(&self) -> f32;
 }
 
 impl Steering {
@@ -141,7 +156,7 @@ impl<P: Probe> Owner<P> {
         probe: P,
         told: impl IntoIterator<Item = Sighting>,
         links: watch::Receiver<Arc<Links>>,
-        upstream: impl Fn() -> bool + Send + 'static,
+        own: impl Own,
     ) -> Self {
         let started = Instant::now();
         let mut peers = Peers::new(Duration::ZERO);
@@ -162,7 +177,9 @@ impl<P: Probe> Owner<P> {
             steering,
             sightings,
             links,
-            upstream: Box::new(upstream),
+            moving: true,
+            doubted: None,
+            own: Box::new(own),
         }
     }
 
@@ -211,13 +228,30 @@ impl<P: Probe> Owner<P> {
                 let links = Links::clone(&self.links.borrow_and_update());
                 changed.is_ok() && self.learn(Sighting::Links(links))
             }
-            () = sleep_until(next) => self.peers.is_moving(self.now()),
+            // What has come to its end since the last publication is published once more.
+            () = sleep_until(next) => self.moving | self.look(),
         };
-        dirty |= self.learn(Sighting::Upstream((self.upstream)()));
+        dirty |= self.learn(Sighting::Upstream(self.own.reaches_upstream()));
         if dirty {
             self.gather().await;
             self.publish();
         }
+    }
+
+    /// What only time tells. True when that may change an answer.
+    fn look(&mut self) -> bool {
+        let now = self.now();
+        self.peers.note_told(now);
+        // In tenths: what is published does not follow every breath.
+        let load = (self.own.load() * 10.0).round() / 10.0;
+        let busier = self.learn(Sighting::Own { accepting: true, load });
+        let is_doubtful = self.peers.suspects_disconnection(now)
+            && self.doubted.is_none_or(|when| when.elapsed() >= DOUBTED);
+        if is_doubtful {
+            self.doubted = Some(Instant::now());
+            self.own.doubt_upstream();
+        }
+        busier | self.peers.is_moving(now)
     }
 
     /// What comes in the next moment is published together with what has come.
@@ -241,6 +275,7 @@ impl<P: Probe> Owner<P> {
     fn publish(&mut self) {
         let now = self.now();
         self.published = Instant::now();
+        self.moving = self.peers.is_moving(now);
         let was_holding = self.peers.is_holding(now);
         self.publish.send_replace(Arc::new(self.peers.snapshot(now)));
         if self.peers.is_holding(now) && !was_holding {

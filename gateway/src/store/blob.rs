@@ -49,6 +49,8 @@ pub struct BlobReader {
     bytes: Where,
     at: u64,
     end: u64,
+    /// What is read at once, in bytes.
+    step: usize,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -139,6 +141,7 @@ impl Blob {
             bytes: self.bytes.clone(),
             at: range.start,
             end: range.end.min(self.length),
+            step: usize::MAX,
             reading: None,
         }
     }
@@ -158,7 +161,12 @@ impl BlobReader {
     /// A reader of the first `length` bytes of a file.
     pub(super) fn of_file(file: Arc<File>, length: u64, buffers: Arc<Buffers>) -> Self {
         let bytes = Where::File(Arc::new(OpenFile::new(file, length, buffers)));
-        Self { bytes, at: 0, end: length, reading: None }
+        Self { bytes, at: 0, end: length, step: usize::MAX, reading: None }
+    }
+
+    /// Reads so many bytes at once from now on, or as many as it would without.
+    pub fn set_step(&mut self, step: usize) {
+        self.step = step.max(1);
     }
 
     /// How many bytes are still to come.
@@ -200,7 +208,7 @@ impl BlobReader {
     fn at_once(&self) -> Option<Option<Bytes>> {
         match &self.bytes {
             _ if self.left() == 0 => Some(None),
-            Where::Memory(_) => Some(self.bytes.at_once(&(self.at..self.end))),
+            Where::Memory(_) => Some(self.bytes.at_once(&(self.at..self.at + self.room() as u64))),
             Where::File(file) => file.read_at_once(self.at, self.room()).map(Some),
         }
     }
@@ -215,7 +223,7 @@ impl BlobReader {
     }
 
     fn room(&self) -> usize {
-        usize::try_from(self.left()).unwrap_or(usize::MAX)
+        usize::try_from(self.left()).unwrap_or(usize::MAX).min(self.step)
     }
 
     fn past(&mut self, bytes: Bytes) -> Bytes {

@@ -3,6 +3,7 @@
 use redb::{ReadableTable, WriteTransaction};
 use resolver::eviction::Limits;
 use resolver::integrity::Integrity;
+use resolver::inventory;
 use resolver::package::{FileName, PackageName};
 use resolver::variant::Revision;
 
@@ -114,6 +115,8 @@ pub(super) struct Work<'a> {
     pub(super) write: &'a WriteTransaction,
     pub(super) counts: &'a mut Counts,
     pub(super) with: &'a Surroundings<'a>,
+    /// Tarballs that have come and gone.
+    pub(super) moved: Vec<inventory::Change>,
 }
 
 impl Work<'_> {
@@ -262,6 +265,9 @@ impl Work<'_> {
         };
         self.count_blob(length, place);
         self.write.open_table(BLOBS)?.insert(integrity.as_bytes(), (length, place, name))?;
+        if before.is_none() {
+            self.moved.push(inventory::Change::Kept(inventory::print(integrity)));
+        }
         Ok(before.is_none())
     }
 
@@ -284,6 +290,7 @@ impl Work<'_> {
         self.write.open_table(BLOBS)?.remove(integrity.as_bytes())?;
         self.leave(&Item::Blob(*integrity), place)?;
         self.discount_blob(length, place);
+        self.moved.push(inventory::Change::Gone(inventory::print(integrity)));
         Ok(Some((length, name)))
     }
 

@@ -29,6 +29,7 @@ mod draft;
 mod eviction;
 mod format;
 mod frames;
+mod journal;
 mod keeper;
 mod known;
 mod marks;
@@ -68,6 +69,7 @@ pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;
 pub use frames::{Frames, FramesText, FramesWriter, Source};
+pub use journal::Tarballs;
 pub use keeper::Lost;
 pub(crate) use known::OPEN_FILES;
 pub use memory::{Key, Memory};
@@ -223,6 +225,12 @@ impl Store {
     #[must_use]
     pub fn lost(&self) -> Option<mpsc::Receiver<Lost>> {
         self.inner.keeper.lost()
+    }
+
+    /// What is held, for the one who tells others: there is one journal, and who takes of it has it.
+    #[must_use]
+    pub fn tarballs(&self) -> Tarballs {
+        Tarballs::new(self.inner.state.clone())
     }
 
     /// Where the change feed was left.

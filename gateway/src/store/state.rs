@@ -26,6 +26,7 @@ use super::content::Contents;
 use super::database::{self, Trouble};
 use super::documents::Documents;
 use super::format::{OpenError, empty_drafts};
+use super::journal::Journal;
 use super::marks::Marks;
 use super::pins::{self, PinSet};
 use super::rows::Rows;
@@ -63,6 +64,7 @@ pub(super) struct Shared {
     pub(super) space: Space,
     pub(super) totals: Totals,
     pub(super) rows: Rows,
+    pub(super) journal: Journal,
 }
 
 impl State {
@@ -97,6 +99,7 @@ impl State {
             space: Space::new(dir),
             totals: Totals::default(),
             rows: Rows::default(),
+            journal: Journal::default(),
         });
         let (writer, waiting) = mpsc::channel(QUEUE);
         let work = Writer::new(Arc::clone(&shared), counts);

@@ -186,20 +186,23 @@ impl Writer {
             limits: &self.shared.limits,
         };
         let write = begin(database)?;
-        let mut work = Work { write: &write, counts: &mut counts, with: &with };
+        let mut work = Work { write: &write, counts: &mut counts, with: &with, moved: Vec::new() };
         // What has gone makes room for the transaction itself.
         let first = work.relieve(&mut relief, taken, free)?;
         let applied = changes.iter().map(|change| work.apply(change)).collect::<Result<Vec<_>, _>>()?;
         let free = free.map(|free| free.saturating_add(first.bytes));
         let then = work.relieve(&mut relief, taken, free)?;
         let freed = Freed { items: first.items + then.items, bytes: first.bytes + then.bytes };
+        let moved = work.moved;
         if freed.items == 0 && !applied.iter().any(|applied| applied.changed) {
             // A flush of the disk for nothing.
             write.abort()?;
             return Ok(Committed { applied, counts: self.counts.clone(), relief, freed });
         }
         counts.save(&write)?;
+        let journal = self.shared.journal.hold();
         write.commit()?;
+        self.shared.journal.write(journal, moved);
         self.shared.rows.outdate();
         Ok(Committed { applied, counts, relief, freed })
     }
@@ -279,6 +282,7 @@ impl Writer {
                 self.counts = counts;
                 self.shared.rebuild.fetch_or(opened.rebuild, Ordering::AcqRel);
                 self.shared.database.store(Some(Arc::new(opened.database)));
+                self.shared.journal.lose();
                 self.shared.rows.outdate();
             }
             Err(failure) => {

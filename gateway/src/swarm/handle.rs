@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use super::Contact;
+
 /// The longest that opening a stream on a connection that is there may take.
 const OPENING: Duration = Duration::from_secs(2);
 /// Commands that wait for the swarm's task; more are refused.
@@ -108,6 +110,7 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Swarm {
     neighbours: watch::Receiver<Arc<Neighbours>>,
+    contacts: watch::Receiver<Vec<Contact>>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -115,6 +118,8 @@ pub struct Swarm {
 pub struct Ends {
     /// Where it says who is connected.
     pub neighbours: watch::Sender<Arc<Neighbours>>,
+    /// Where it says how others reach this gateway.
+    pub contacts: watch::Sender<Vec<Contact>>,
     /// What it is told.
     pub commands: mpsc::Receiver<Command>,
     /// Where it gives streams that peers open.
@@ -126,6 +131,7 @@ impl Swarm {
     #[must_use]
     pub fn channels() -> (Self, Ends, BTreeMap<Protocol, Incoming>) {
         let (publish, neighbours) = watch::channel(Arc::default());
+        let (tell, contacts) = watch::channel(Vec::new());
         let (sender, commands) = mpsc::channel(WAITING);
         let (mut opened, mut incoming) = (BTreeMap::new(), BTreeMap::new());
         for protocol in Protocol::ALL {
@@ -133,8 +139,8 @@ impl Swarm {
             opened.insert(protocol, give);
             incoming.insert(protocol, take);
         }
-        let ends = Ends { neighbours: publish, commands, opened };
-        (Self { neighbours, commands: sender }, ends, incoming)
+        let ends = Ends { neighbours: publish, contacts: tell, commands, opened };
+        (Self { neighbours, contacts, commands: sender }, ends, incoming)
     }
 
     /// A swarm of nobody, where there are to be no peers.
@@ -153,6 +159,12 @@ impl Swarm {
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<Arc<Neighbours>> {
         self.neighbours.clone()
+    }
+
+    /// How others reach this gateway, as far as it knows itself; whoever is behind a router knows of no more than its own network.
+    #[must_use]
+    pub fn contacts(&self) -> Vec<Contact> {
+        self.contacts.borrow().clone()
     }
 
     /// A stream to a peer that is connected. Takes 2 s at most.

@@ -250,7 +250,7 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         let (peer, local) = (peer.parse().unwrap(), "192.0.2.1:6737".parse().unwrap());
-        allowed(&head, Wire { peer, local, tls: false }).err().map(|Refusal(status, _)| status)
+        allowed(&head, Wire { peer, local, tls: false, proved: None }).err().map(|Refusal(status, _)| status)
     }
 
     #[test]

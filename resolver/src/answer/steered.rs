@@ -64,29 +64,32 @@ impl Facts {
 }
 
 impl Steered<'_> {
-    /// The addresses of one family, the best one first. Both families are of one class, and so of one network: a client that
-    /// has both must not be led away from the gateway beside it by the other one.
+    /// The addresses of one family, the best one first, and how many seconds they hold; `None`: there are none. Both families
+    /// are of one class, and so of one network: a client that has both must not be led away from the gateway beside it by the
+    /// other one.
     #[must_use]
-    pub fn addresses(&self, v4: bool) -> Vec<IpAddr> {
-        let Some(class) = self.class() else { return Vec::new() };
-        let beside = |one: &&Ranked| one.cost.total() < TOO_FAR_BESIDE;
-        let ranked = self.decision.ranked.iter();
-        let near: Vec<&Ranked> = ranked.clone().take(1).chain(ranked.skip(1).filter(beside)).collect();
-        let mut told = self.one_of_each(&near, class, v4);
-        if told.is_empty() && class == Class::Public {
-            // A client of the other family alone has to be told somebody.
+    pub fn told(&self, v4: bool) -> Option<(Vec<IpAddr>, u32)> {
+        let class = self.class()?;
+        let (mut addresses, mut ttl) =
+            (self.addresses(&self.decision, class, v4), ttl(&self.decision, class));
+        if addresses.is_empty() && class == Class::Public {
+            // A client of the other family alone has to be told somebody. That none of the best has such an address can change too.
             let others = self.snapshot.decide(&self.client, Purpose::OneFamily { v4 });
-            told = self.one_of_each(&others.ranked.iter().collect::<Vec<_>>(), class, v4);
+            addresses = self.addresses(&others, class, v4);
+            ttl = ttl.min(self::ttl(&others, class));
         }
-        told
+        (!addresses.is_empty()).then_some((addresses, ttl))
     }
 
-    /// Two gateways are better than two addresses of one.
-    fn one_of_each(&self, ranked: &[&Ranked], class: Class, v4: bool) -> Vec<IpAddr> {
+    /// Two gateways are better than two addresses of one; a second one that is too far is none.
+    fn addresses(&self, decision: &Decision, class: Class, v4: bool) -> Vec<IpAddr> {
         let fits = |address: &IpAddr| address.is_ipv4() == v4 && Class::of(*address) == class;
-        let of = |one: &&Ranked| self.all_of(one).into_iter().filter(fits).collect::<Vec<_>>();
-        let each: Vec<Vec<IpAddr>> = ranked.iter().map(of).filter(|all| !all.is_empty()).take(MOST).collect();
-        match each.as_slice() {
+        let of =
+            |one: &Ranked| (one.cost.total(), self.all_of(one).into_iter().filter(fits).collect::<Vec<_>>());
+        let each = decision.ranked.iter().map(of).filter(|(_, all)| !all.is_empty()).enumerate();
+        let near = each.filter(|(nth, (cost, _))| *nth == 0 || *cost < TOO_FAR_BESIDE);
+        let near: Vec<Vec<IpAddr>> = near.map(|(_, (_, all))| all).take(MOST).collect();
+        match near.as_slice() {
             [only] => only.iter().copied().take(MOST).collect(),
             several => several.iter().filter_map(|all| all.first().copied()).collect(),
         }
@@ -104,14 +107,13 @@ impl Steered<'_> {
         let first = self.decision.ranked.iter().find_map(|one| self.all_of(one).first().copied());
         first.map(Class::of)
     }
+}
 
-    /// Seconds that it holds: until it can change, within bounds.
-    #[must_use]
-    pub fn ttl(&self, class: Class) -> u32 {
-        let (least, most) = if class == Class::Public { PUBLIC } else { LAN };
-        let until = if self.decision.degraded { least } else { self.decision.changes_in_s.unwrap_or(most) };
-        u32::from(until.clamp(least, most))
-    }
+/// Seconds that a decision holds: until it can change, within bounds.
+fn ttl(decision: &Decision, class: Class) -> u32 {
+    let (least, most) = if class == Class::Public { PUBLIC } else { LAN };
+    let until = if decision.degraded { least } else { decision.changes_in_s.unwrap_or(most) };
+    u32::from(until.clamp(least, most))
 }
 
 #[cfg(test)]

@@ -50,6 +50,15 @@ impl Guard {
         self.groups.iter().any(|group| !group.held.is_empty() && now < group.until)
     }
 
+    /// Whether a group would be held if upstream did not answer.
+    pub(super) fn suspects(&self, known: &BTreeMap<PeerId, Known>, now: Duration) -> bool {
+        !self.upstream_is_down
+            && self.groups.iter().enumerate().any(|(nth, one)| {
+                let of_group: Vec<&Known> = known.values().filter(|known| group(known) == nth).collect();
+                !one.spent && !Group::fallen(&of_group, now).is_empty()
+            })
+    }
+
     pub(super) fn look(&mut self, known: &BTreeMap<PeerId, Known>, now: Duration) -> Frozen<'_> {
         for (nth, held) in self.groups.iter_mut().enumerate() {
             let of_group: Vec<&Known> = known.values().filter(|known| group(known) == nth).collect();
@@ -69,17 +78,23 @@ impl Group {
         if !cut_off || self.spent || !self.held.is_empty() {
             return;
         }
+        let fallen = Self::fallen(of_group, now);
+        if !fallen.is_empty() {
+            self.held = fallen;
+            self.until = now + HOLD;
+            self.spent = true;
+        }
+    }
+
+    /// Who has fallen silent lately, if that is two at least and half of the group.
+    fn fallen(of_group: &[&Known], now: Duration) -> BTreeSet<PeerId> {
+        let usable = of_group.iter().filter(|known| known.is_usable(now)).count();
         let lately = |known: &&&Known| {
             let window = known.interval * 2 + SUSPECTED;
             known.failed_at(now).is_some_and(|when| when + window >= now)
         };
-        let fallen = || of_group.iter().filter(lately);
-        let count = fallen().count();
-        if count >= 2 && count >= usable {
-            self.held = fallen().map(|known| known.peer.id).collect();
-            self.until = now + HOLD;
-            self.spent = true;
-        }
+        let fallen: BTreeSet<_> = of_group.iter().filter(lately).map(|known| known.peer.id).collect();
+        if fallen.len() >= 2 && fallen.len() >= usable { fallen } else { BTreeSet::new() }
     }
 }
 

@@ -33,8 +33,8 @@ impl Known {
     }
 
     /// What is said of it has changed: addresses that it had before fare as they did.
-    pub(super) fn with(mut self, peer: Peer, now: Duration) -> Self {
-        let mut next = Self::new(peer, self.interval, now);
+    pub(super) fn with(mut self, peer: Peer, interval: Duration, now: Duration) -> Self {
+        let mut next = Self::new(peer, interval, now);
         next.used = self.used;
         next.caught = core::mem::take(&mut self.caught);
         for target in next.targets().collect::<Vec<_>>() {
@@ -104,11 +104,11 @@ impl Known {
         self.quarantined(now).is_some() || self.healths().any(recovers)
     }
 
-    /// Nobody can be sent there, and that has been so since when; not while it says itself that it is about to stop, and
+    /// Nobody can be sent there, and that has been so since when; not if it has said itself that it is about to stop, and
     /// not where it was never otherwise.
     pub(super) fn failed_at(&self, now: Duration) -> Option<Duration> {
         let all_down = self.endpoints.iter().all(|health| health.state(now) == State::Down);
-        let proven = self.endpoints.iter().filter(|health| health.is_proven());
+        let proven = self.endpoints.iter().filter(|health| health.is_proven() && !health.is_leaving());
         proven.map(Health::since).max().filter(|_| all_down)
     }
 

@@ -1,3 +1,4 @@
+use alloc::collections::BTreeSet;
 use alloc::vec;
 
 use proptest::prelude::*;
@@ -81,9 +82,67 @@ fn a_peer_that_nobody_is_steered_to_is_looked_at_less_often() {
     peers.due(at(0));
     peers.learn(met(1, PASSED), at(3600));
     assert!(peers.next_due().unwrap() >= at(3600 + 80));
-    peers.learn(Sighting::Used(id(1)), at(3601));
+    peers.learn(met(1, PASSED), at(3600));
+    peers.note_told(at(3600));
+    assert!(peers.next_due().unwrap() >= at(3600 + 80), "nobody was led there");
+    assert_eq!(told(&mut peers, at(3601)), [THIS, 1]);
+    peers.note_told(at(3601));
     peers.learn(met(1, PASSED), at(3601));
     assert!(peers.next_due().unwrap() <= at(3601 + 12));
+}
+
+/// How long the only address of a peer is left alone after it has passed.
+fn pause_of(peer: Peer, target: &Target, before: Option<Peer>) -> Duration {
+    let (mut peers, id) = (Peers::new(at(0)), peer.id);
+    before.into_iter().chain([peer]).for_each(|peer| {
+        peers.learn(Sighting::Known(peer), at(0));
+        for due in peers.due(at(0)) {
+            peers.learn(Sighting::Met(id, due.target, PASSED), at(0));
+        }
+    });
+    peers.learn(Sighting::Met(id, target.clone(), PASSED), at(0));
+    peers.next_due().unwrap()
+}
+
+#[test]
+fn a_peer_is_looked_at_as_often_as_its_addresses_ask_for() {
+    let with = |addresses: &[[u8; 4]], urls: &[&str]| {
+        let endpoints = addresses.iter().map(|one| Endpoint { address: (*one).into(), https: false });
+        let urls = urls.iter().map(|url| (*url).into()).collect();
+        Peer { endpoints: endpoints.collect(), urls, ..peer(1) }
+    };
+    let (near, far) = ([192, 168, 7, 10], [198, 18, 0, 1]);
+    let (lan, elsewhere) = (at(4)..=at(6), at(8)..=at(12));
+    let url = "https://npm.example.edu";
+    let named = Target::Url(url.into());
+    let of = |address: [u8; 4]| Target::Address(address.into());
+    for (peer, target, before, expected) in [
+        (with(&[near], &[]), of(near), None, &lan),
+        (with(&[near], &[url]), named.clone(), None, &lan),
+        (with(&[far], &[]), of(far), None, &elsewhere),
+        (with(&[], &[url]), named, None, &elsewhere),
+        (with(&[near, far], &[]), of(near), Some(with(&[near], &[])), &elsewhere),
+        (with(&[near], &[]), of(near), Some(with(&[near, far], &[])), &lan),
+    ] {
+        let pause = pause_of(peer.clone(), &target, before);
+        assert!(expected.contains(&pause), "{peer:?}: {pause:?}");
+    }
+}
+
+#[test]
+fn what_is_met_while_nobody_has_asked_is_not_looked_at_twice() {
+    let mut peers = of([1, 2], at(0));
+    peers.due(at(0));
+    for nth in [1, 2] {
+        for second in 0..5 {
+            peers.learn(met(nth, PASSED), at(second));
+        }
+    }
+    assert_eq!(peers.due(at(3600)).len(), 2);
+    peers.learn(met(1, PASSED), at(3600));
+    peers.learn(Sighting::Gone(id(1)), at(3600));
+    peers.learn(met(1, PASSED), at(3600));
+    assert!(peers.due(at(7200)).is_empty(), "one is under way, the other has gone");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use base64::Engine;
@@ -10,12 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Authority;
+use crate::jws::{self, Jws, NotAJws};
 use crate::peer::{PeerId, Scheme};
 
 /// The header's `typ`: nothing else that this key signs can be taken for a proof.
 pub const TYPE: &str = "open-registry-proof+jwt";
-/// The signature scheme (RFC 8037, section 3.1): ed25519 for our keys.
-const ALGORITHM: &str = "EdDSA";
 /// The longest proof in bytes: the claims have some 300, and a name up to 253.
 pub const LONGEST: usize = 4096;
 /// How many characters a nonce may have. 16 of base64url are 96 bits, which nobody guesses; 64 leave the proof short.
@@ -78,15 +76,6 @@ pub enum NotAProof {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header<'a> {
-    alg: &'a str,
-    typ: &'a str,
-    /// What must be understood (RFC 7515, section 4.1.11), and here never is.
-    #[serde(default, skip_serializing)]
-    crit: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Serialize, Deserialize)]
 struct Written {
     id: PeerId,
     nonce: Nonce,
@@ -137,19 +126,25 @@ impl Claims {
             load: libm::roundf(self.load * 100.0) / 100.0,
             version: self.version.clone(),
         };
-        let header = Header { alg: ALGORITHM, typ: TYPE, crit: None };
-        format!("{}.{}", encoded(&header), encoded(&written))
+        jws::message(TYPE, &written)
     }
 
     /// A proof out of a message and its signature.
     #[must_use]
     pub fn signed(message: &str, signature: [u8; 64]) -> String {
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        jws::signed(message, signature)
     }
 }
 
-fn encoded(value: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).expect("strings, numbers and truths are JSON"))
+impl From<NotAJws> for NotAProof {
+    fn from(error: NotAJws) -> Self {
+        match error {
+            NotAJws::TooLong => Self::TooLong,
+            NotAJws::Shape => Self::Shape,
+            NotAJws::Kind => Self::Kind,
+            NotAJws::Payload => Self::Claims,
+        }
+    }
 }
 
 impl<'a> Proof<'a> {
@@ -158,19 +153,9 @@ impl<'a> Proof<'a> {
     /// # Errors
     /// [`NotAProof`].
     pub fn parse(text: &'a str) -> Result<Self, NotAProof> {
-        if text.len() > LONGEST {
-            return Err(NotAProof::TooLong);
-        }
-        let (message, signature) = text.rsplit_once('.').ok_or(NotAProof::Shape)?;
-        let (header, claims) = message.split_once('.').ok_or(NotAProof::Shape)?;
-        let (header, claims) = (decoded(header)?, decoded(claims)?);
-        let signature = decoded(signature)?.try_into().map_err(|_| NotAProof::Shape)?;
-        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| NotAProof::Kind)?;
-        if header.alg != ALGORITHM || header.typ != TYPE || header.crit.is_some() {
-            return Err(NotAProof::Kind);
-        }
-        let written: Written = serde_json::from_slice(&claims).map_err(|_| NotAProof::Claims)?;
-        let claims = Claims::of(written).ok_or(NotAProof::Claims)?;
+        let jws: Jws<'a, Written> = Jws::parse(text, TYPE, LONGEST)?;
+        let (message, signature) = (jws.message(), *jws.signature());
+        let claims = Claims::of(jws.payload).ok_or(NotAProof::Claims)?;
         Ok(Self { message, signature, claims })
     }
 
@@ -191,10 +176,6 @@ impl<'a> Proof<'a> {
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
-}
-
-fn decoded(part: &str) -> Result<Vec<u8>, NotAProof> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAProof::Shape)
 }
 
 impl Claims {

@@ -5,12 +5,12 @@ use core::net::IpAddr;
 use ipnet::IpNet;
 
 use super::rendezvous;
-use crate::fold::{is_global, site};
+use crate::fold::is_global;
 use crate::geo::Whereabouts;
 use crate::links::Class;
 
 /// Scopes that are told, for IPv4 and IPv6 (RFC 7871, section 7.2.1): as wide as is useful to a cache, and as narrow as
-/// public clients are told apart. More than that resolvers do not tell of their clients.
+/// public clients are told apart, but for this machine's neighbours. More than that resolvers do not tell of their clients.
 const WIDEST: [u8; 2] = [8, 16];
 const NARROWEST: [u8; 2] = [24, 56];
 
@@ -25,11 +25,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client in this network, as narrow as it is known. Of a global address no more counts than its site, so that
-    /// whoever is known by a resolver's word is told what he would be told himself.
+    /// A client in this network, as narrow as it is known and counts: [`Asker::client`](crate::asker::Asker::client).
     #[must_use]
     pub fn new(network: IpNet, at_home: bool, whereabouts: Whereabouts) -> Self {
-        Self { network: site(network), at_home, whereabouts }
+        Self { network, at_home, whereabouts }
     }
 
     /// Its address; what is not known of it is zero.
@@ -56,7 +55,7 @@ impl Client {
         let v6 = usize::from(self.address().is_ipv6());
         let told_apart = self.whereabouts.prefix.max(alike);
         if is_global(self.address()) {
-            told_apart.clamp(WIDEST[v6], NARROWEST[v6])
+            told_apart.clamp(WIDEST[v6], NARROWEST[v6].max(self.network.prefix_len()))
         } else {
             told_apart.max(NARROWEST[v6])
         }

@@ -21,7 +21,7 @@ const MOST_LOAD: f64 = 9.0;
 /// The costs of one candidate, each in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
-    /// There and back.
+    /// There and back; 80 where nobody knows.
     pub round_trip: f64,
     /// Another network.
     pub network: f64,
@@ -78,6 +78,13 @@ fn round_trip(here: &Whereabouts, there: &Whereabouts) -> f64 {
         }
         _ => UNKNOWN,
     }
+}
+
+/// Whether anything is known of how far the one is from the other.
+pub(super) fn is_known(here: &Whereabouts, there: &Whereabouts) -> bool {
+    (here.place.is_some() && there.place.is_some())
+        || (here.country.is_some() && there.country.is_some())
+        || (here.continent.is_some() && there.continent.is_some())
 }
 
 /// What is not known is no border.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! filter   each rejection has its reason
-//! tier     same link, declared network (longest prefix first), same autonomous system, distance, this gateway
+//! tier     same link, declared network (longest prefix first), same autonomous system, distance, anywhere; this gateway
+//!          before the last two where nobody knows where the client is
 //! bucket   cost in milliseconds, in steps of a factor 1.41: who is about as near is as near
 //! score    weighted rendezvous hash: a client stays where it was, and who goes takes only his own clients along
 //! ```

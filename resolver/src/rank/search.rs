@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use super::client::Client;
 use super::cost::{self, Cost};
-use super::decision::{Best, Considered, Decision};
+use super::decision::{Best, Considered, Decision, MOST_RANKED};
 use super::nearest::Wanted;
 use super::rendezvous;
-use super::table::{Snapshot, THIS};
+use super::table::{Candidate, Snapshot, Standing, THIS};
 use super::verdict::{Purpose, Ranked, Rejection, Tier};
 use crate::geo::EARTH_KM;
 use crate::health::State;
@@ -42,7 +42,9 @@ impl Snapshot {
         if !best.is_full() {
             asked.offer_distant(&mut best);
         }
-        asked.decision(best.into_vec())
+        let decision = asked.decision(best.into_vec());
+        decision.ranked.iter().for_each(|one| self.table.note_told(one.number));
+        decision
     }
 
     /// How many bits of a client's address decide whom he is told ([`super::Decision::scope`]).
@@ -63,6 +65,19 @@ impl Snapshot {
             (one, other) => one.is_err().cmp(&other.is_err()),
         });
         considered
+    }
+
+    /// Why no client at all is led to this one, by its number in the table; `None`: some may be.
+    #[must_use]
+    pub fn dismissal(&self, number: u32) -> Option<Rejection> {
+        let candidate = self.table.candidates.get(number as usize)?;
+        let standing = self.standings.get(number as usize)?;
+        if !candidate.admitted {
+            return Some(Rejection::NotAdmitted);
+        }
+        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
+        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
+        quarantined.or_else(|| Rejection::of(standing.state)).or_else(overloaded)
     }
 }
 
@@ -87,10 +102,11 @@ impl<'a> Asked<'a> {
     fn decision(&self, mut ranked: Vec<Ranked>) -> Decision {
         // Whatever has become of everybody: this gateway has what it holds.
         if ranked.is_empty() {
-            ranked.push(self.rank(THIS, self.tier(THIS)));
+            ranked.push(self.rank(THIS, self.tier(THIS), &self.snapshot.standings[THIS as usize], 0));
         }
         let standings = || ranked.iter().map(|one| &self.snapshot.standings[one.number as usize]);
-        let missing = self.related().filter_map(|number| self.missing(number));
+        let last = ranked.get(MOST_RANKED - 1);
+        let missing = self.related().filter_map(|number| self.missing(number, last));
         let changes = standings().filter_map(|standing| standing.changes_in_s).chain(missing).min();
         let degraded =
             standings().any(|standing| matches!(standing.state, State::Suspect | State::Recovering));
@@ -102,13 +118,15 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// When somebody who would come before others may be back.
-    fn missing(&self, number: u32) -> Option<u16> {
+    /// When somebody may be back who would come before the last.
+    fn missing(&self, number: u32, last: Option<&Ranked>) -> Option<u16> {
         let standing = &self.snapshot.standings[number as usize];
-        let admitted = self.snapshot.table.candidates[number as usize].admitted;
-        (admitted && standing.quarantined_s.is_none() && !standing.state.is_usable())
-            .then_some(standing.changes_in_s)
-            .flatten()
+        let changes_in_s = standing
+            .changes_in_s
+            .filter(|_| standing.quarantined_s.is_none() && !standing.state.is_usable())?;
+        let back = standing.well(&self.snapshot.table.candidates[number as usize]);
+        let would_be = self.consider_as(number, &back).ok()?;
+        last.is_none_or(|last| would_be.order(last).is_lt()).then_some(changes_in_s)
     }
 
     /// Everybody who is related to the client in another way than by distance, the nearest tier first.
@@ -144,21 +162,32 @@ impl<'a> Asked<'a> {
     }
 
     fn offer_distant(&self, best: &mut Best) {
-        let table = &self.snapshot.table;
-        let mut search = Search { asked: self, best };
-        match self.client.whereabouts.place {
+        self.offer(best, THIS, Tier::Home, 0);
+        for tier in [Tier::Distance, Tier::Elsewhere] {
+            if !best.is_full() {
+                self.offer_everybody(best, tier);
+            }
+            if !best.is_full() {
+                let suspects = self.snapshot.suspects.iter();
+                suspects.for_each(|number| self.offer(best, *number, tier, 0));
+            }
+        }
+    }
+
+    /// Whoever could be of this tier, suspects aside.
+    fn offer_everybody(&self, best: &mut Best, tier: Tier) {
+        let (table, here) = (&self.snapshot.table, &self.client.whereabouts);
+        let mut search = Search { asked: self, best, tier };
+        match here.place {
             Some(place) => {
-                table.placed.visit(place.direction(), &mut search);
+                if tier == Tier::Distance {
+                    table.placed.visit(place.direction(), &mut search);
+                }
                 table.placeless.iter().for_each(|number| search.look(*number, None));
             }
+            // Nobody is at a distance from nowhere.
+            None if tier == Tier::Distance && here.country.is_none() && here.continent.is_none() => {}
             None => (0..table.candidates.len()).for_each(|number| search.look(number_of(number), None)),
-        }
-        if !best.is_full() {
-            let suspects = self.snapshot.suspects.iter();
-            suspects.for_each(|number| self.offer(best, *number, Tier::Distance, 0));
-        }
-        if !best.is_full() {
-            self.offer(best, THIS, Tier::Home, 0);
         }
     }
 
@@ -172,65 +201,59 @@ impl<'a> Asked<'a> {
     }
 
     fn consider(&self, number: u32) -> Result<Ranked, Rejection> {
+        self.consider_as(number, &self.snapshot.standings[number as usize])
+    }
+
+    /// What would become of it if it fared so.
+    fn consider_as(&self, number: u32, standing: &Standing) -> Result<Ranked, Rejection> {
         let tier = self.tier(number);
-        match self.rejection(number, tier.0) {
+        let told = self.snapshot.table.candidates[number as usize].told(standing, tier.0, self.client);
+        match self.rejection(number, standing, told) {
             Some(rejection) => Err(rejection),
-            None => Ok(self.rank(number, tier)),
+            None => Ok(self.rank(number, tier, standing, told)),
         }
     }
 
     fn tier(&self, number: u32) -> (Tier, u8) {
         let candidate = &self.snapshot.table.candidates[number as usize];
+        let (here, there) = (&self.client.whereabouts, &candidate.whereabouts);
         let serves = |(_, servers): &&(u8, &[u32])| servers.binary_search(&number).is_ok();
         if (number == THIS && self.at_home) || self.near.binary_search(&number).is_ok() {
             (Tier::SameLink, 0)
         } else if let Some((prefix, _)) = self.matches.found.iter().find(serves) {
             (Tier::Declared, *prefix)
-        } else if candidate.whereabouts.asn.is_some()
-            && candidate.whereabouts.asn == self.client.whereabouts.asn
-        {
+        } else if there.asn.is_some() && there.asn == here.asn {
             (Tier::SameNetwork, 0)
-        } else if number == THIS && candidate.whereabouts.place.is_none() {
+        } else if cost::is_known(here, there) || (number == THIS && here.place.is_some()) {
+            (Tier::Distance, 0)
+        } else if number == THIS {
             (Tier::Home, 0)
         } else {
-            (Tier::Distance, 0)
+            (Tier::Elsewhere, 0)
         }
     }
 
-    fn rejection(&self, number: u32, tier: Tier) -> Option<Rejection> {
+    fn rejection(&self, number: u32, standing: &Standing, told: u8) -> Option<Rejection> {
         let candidate = &self.snapshot.table.candidates[number as usize];
-        let standing = &self.snapshot.standings[number as usize];
-        if !candidate.admitted {
-            return Some(Rejection::NotAdmitted);
-        }
-        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
-        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
-        quarantined
-            .or_else(|| Rejection::of(standing.state))
-            .or_else(overloaded)
-            .or_else(|| if number == THIS { None } else { self.unreachable(number, tier) })
+        let unreachable = || {
+            if number == THIS { None } else { self.unreachable(candidate, standing, told) }
+        };
+        self.snapshot.dismissal(number).or_else(unreachable)
     }
 
-    fn unreachable(&self, number: u32, tier: Tier) -> Option<Rejection> {
-        let told = self.snapshot.told(number as usize, tier);
-        let standing = &self.snapshot.standings[number as usize];
-        let https = standing.urls & self.snapshot.table.candidates[number as usize].https;
+    fn unreachable(&self, candidate: &Candidate, standing: &Standing, told: u8) -> Option<Rejection> {
+        let https = standing.urls & candidate.https;
         match self.purpose {
             Purpose::Answer if told == 0 => Some(Rejection::OutOfReach),
-            Purpose::OneFamily { v4 }
-                if told & self.snapshot.table.candidates[number as usize].of_family(v4) == 0 =>
-            {
-                Some(Rejection::OutOfReach)
-            }
+            Purpose::OneFamily { v4 } if told & candidate.of_family(v4) == 0 => Some(Rejection::OutOfReach),
             Purpose::Redirect { https: true } if https == 0 => Some(Rejection::NoUrl),
             Purpose::Redirect { https: false } if told == 0 && standing.urls == 0 => Some(Rejection::NoUrl),
             _ => None,
         }
     }
 
-    fn rank(&self, number: u32, (tier, prefix): (Tier, u8)) -> Ranked {
+    fn rank(&self, number: u32, (tier, prefix): (Tier, u8), standing: &Standing, told: u8) -> Ranked {
         let candidate = &self.snapshot.table.candidates[number as usize];
-        let standing = &self.snapshot.standings[number as usize];
         let cost = Cost::of(self.client, &candidate.whereabouts, tier, standing.load);
         let weight = candidate.capacity * standing.weight;
         Ranked {
@@ -241,6 +264,7 @@ impl<'a> Asked<'a> {
             cost,
             bucket: cost.bucket(),
             score: rendezvous::score(weight, rendezvous::draw(candidate.hash, self.key)),
+            told,
         }
     }
 }
@@ -259,10 +283,11 @@ fn number_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// Looks for those that only distance relates to the client.
+/// Looks for those of a tier that anybody may be of.
 struct Search<'a, 'b> {
     asked: &'a Asked<'a>,
     best: &'b mut Best,
+    tier: Tier,
 }
 
 impl Search<'_, '_> {
@@ -279,7 +304,7 @@ impl Search<'_, '_> {
                 return;
             }
         }
-        self.asked.offer(self.best, number, Tier::Distance, 0);
+        self.asked.offer(self.best, number, self.tier, 0);
     }
 
     fn highest_score(&self, number: u32) -> f64 {

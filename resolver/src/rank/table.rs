@@ -7,11 +7,15 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 
+use super::client::Client;
 use super::nearest::Nearest;
 use super::rendezvous;
+use super::verdict::{Ranked, Tier};
+use crate::fold;
 use crate::geo::Whereabouts;
 use crate::health::State;
 use crate::links::{Class, Links};
@@ -76,6 +80,8 @@ pub struct Table {
     pub(super) placed: Nearest,
     /// Those whose place is not known.
     pub(super) placeless: Vec<u32>,
+    /// Those to whom a client was led since somebody looked. It decides nothing.
+    told: Vec<AtomicBool>,
 }
 
 /// What this gateway says of itself.
@@ -111,12 +117,32 @@ impl Standing {
         let state = if accepting { State::Up } else { State::Draining };
         Self { state, endpoints: 0, urls: 0, weight: 1.0, load, changes_in_s: None, quarantined_s: None }
     }
+
+    /// The same when all is well again.
+    pub(super) fn well(&self, candidate: &Candidate) -> Self {
+        Self {
+            state: State::Up,
+            endpoints: mask(candidate.endpoints.iter().map(|_| true)),
+            urls: mask(candidate.urls.iter().map(|_| true)),
+            weight: 1.0,
+            load: 0.0,
+            ..*self
+        }
+    }
 }
 
 impl Candidate {
     /// Its endpoints of one family.
     pub(super) fn of_family(&self, v4: bool) -> u8 {
         if v4 { self.v4 } else { !self.v4 }
+    }
+
+    /// The endpoints that can be told: private ones mean nothing but where they are. A client of the Internet is told them if
+    /// there are no others, for the filters of home routers take private addresses out of its answers.
+    pub(super) fn told(&self, standing: &Standing, tier: Tier, client: &Client) -> u8 {
+        let (usable, public) = (standing.endpoints, standing.endpoints & self.public);
+        let is_near = tier <= Tier::Declared;
+        if is_near && (client.is_private() || public == 0) { usable } else { public }
     }
 
     fn this(this: &This) -> Self {
@@ -168,18 +194,19 @@ impl Table {
             systems: BTreeMap::new(),
             placed: Nearest::default(),
             placeless: Vec::new(),
+            told: Vec::new(),
         };
         table.links.sort_unstable();
         table.links.dedup();
-        for (network, _) in &table.links {
-            table.networks.split(*network);
-        }
+        let links = table.links.iter().map(|(network, _)| *network);
+        links.chain(fold::special()).for_each(|network| table.networks.split(network));
         table.relate(THIS, &this.networks);
         for (peer, number) in peers.into_iter().zip(1..) {
             let networks = peer.networks.clone();
             table.candidates.push(Candidate::of(peer));
             table.relate(number, &networks);
         }
+        table.told = table.candidates.iter().map(|_| AtomicBool::new(false)).collect();
         table.draws = table.candidates.iter().map(|one| (one.hash, one.capacity)).collect();
         table.placed = Nearest::new(table.candidates.iter().zip(0..).filter_map(|(candidate, number)| {
             candidate.whereabouts.place.map(|place| (place.direction(), number))
@@ -200,9 +227,24 @@ impl Table {
         if let Some(asn) = candidate.whereabouts.asn {
             self.systems.entry(asn).or_default().push(number);
         }
-        if candidate.whereabouts.place.is_none() && number != THIS {
+        if candidate.whereabouts.place.is_none() {
             self.placeless.push(number);
         }
+    }
+
+    /// A client is led to this one.
+    pub(super) fn note_told(&self, number: u32) {
+        let told = &self.told[number as usize];
+        // Written once, and then only read: all threads share the line.
+        if !told.load(Ordering::Relaxed) {
+            told.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a client was led there since this was last asked.
+    pub(crate) fn take_told(&self, number: u32) -> bool {
+        let told = &self.told[number as usize];
+        told.load(Ordering::Relaxed) && told.swap(false, Ordering::Relaxed)
     }
 
     /// Who has this number.
@@ -242,19 +284,11 @@ impl Snapshot {
         self.standings.len() == 1
     }
 
-    /// The addresses of a candidate that can be told to a client that is so related to it, or nothing for this gateway.
-    pub fn addresses(&self, ranked: &super::Ranked) -> impl Iterator<Item = &Endpoint> {
-        let number = ranked.number as usize;
-        let told = self.told(number, ranked.tier);
-        let endpoints = self.table.candidates[number].endpoints.iter().enumerate();
+    /// The addresses of a candidate that the client is told, or nothing for this gateway.
+    pub fn addresses(&self, ranked: &Ranked) -> impl Iterator<Item = &Endpoint> {
+        let told = ranked.told;
+        let endpoints = self.table.candidates[ranked.number as usize].endpoints.iter().enumerate();
         endpoints.filter(move |(nth, _)| told >> nth & 1 == 1).map(|(_, endpoint)| endpoint)
-    }
-
-    /// The endpoints that can be told: private ones mean nothing but where they are.
-    pub(super) fn told(&self, number: usize, tier: super::Tier) -> u8 {
-        let usable = self.standings[number].endpoints;
-        let near = tier <= super::Tier::Declared;
-        if near { usable } else { usable & self.table.candidates[number].public }
     }
 }
 

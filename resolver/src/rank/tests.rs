@@ -7,7 +7,6 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use proptest::prelude::*;
 
 use super::table::{Standing, THIS, This};
 use super::*;
@@ -15,6 +14,8 @@ use crate::geo::{Code, Place, Whereabouts};
 use crate::health::State;
 use crate::links::{Link, Links};
 use crate::peer::{Endpoint, Peer, PeerId};
+
+mod properties;
 
 fn place(latitude: f32, longitude: f32) -> Whereabouts {
     Whereabouts { place: Some(Place { latitude, longitude, accuracy_km: 0 }), ..Whereabouts::default() }
@@ -89,14 +90,104 @@ fn around_the_world() -> Vec<(Peer, Standing)> {
 }
 
 #[test]
-fn the_nearest_comes_first_and_this_gateway_last() {
+fn the_nearest_comes_first_and_one_on_another_continent_after_this_gateway() {
     let snapshot = snapshot(&around_the_world());
-    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [1, 2, 3]);
-    assert_eq!(told(&snapshot, &client("192.0.2.1", place(35.0, 139.0)))[0], 3);
+    // Where nobody knows how far this gateway is, it counts as 80 ms away: nearer than another continent.
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(47.0, 8.0))), [1, 2, THIS]);
+    assert_eq!(told(&snapshot, &client("192.0.2.1", place(35.0, 139.0)))[..2], [3, THIS]);
     let down: Vec<_> = around_the_world().into_iter().map(|(peer, _)| (peer, down())).collect();
     let decision =
         super::tests::snapshot(&down).decide(&client("192.0.2.1", place(47.0, 8.0)), Purpose::Answer);
     assert_eq!(numbers(&decision), [THIS], "what it holds it can serve");
+}
+
+/// Clients of many networks: a hash would not choose the same for all of them.
+fn clients(whereabouts: Whereabouts) -> impl Iterator<Item = Client> {
+    (0..64).map(move |nth| client(&alloc::format!("8.8.{nth}.1"), whereabouts))
+}
+
+#[test]
+fn nobody_is_sent_away_to_whom_nothing_relates_him() {
+    let (unplaced, zurich) = (Whereabouts::default(), place(ZURICH.0, ZURICH.1));
+    let peers = [(peer(1, unplaced), up()), (peer(2, zurich), up())];
+    let from = |this: Whereabouts, client: Whereabouts| {
+        let this = This { whereabouts: this, ..This::default() };
+        let snapshot = snapshot_of(&this, &peers, &Links::default());
+        clients(client).map(|client| told(&snapshot, &client)).collect::<BTreeSet<_>>()
+    };
+    let of = |told: [u32; 3]| BTreeSet::from([told.to_vec()]);
+    let tokyo = place(TOKYO.0, TOKYO.1);
+    for this in [unplaced, zurich, tokyo] {
+        assert!(from(this, unplaced).iter().all(|told| told[0] == THIS), "nobody knows where the client is");
+    }
+    assert_eq!(from(unplaced, place(47.0, 8.0)), of([2, THIS, 1]), "one that is known to be near");
+    assert_eq!(from(unplaced, tokyo), of([THIS, 2, 1]), "one that is known to be far");
+    assert_eq!(from(tokyo, zurich), of([2, THIS, 1]), "nobody knows how far the other one is");
+}
+
+#[test]
+fn the_continent_alone_says_who_is_nearer() {
+    let at = |country: &str, continent: &str| Whereabouts {
+        country: Code::parse(country),
+        continent: Code::parse(continent),
+        ..Whereabouts::default()
+    };
+    let peers = [(peer(1, at("KR", "AS")), up()), (peer(2, Whereabouts::default()), up())];
+    let this = This { whereabouts: at("CH", "EU"), ..This::default() };
+    let snapshot = snapshot_of(&this, &peers, &Links::default());
+    for client in clients(at("JP", "AS")) {
+        assert_eq!(told(&snapshot, &client), [1, THIS, 2]);
+    }
+    for client in clients(at("DE", "EU")) {
+        assert_eq!(told(&snapshot, &client), [THIS, 1, 2]);
+    }
+}
+
+#[test]
+fn a_client_of_the_internet_is_told_private_addresses_for_want_of_public_ones_alone() {
+    let addresses = |told: &[&str]| told.iter().map(|one| one.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
+    let campus: Vec<IpNet> = vec!["130.59.0.0/16".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    let with = |all: &[&str]| {
+        let endpoints =
+            addresses(all).into_iter().map(|address| Endpoint { address, https: false }).collect();
+        Peer { endpoints, networks: campus.clone(), ..peer(1, Whereabouts::default()) }
+    };
+    let told = |all: &[&str], client: &str| {
+        let everywhere = Standing { endpoints: u8::MAX, ..up() };
+        let snapshot = snapshot(&[(with(all), everywhere)]);
+        let decision = snapshot.decide(&self::client(client, Whereabouts::default()), Purpose::Answer);
+        snapshot.addresses(&decision.ranked[0]).map(|endpoint| endpoint.address).collect::<Vec<_>>()
+    };
+    let both = ["192.168.7.9", "130.59.31.7"];
+    assert_eq!(told(&both, "130.59.31.80"), addresses(&both[1..]));
+    assert_eq!(told(&both, "10.1.2.3"), addresses(&both));
+    assert_eq!(
+        told(&both[..1], "130.59.31.80"),
+        addresses(&both[..1]),
+        "its operator says that it serves them"
+    );
+}
+
+#[test]
+fn scopes_do_not_reach_into_private_space() {
+    let snapshot = snapshot(&around_the_world());
+    let scope = |network: &str| {
+        let network: IpNet = network.parse().unwrap();
+        let scope = snapshot.scope(&Client::new(network, false, Whereabouts::default()));
+        IpNet::new(network.addr(), scope).unwrap().trunc()
+    };
+    for (private, public) in [
+        ("172.16.5.0/24", "172.217.0.0/24"),
+        ("100.64.1.0/24", "100.1.2.0/24"),
+        ("169.254.1.0/24", "169.1.2.0/24"),
+        ("198.51.100.0/24", "198.1.2.0/24"),
+        ("192.168.1.0/24", "192.9.1.0/24"),
+        ("2001:db8:1::/56", "2001:620::/48"),
+        ("3fff::/56", "3ffe:1::/48"),
+    ] {
+        let (private, public) = (scope(private), scope(public));
+        assert!(!public.contains(&private) && !private.contains(&public), "{private}, {public}");
+    }
 }
 
 #[test]
@@ -106,10 +197,10 @@ fn a_declared_network_wins_over_distance_and_the_longest_over_the_others() {
     peers[2].0.networks = vec!["203.0.113.0/24".parse().unwrap()];
     let snapshot = snapshot(&peers);
     assert_eq!(told(&snapshot, &client("203.0.113.9", place(47.0, 8.0))), [3, 2, 1]);
-    assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, 3]);
+    assert_eq!(told(&snapshot, &client("203.0.7.9", place(47.0, 8.0))), [2, 1, THIS]);
     // A resolver that tells of a /16 has told less than the /24.
     let vague = Client::new("203.0.113.0/16".parse().unwrap(), false, place(47.0, 8.0));
-    assert_eq!(told(&snapshot, &vague), [2, 1, 3]);
+    assert_eq!(told(&snapshot, &vague), [2, 1, THIS]);
 }
 
 #[test]
@@ -144,7 +235,7 @@ fn who_is_not_admitted_is_never_told() {
     peers[1].1.quarantined_s = Some(7);
     let snapshot = snapshot(&peers);
     let here = client("192.0.2.1", place(47.0, 8.0));
-    assert_eq!(told(&snapshot, &here), [3, THIS]);
+    assert_eq!(told(&snapshot, &here), [THIS, 3]);
     let considered = snapshot.explain(&here, Purpose::Answer);
     let reasons: Vec<_> = considered.iter().filter_map(|one| one.verdict.err()).collect();
     assert_eq!(reasons, [Rejection::NotAdmitted, Rejection::Quarantined(7)]);
@@ -155,10 +246,10 @@ fn a_suspect_serves_those_who_have_no_better_of_its_tier() {
     let mut peers = around_the_world();
     peers[0].1 = suspect();
     let here = client("192.0.2.1", place(47.0, 8.0));
-    assert_eq!(told(&snapshot(&peers), &here), [2, 3, 1]);
+    assert_eq!(told(&snapshot(&peers), &here), [2, THIS, 3]);
     peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
     let decision = snapshot(&peers).decide(&here, Purpose::Answer);
-    assert_eq!(numbers(&decision), [1, 2, 3], "its own network's clients have no better");
+    assert_eq!(numbers(&decision), [1, 2, THIS], "its own network's clients have no better");
     assert!(decision.degraded);
 }
 
@@ -207,140 +298,4 @@ fn an_answer_holds_until_somebody_better_may_be_back() {
     peers[0].0.networks = vec!["192.0.2.0/24".parse().unwrap()];
     assert_eq!(snapshot(&peers).decide(&here, Purpose::Answer).changes_in_s, Some(5));
     assert_eq!(Snapshot::alone().decide(&here, Purpose::Answer).changes_in_s, None);
-}
-
-/// Where an address is, in a world whose places are as large as a /10.
-fn located(address: Ipv4Addr) -> Whereabouts {
-    let [first, second, ..] = address.octets();
-    let block = u16::from(first) * 4 + u16::from(second >> 6);
-    let place = Place {
-        latitude: f32::from(block % 17) * 10.0 - 80.0,
-        longitude: f32::from(block % 35) * 10.0 - 170.0,
-        accuracy_km: 10,
-    };
-    Whereabouts {
-        place: (block % 5 != 0).then_some(place),
-        country: Code::parse(["CH", "FR", "JP"][usize::from(block % 3)]),
-        continent: Code::parse(["EU", "EU", "AS"][usize::from(block % 3)]),
-        asn: (block % 4 == 0).then_some(u32::from(block % 7)),
-        prefix: 10,
-    }
-}
-
-fn peers() -> impl Strategy<Value = Vec<(Peer, Standing)>> {
-    let network = (any::<u8>(), 8u8..=26).prop_map(|(first, length)| {
-        IpNet::new(Ipv4Addr::new(first % 4 * 50, first, first, first).into(), length).unwrap().trunc()
-    });
-    let networks = proptest::collection::vec(network, 0..3);
-    let standing = (0u8..6, 0.0f32..1.0, 0.1f32..4.0);
-    let one = (networks, any::<u32>(), standing, any::<bool>());
-    proptest::collection::vec(one, 0..30).prop_map(|drawn| {
-        let make =
-            |(nth, (networks, from, (state, load, capacity), private)): (u8, (Vec<IpNet>, u32, _, bool))| {
-                let address =
-                    if private { Ipv4Addr::new(10, 0, 0, nth) } else { Ipv4Addr::new(198, 18, 0, nth) };
-                let mut peer = peer_at(nth, &alloc::format!("{address}"), located(from.into()));
-                (peer.networks, peer.capacity, peer.admitted) = (networks, capacity, state != 4);
-                let standing = match state {
-                    0 => down(),
-                    1 => Standing { load, ..suspect() },
-                    _ => Standing { load, ..up() },
-                };
-                (peer, standing)
-            };
-        (1..).zip(drawn).map(make).collect()
-    })
-}
-
-fn located_client(address: Ipv4Addr, known: u8) -> Client {
-    let site = crate::fold::site(IpNet::new(address.into(), known).unwrap().trunc());
-    let IpAddr::V4(base) = site.addr() else { unreachable!() };
-    Client::new(site, false, located(base))
-}
-
-fn public_client() -> impl Strategy<Value = Client> {
-    (0u8..4, any::<u32>(), 8u8..=32).prop_map(|(first, rest, known)| {
-        located_client(Ipv4Addr::from((u32::from(first) * 50) << 24 | (rest >> 8)), known)
-    })
-}
-
-proptest! {
-    #[test]
-    fn looking_at_few_finds_what_looking_at_all_does(peers in peers(), client in public_client()) {
-        let snapshot = snapshot(&peers);
-        let redirects = [false, true].map(|https| Purpose::Redirect { https });
-        let families = [false, true].map(|v4| Purpose::OneFamily { v4 });
-        for purpose in [Purpose::Answer].into_iter().chain(redirects).chain(families) {
-            let all = snapshot.explain(&client, purpose);
-            let best: Vec<_> = all.iter().filter_map(|one| one.verdict.ok()).take(MOST_RANKED).collect();
-            prop_assert!(!best.is_empty(), "this gateway is always left");
-            prop_assert_eq!(snapshot.decide(&client, purpose).ranked, best);
-        }
-    }
-
-    #[test]
-    fn the_nearest_is_never_skipped(peers in peers(), client in public_client()) {
-        let snapshot = snapshot(&peers);
-        let decision = snapshot.decide(&client, Purpose::Answer);
-        let first = decision.ranked[0];
-        for other in snapshot.explain(&client, Purpose::Answer).iter().filter_map(|one| one.verdict.ok()) {
-            let as_good = (other.tier, other.prefix, other.suspect) == (first.tier, first.prefix, first.suspect);
-            // Nobody who is told costs more than 1.41 times (and the 5 ms that all cost) what the cheapest does.
-            prop_assert!(!as_good || first.cost.total() < other.cost.total().max(5.0) * 1.415);
-            prop_assert!(other.tier >= first.tier);
-        }
-    }
-
-    #[test]
-    fn who_goes_takes_only_his_own_clients_along(peers in peers(), gone: proptest::sample::Index, clients in proptest::collection::vec(public_client(), 20)) {
-        prop_assume!(!peers.is_empty());
-        let gone = gone.index(peers.len());
-        let before = snapshot(&peers);
-        let mut fewer = peers.clone();
-        fewer[gone].1 = down();
-        let after = snapshot(&fewer);
-        for client in &clients {
-            let (was, is) = (told(&before, client), told(&after, client));
-            if was[0] as usize != gone + 1 {
-                prop_assert_eq!(was[0], is[0]);
-            }
-            let left: Vec<u32> = was.iter().copied().filter(|number| *number as usize != gone + 1).collect();
-            prop_assert_eq!(&is[..left.len().min(is.len())], &left[..left.len().min(is.len())]);
-        }
-    }
-
-    #[test]
-    fn health_outside_of_the_best_bucket_changes_nothing(peers in peers(), flipped: proptest::sample::Index, client in public_client()) {
-        prop_assume!(!peers.is_empty());
-        let before = snapshot(&peers).decide(&client, Purpose::Answer);
-        let worst = *before.ranked.last().unwrap();
-        let flipped = flipped.index(peers.len());
-        let was = snapshot(&peers).explain(&client, Purpose::Answer).into_iter().find(|one| one.number as usize == flipped + 1).unwrap().verdict;
-        let behind = was.is_ok_and(|was| was.order(&worst).is_gt());
-        let mut other = peers.clone();
-        other[flipped].1 = if behind { down() } else { return Ok(()) };
-        prop_assert_eq!(snapshot(&other).decide(&client, Purpose::Answer).ranked, before.ranked);
-    }
-
-    #[test]
-    fn a_scope_holds_for_everybody_in_it_and_health_does_not_change_it(peers in peers(), client in public_client(), other in any::<u32>()) {
-        let snapshot = snapshot(&peers);
-        let decision = snapshot.decide(&client, Purpose::Answer);
-        let well: Vec<_> = peers.iter().map(|(peer, _)| (peer.clone(), up())).collect();
-        prop_assert_eq!(super::tests::snapshot(&well).decide(&client, Purpose::Answer).scope, decision.scope);
-        let global = crate::fold::is_global(client.address());
-        let most = if global { 24 } else { 32 };
-        prop_assert!((8..=most).contains(&decision.scope));
-        if client.network().prefix_len() < decision.scope {
-            // What is known of such a client is less than the scope says: it holds for those who are known as well.
-            return Ok(());
-        }
-        let IpAddr::V4(base) = client.address() else { unreachable!() };
-        let within = if decision.scope == 32 { 0 } else { other & (u32::MAX >> decision.scope) };
-        let scope = u32::MAX << (32 - u32::from(decision.scope));
-        let neighbour = located_client(Ipv4Addr::from(u32::from(base) & scope | within), 32);
-        let theirs = snapshot.decide(&neighbour, Purpose::Answer);
-        prop_assert_eq!(theirs.scope, decision.scope);
-        prop_assert_eq!(numbers(&theirs), numbers(&decision));
-    }
 }

@@ -34,10 +34,13 @@ pub enum Tier {
     Declared,
     /// In the same autonomous system.
     SameNetwork,
-    /// Anywhere.
-    Distance,
-    /// This gateway, where nothing else is known that relates it to the client.
+    /// This gateway, where nobody knows how far anybody is: the client has found its way here.
     Home,
+    /// At a distance that is known, if only by countries. Where the client's place is known and this gateway's is not, this
+    /// gateway counts as that far which nobody knows ([`Cost::round_trip`]).
+    Distance,
+    /// A peer, and nothing is known that relates it to the client.
+    Elsewhere,
 }
 
 /// A candidate that could be told.
@@ -57,6 +60,8 @@ pub struct Ranked {
     pub bucket: i16,
     /// Its score in the rendezvous.
     pub score: f64,
+    /// Its endpoints that the client is told: bit 0 is the first.
+    pub told: u8,
 }
 
 /// Why a candidate is not told.
@@ -100,8 +105,9 @@ impl Tier {
             Self::SameLink => "same link",
             Self::Declared => "declared network",
             Self::SameNetwork => "same autonomous system",
-            Self::Distance => "distance",
             Self::Home => "this gateway",
+            Self::Distance => "distance",
+            Self::Elsewhere => "anywhere",
         }
     }
 }

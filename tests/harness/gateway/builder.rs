@@ -68,6 +68,12 @@ impl Builder {
         self
     }
 
+    /// Has peers, which connect to it here.
+    #[must_use]
+    pub fn peers_at(self, address: &str) -> Self {
+        self.env("OPEN_REGISTRY_FEDERATION__LISTEN", address)
+    }
+
     /// Makes no connection at all.
     #[must_use]
     pub fn offline(self) -> Self {

@@ -84,6 +84,40 @@ impl Gateway {
         self.place.run(|| http::metric(&self.operator_url(), name, labels))
     }
 
+    /// What it says of itself to its operator.
+    ///
+    /// # Panics
+    /// When that is no JSON.
+    pub fn status(&self) -> Value {
+        let answer = self.place.run(|| http::get(&format!("{}/status", self.operator_url())));
+        serde_json::from_slice(&answer.body).expect("a status is JSON")
+    }
+
+    /// How other gateways reach it: `/ip4/127.0.0.1/tcp/40123/p2p/12D3KooW...`.
+    ///
+    /// # Panics
+    /// When it has no peers.
+    pub fn contact(&self) -> String {
+        let is_there = |status: &Value| status["contacts"][0].is_string();
+        let status = crate::until(|| self.status(), is_there);
+        status["contacts"][0].as_str().expect("a contact").to_owned()
+    }
+
+    /// The ids of the peers that it is connected to.
+    pub fn connected(&self) -> Vec<String> {
+        let status = self.status();
+        let peers = status["connected"].as_array().into_iter().flatten();
+        peers.filter_map(|peer| Some(peer["peer"].as_str()?.to_owned())).collect()
+    }
+
+    /// Its id.
+    ///
+    /// # Panics
+    /// When it does not say it.
+    pub fn id(&self) -> String {
+        self.status()["peer"].as_str().expect("an id").to_owned()
+    }
+
     /// Runs another command of the program with this gateway's configuration, where it runs: `["setup", "npm"]`.
     pub fn ask(&self, arguments: &[&str]) -> Said {
         let mut command = self.surroundings.program();

@@ -157,6 +157,7 @@ impl<'a> View<'a> {
             gateways: self.gateways.clone(),
             url: self.facts.url.clone(),
             ca: None,
+            peer: None,
         })
     }
 

@@ -13,6 +13,42 @@ struct Village {
     silent: AtomicBool,
     stalled: AtomicBool,
     probes: AtomicUsize,
+    /// Upstream does not answer; the latch has noticed; how often it was doubted; how busy this gateway is, in percent.
+    cut_off: AtomicBool,
+    noticed: AtomicBool,
+    doubts: AtomicUsize,
+    load: AtomicUsize,
+}
+
+/// The gateway in the village.
+struct Here(Arc<Village>);
+
+impl Own for Here {
+    fn reaches_upstream(&self) -> bool {
+        !self.0.noticed.load(Ordering::Relaxed)
+    }
+
+    fn doubt_upstream(&self) {
+        self.0.doubts.fetch_add(1, Ordering::Relaxed);
+        self.0.noticed.store(self.0.cut_off.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn load(&self) -> f32 {
+        self.0.load.load(Ordering::Relaxed) as f32 / 100.0
+    }
+}
+
+/// An owner that runs, and what it publishes.
+async fn running(village: &Arc<Village>) -> (Steering, watch::Sender<Arc<Links>>) {
+    let (mut owner, links) = owner(village);
+    owner.first_round().await;
+    let (steering, never) = (owner.steering(), CancellationToken::new());
+    tokio::spawn(owner.run(Pulses::new(), never.clone(), never));
+    (steering, links)
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
 struct Visitor(Arc<Village>);
@@ -44,7 +80,7 @@ fn peer(nth: u8) -> Sighting {
 
 fn owner(village: &Arc<Village>) -> (Owner<Visitor>, watch::Sender<Arc<Links>>) {
     let (links, watched) = watch::channel(Arc::default());
-    (Owner::new(Visitor(Arc::clone(village)), [peer(1), peer(2)], watched, || true), links)
+    (Owner::new(Visitor(Arc::clone(village)), [peer(1), peer(2)], watched, Here(Arc::clone(village))), links)
 }
 
 fn states(steering: &Steering) -> Vec<State> {
@@ -106,4 +142,82 @@ async fn whoever_is_about_to_stop_tells_others_until_the_end() {
     follow.wait_for(|known| known.standings[0].state == State::Draining).await.unwrap();
     end.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_is_settled_ten_minutes_after_its_start_whether_or_not_anything_happens() {
+    let (_links, watched) = watch::channel(Arc::default());
+    for peers in [Vec::new(), vec![peer(1), peer(2)]] {
+        let mut owner = Owner::new(Visitor(Arc::default()), peers, watched.clone(), Here(Arc::default()));
+        owner.first_round().await;
+        let (steering, never) = (owner.steering(), CancellationToken::new());
+        tokio::spawn(owner.run(Pulses::new(), never.clone(), never));
+        pass(590).await;
+        assert!(!steering.snapshot().settled);
+        pass(15).await;
+        assert!(steering.snapshot().settled);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_ends_by_itself() {
+    let village: Arc<Village> = Arc::default();
+    let (steering, _links) = running(&village).await;
+    pass(700).await;
+    steering.learn(Sighting::Caught(PeerId::of_key([1; 32]), resolver::peers::Offence::WrongBytes));
+    let is_free = |steering: &Steering| steering.snapshot().standings[1].quarantined_s.is_none();
+    pass(1).await;
+    assert!(!is_free(&steering));
+    pass(3600).await;
+    assert!(is_free(&steering));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_recovered_gets_all_of_its_clients_in_the_end() {
+    let village: Arc<Village> = Arc::default();
+    let (steering, _links) = running(&village).await;
+    pass(700).await;
+    village.silent.store(true, Ordering::Relaxed);
+    pass(40).await;
+    village.silent.store(false, Ordering::Relaxed);
+    pass(110).await;
+    let all =
+        steering.snapshot().standings[1..].iter().all(|one| one.state == State::Up && one.weight == 1.0);
+    assert!(all, "{:?}", steering.snapshot().standings);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disconnection_is_noticed_without_a_client_and_bridged_for_a_minute() {
+    let village: Arc<Village> = Arc::default();
+    let (steering, _links) = running(&village).await;
+    pass(700).await;
+    assert_eq!(village.doubts.load(Ordering::Relaxed), 0);
+    for at_once in [&village.silent, &village.cut_off] {
+        at_once.store(true, Ordering::Relaxed);
+    }
+    pass(30).await;
+    assert!(village.doubts.load(Ordering::Relaxed) > 0);
+    assert_eq!(states(&steering), [State::Suspect; 2], "held");
+    pass(70).await;
+    assert_eq!(states(&steering), [State::Down; 2], "no longer than a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_fall_silent_are_down_where_upstream_answers() {
+    let village: Arc<Village> = Arc::default();
+    let (steering, _links) = running(&village).await;
+    village.silent.store(true, Ordering::Relaxed);
+    pass(35).await;
+    assert!(village.doubts.load(Ordering::Relaxed) > 0);
+    assert_eq!(states(&steering), [State::Down; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn this_gateway_is_as_busy_as_it_says() {
+    let village: Arc<Village> = Arc::default();
+    let (steering, _links) = running(&village).await;
+    assert!(steering.snapshot().standings[0].load < 0.01);
+    village.load.store(97, Ordering::Relaxed);
+    pass(3).await;
+    assert!((steering.snapshot().standings[0].load - 1.0).abs() < 0.01);
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod bounded;
+mod followed;
 mod full;
 mod healed;
 

@@ -115,8 +115,8 @@ fn private_addresses_stand_with_no_others_and_are_told_to_nobody_elsewhere() {
     let (mut addresses, ..) = told(Kind::Aaaa, &home, &facts);
     addresses.sort_unstable();
     assert_eq!(addresses, ["fd00:7::10", "fd00:7::9"]);
-    assert_eq!(told(Kind::A, &public(0.0), &facts).0, ["1.1.1.1", "9.9.9.9"]);
-    assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe:1::1", "2620:fe::9"]);
+    assert_eq!(told(Kind::A, &public(0.0), &facts).0, ["9.9.9.9", "1.1.1.1"]);
+    assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe::9", "2620:fe:1::1"]);
 }
 
 #[test]
@@ -140,6 +140,87 @@ fn a_client_of_one_family_is_told_somebody_of_its_family() {
     let mut facts = facts(&peers);
     facts.configured = vec!["9.9.9.9".parse().unwrap()];
     assert_eq!(told(Kind::Aaaa, &public(0.0), &facts).0, ["2620:fe:5::1"]);
+}
+
+#[test]
+fn an_answer_to_the_other_family_holds_no_longer_and_leads_no_farther_than_any_other() {
+    let mut peers: Vec<_> =
+        (1..=4).map(|nth| peer(nth, &[&alloc::format!("1.1.{nth}.1")], at(f32::from(nth)))).collect();
+    peers.push(peer(5, &["2620:fe:5::1"], at(20.0)));
+    peers.push(peer(6, &["2620:fe:6::1"], at(170.0)));
+    peers.iter_mut().for_each(|(_, standing)| standing.changes_in_s = Some(60));
+    let told_with = |state: State, changes: u16| {
+        let mut peers = peers.clone();
+        peers[4].1 = Standing { changes_in_s: Some(changes), ..standing(state) };
+        let configured = vec!["9.9.9.9".parse().unwrap()];
+        let (addresses, ttl, _) = told(Kind::Aaaa, &public(0.0), &Facts { configured, ..facts(&peers) });
+        assert_eq!(addresses, ["2620:fe:5::1"], "and not the one that is too far to try in time");
+        ttl
+    };
+    assert_eq!(told_with(State::Up, 60), 60);
+    assert_eq!(told_with(State::Up, 33), 33);
+    assert_eq!(told_with(State::Recovering, 0), 20);
+}
+
+#[test]
+fn a_suspect_of_the_other_family_is_told_for_a_short_time() {
+    let mut peers: Vec<_> =
+        (1..=4).map(|nth| peer(nth, &[&alloc::format!("1.1.{nth}.1")], at(f32::from(nth)))).collect();
+    peers.push(peer(5, &["2620:fe:5::1"], at(20.0)));
+    peers.iter_mut().for_each(|(_, standing)| standing.changes_in_s = Some(60));
+    peers[4].1.state = State::Suspect;
+    let mut facts = facts(&peers);
+    facts.configured = vec!["9.9.9.9".parse().unwrap()];
+    let (addresses, ttl, _) = told(Kind::Aaaa, &public(0.0), &facts);
+    assert_eq!((addresses, ttl), (vec!["2620:fe:5::1".into()], 20));
+}
+
+/// Public networks that are smaller than a site.
+fn on_a_public_link() -> Facts {
+    let links = Links(vec![Link::written(2, &["8.8.4.9/26", "2a00:7::9/64"])]);
+    let neighbour = peer(1, &["8.8.4.10", "2a00:7::10"], Whereabouts::default());
+    let mut other = peer(2, &["8.8.4.200", "2a00:7:0:1::10"], Whereabouts::default());
+    other.0.networks = vec!["8.8.4.0/24".parse().unwrap(), "2a00:7::/48".parse().unwrap()];
+    let peers = [neighbour, other];
+    let table = Table::new(&This::default(), peers.iter().map(|(peer, _)| peer.clone()), &links);
+    let standings = core::iter::once(Standing::own(true, 0.0)).chain(peers.map(|(_, standing)| standing));
+    let peers = Arc::new(Snapshot::new(Arc::new(table), standings.collect(), true));
+    Facts { links, peers, ..Facts::default() }
+}
+
+#[test]
+fn a_neighbour_on_a_public_link_is_led_to_a_gateway_on_it() {
+    let facts = on_a_public_link();
+    let tell = |kind, client: &str, local: &str| {
+        let asker = facts.asker(&asked(client, local, 2), None);
+        let (mut addresses, ..) = told(kind, &asker, &facts);
+        addresses.sort_unstable();
+        (addresses, facts.alike(&asker).map(|network| network.to_string()))
+    };
+    assert_eq!(
+        tell(Kind::A, "8.8.4.20", "8.8.4.9"),
+        (vec!["8.8.4.10".into(), "8.8.4.9".into()], Some("8.8.4.0/26".into()))
+    );
+    assert_eq!(
+        tell(Kind::Aaaa, "2a00:7::20", "2a00:7::9"),
+        (vec!["2a00:7::10".into(), "2a00:7::9".into()], Some("2a00:7::/64".into()))
+    );
+    let (beyond, alike) = tell(Kind::A, "8.8.4.100", "8.8.4.9");
+    assert!(beyond.contains(&"8.8.4.200".into()), "{beyond:?}");
+    assert_eq!(alike, Some("8.8.4.0/24".into()));
+    assert!(tell(Kind::Aaaa, "2a00:7:0:1::20", "2a00:7::9").0.contains(&"2a00:7:0:1::10".into()));
+}
+
+#[test]
+fn what_a_resolver_tells_of_a_client_does_not_put_it_on_a_public_link() {
+    let facts = on_a_public_link();
+    let subnet = Subnet::read(&[0, 1, 32, 0, 8, 8, 4, 20]).unwrap();
+    let asker = facts.asker(&asked("9.9.9.9", "8.8.4.9", 2), Some(&subnet));
+    let (addresses, _, scope) = told(Kind::A, &asker, &facts);
+    assert_eq!((addresses[0].as_str(), scope), ("8.8.4.200", 24));
+    // A tunnel's other end is not on the link, whatever address it has inside.
+    let tunnelled = facts.asker(&asked("2002:808:414::1", "8.8.4.9", 2), None);
+    assert_eq!(told(Kind::A, &tunnelled, &facts).0[0], "8.8.4.200");
 }
 
 #[test]

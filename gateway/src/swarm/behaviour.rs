@@ -1,0 +1,100 @@
+//! What this gateway speaks on a connection, and how many connections it has.
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::swarm::{NetworkBehaviour, StreamProtocol};
+use libp2p::{identify, kad, ping};
+use libp2p_allow_block_list::BlockedPeers;
+use libp2p_connection_limits::ConnectionLimits;
+
+use super::bulletin::Gossip;
+use super::discovery::multicast::{self, Multicast};
+use super::streams;
+
+/// What tells this swarm from others in identify: whoever says something else is none of ours.
+pub(super) const VERSION: &str = "/open-registry/1";
+/// The name under which peers are looked up by their ids, so that nobody else's table is mixed with ours.
+const KADEMLIA: &str = "/open-registry/kad/1.0.0";
+/// Twenty peers with eight addresses each.
+const LONGEST_LOOKUP: usize = 16 * 1024;
+/// A peer is asked for a sign of life so often ...
+const PING: Duration = Duration::from_secs(2);
+/// ... and may take so long: who has vanished is gone within 6 s, and one that is only busy is not.
+const PONG: Duration = Duration::from_secs(4);
+/// Connections of one peer: one of each carrier, and one that was made while the other end had not seen yet that the one
+/// before it is dead.
+const PER_PEER: u32 = 3;
+/// Connections in all, and those that others have made: 128 peers and what comes while they change. Each costs some 50 KiB.
+const ALL: u32 = 256;
+const INCOMING: u32 = 160;
+const OUTGOING: u32 = 160;
+/// Handshakes under way, which cost time: of those who come in, and of those who are dialled.
+const BEGINNING: u32 = 64;
+
+/// All of it.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    // First, so that nobody else spends anything on a connection that is one too many.
+    limits: libp2p_connection_limits::Behaviour,
+    pub(super) blocked: libp2p_allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) streams: streams::Behaviour,
+    ping: ping::Behaviour,
+    identify: identify::Behaviour,
+    pub(super) kademlia: kad::Behaviour<MemoryStore>,
+    pub(super) gossip: Gossip,
+    pub(super) mdns_v4: Multicast,
+    pub(super) mdns_v6: Multicast,
+}
+
+impl Behaviour {
+    /// For a gateway with this key, that speaks these protocols on streams, and is announced by multicast or not.
+    pub(super) fn new(key: &Keypair, protocols: Vec<&'static str>, gossip: Gossip, announced: bool) -> Self {
+        let mdns = |v6| match announced {
+            true => multicast::new(key.public().to_peer_id(), v6),
+            false => None.into(),
+        };
+        let agent = format!("open-registry/{}", env!("CARGO_PKG_VERSION"));
+        let identify = identify::Config::new(VERSION.to_owned(), key.public())
+            .with_agent_version(agent)
+            .with_push_listen_addr_updates(true)
+            .with_cache_size(0);
+        Self {
+            limits: libp2p_connection_limits::Behaviour::new(limits()),
+            blocked: libp2p_allow_block_list::Behaviour::default(),
+            streams: streams::Behaviour::new(protocols),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PONG)),
+            identify: identify::Behaviour::new(identify),
+            kademlia: kademlia(key),
+            gossip,
+            mdns_v4: mdns(false),
+            mdns_v6: mdns(true),
+        }
+    }
+}
+
+fn limits() -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(BEGINNING))
+        .with_max_pending_outgoing(Some(BEGINNING))
+        .with_max_established_incoming(Some(INCOMING))
+        .with_max_established_outgoing(Some(OUTGOING))
+        .with_max_established(Some(ALL))
+        .with_max_established_per_peer(Some(PER_PEER))
+}
+
+/// A table of peers and nothing else: no records are kept for anybody. Who is in it is put there by hand, once it is known to be
+/// ours.
+fn kademlia(key: &Keypair) -> kad::Behaviour<MemoryStore> {
+    let own = key.public().to_peer_id();
+    let nothing = MemoryStoreConfig { max_records: 0, max_provided_keys: 0, ..MemoryStoreConfig::default() };
+    let mut config = kad::Config::new(StreamProtocol::new(KADEMLIA));
+    config.set_kbucket_inserts(kad::BucketInserts::Manual);
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    config.set_max_packet_size(LONGEST_LOOKUP);
+    let mut kademlia = kad::Behaviour::with_config(own, MemoryStore::with_config(own, nothing), config);
+    // Nobody else can tell whether this gateway is reached from outside; those who cannot reach it fail once.
+    kademlia.set_mode(Some(kad::Mode::Server));
+    kademlia
+}

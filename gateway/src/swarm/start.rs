@@ -1,0 +1,157 @@
+//! Starts the swarm: reads its key, makes its sockets, and says what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol as Part;
+use libp2p::swarm::Config as SwarmConfig;
+use libp2p::{Multiaddr, noise};
+use nix::errno::Errno;
+use resolver::card::Card;
+
+use super::address::{self, Carrier};
+use super::behaviour::Behaviour;
+use super::task::{Shell, Task};
+use super::vicinity::Vicinity;
+use super::{Bulletin, Config, Door, Incoming, Protocol, PskError, Swarm, bulletin, psk, streams, transport};
+use crate::identity::{Identity, IdentityError};
+use crate::listen::BindError;
+use crate::metrics::Metrics;
+
+/// What the swarm has to know of this gateway.
+pub struct Own {
+    /// Its key.
+    pub identity: Arc<Identity>,
+    /// Where clients are served.
+    pub doors: Vec<Door>,
+    /// What it says of itself, without URLs. Asked once a second.
+    pub card: Box<dyn Fn() -> Card + Send + Sync>,
+    /// Whether it may say in the networks around that it is there.
+    pub announces: bool,
+    /// What home says.
+    pub bulletin: Arc<dyn Bulletin>,
+    /// Where is counted who is refused.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why there is no swarm.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The private swarm's key.
+    #[error(transparent)]
+    Psk(#[from] PskError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The same by one of the carriers.
+    #[error("cannot listen on {0} for peers (federation.listen): {1}")]
+    Listen(SocketAddr, String),
+    /// The gateway's key is of no use.
+    #[error("this gateway's key cannot be used for connections: {0}")]
+    Key(String),
+    /// Gossip does not begin.
+    #[error("home's word cannot be passed on: {0}")]
+    Gossip(String),
+}
+
+impl From<IdentityError> for StartError {
+    fn from(error: IdentityError) -> Self {
+        Self::Key(error.to_string())
+    }
+}
+
+impl From<noise::Error> for StartError {
+    fn from(error: noise::Error) -> Self {
+        Self::Key(error.to_string())
+    }
+}
+
+/// The swarm, streams that peers will open, and the task that is to be run. It listens already.
+///
+/// # Errors
+/// [`StartError`].
+pub fn start(config: &Config, own: Own) -> Result<(Swarm, BTreeMap<Protocol, Incoming>, Task), StartError> {
+    let psk = config.psk_file.as_deref().map(psk::read).transpose()?;
+    let key = Keypair::ed25519_from_bytes(own.identity.secret()?)
+        .map_err(|error| StartError::Key(error.to_string()))?;
+    let vicinity = Vicinity::new(&config.interfaces);
+    let transport = transport::new(&key, psk, vicinity.clone())?;
+    let protocols =
+        Protocol::ALL.iter().map(|one| one.name()).chain([streams::CARD, streams::DIRECTORY]).collect();
+    // Multicast DNS of libp2p cannot look without being seen.
+    let announced = config.discover && own.announces;
+    let gossip = bulletin::gossip(own.bulletin.author()).map_err(StartError::Gossip)?;
+    let behaviour = Behaviour::new(&key, protocols, gossip, announced);
+    let mut swarm =
+        Shell::new(transport, behaviour, key.public().to_peer_id(), SwarmConfig::with_tokio_executor());
+    let mut listening = Vec::new();
+    for address in &config.listen {
+        listening.extend(listen(&mut swarm, *address, psk.is_some())?);
+    }
+    if listening.is_empty() {
+        let why = "this machine has none of these addresses".to_owned();
+        return Err(StartError::Listen(config.listen.first().copied().unwrap_or(([0; 4], 0).into()), why));
+    }
+    let (handle, ends, incoming) = Swarm::channels();
+    let ports = listening.iter().map(SocketAddr::port).collect();
+    let task = Task::new(swarm, ends, config, own, vicinity, ports);
+    Ok((handle, incoming, task))
+}
+
+/// By TCP and, unless the swarm is private, by QUIC at the same port. Where there is no IPv6, its addresses may be missing.
+fn listen(swarm: &mut Shell, address: SocketAddr, is_private: bool) -> Result<Vec<SocketAddr>, StartError> {
+    let address = match free(address) {
+        Ok(address) => address,
+        Err(error) if is_without_ipv6(address, &error) => {
+            tracing::warn!(%address, "this machine has no IPv6; not listening for peers there");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(BindError::new("federation.listen", address, error).into()),
+    };
+    let carriers: &[Carrier] = if is_private { &[Carrier::Tcp] } else { &[Carrier::Tcp, Carrier::Quic] };
+    for carrier in carriers {
+        let listened = swarm.listen_on(listening_at(address, *carrier));
+        listened.map_err(|error| StartError::Listen(address, error.to_string()))?;
+    }
+    tracing::info!(listener = "federation", %address, "listening");
+    Ok(vec![address])
+}
+
+fn listening_at(address: SocketAddr, carrier: Carrier) -> Multiaddr {
+    address::of_place(address, carrier)
+}
+
+/// The same address, with a port that is free for both carriers. libp2p shares its ports with whoever asks for them, so that
+/// two gateways would have the same one and each half of the connections.
+fn free(address: SocketAddr) -> io::Result<SocketAddr> {
+    let only = |kind| {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        io::Result::Ok(socket)
+    };
+    let tcp = only(socket2::Type::STREAM)?;
+    tcp.set_reuse_address(true)?;
+    tcp.bind(&address.into())?;
+    tcp.listen(1)?;
+    let bound = TcpListener::from(tcp).local_addr()?;
+    let udp = only(socket2::Type::DGRAM)?;
+    udp.bind(&bound.into())?;
+    UdpSocket::from(udp).local_addr()
+}
+
+fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let missing = [Errno::EADDRNOTAVAIL, Errno::EAFNOSUPPORT].map(|errno| Some(errno as i32));
+    address.is_ipv6() && address.ip().is_unspecified() && missing.contains(&error.raw_os_error())
+}
+
+/// Where others reach who listens there; `None`: nobody else does.
+pub(super) fn is_told(address: &Multiaddr) -> bool {
+    let by_tcp = address.iter().any(|part| matches!(part, Part::Tcp(_)));
+    let scoped = matches!(address::ip(address), Some(std::net::IpAddr::V6(v6)) if v6.is_unicast_link_local());
+    by_tcp && !scoped
+}

@@ -1,0 +1,210 @@
+//! Promise: a peer gets the tarballs that are held here, at the pace that the operator allows, and nothing else; and
+//! nothing at all where nothing is shared.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use harness::http::{Reply, Request};
+
+use harness::{Gateway, Identity, Package, Registry};
+
+const SOON: Duration = Duration::from_secs(20);
+const TARBALL: &str = "/left/-/left-1.0.0.tgz";
+const PRIVATE: &str = "/@acme/plans/-/plans-1.0.0.tgz";
+
+fn left() -> Package {
+    Package::new("left").version("1.0.0", |v| v.size(1_000_000)).version("1.1.0", |v| v)
+}
+
+fn plans() -> Package {
+    Package::new("@acme/plans").version("1.0.0", |v| v)
+}
+
+fn registry() -> Registry {
+    Registry::builder().packages([left(), plans()]).start()
+}
+
+fn gateway(registry: &Registry, config: &str) -> Gateway {
+    Gateway::builder().upstream(registry.url()).config_toml(config).start()
+}
+
+/// A gateway that has nothing but its id.
+struct Peer(Identity);
+
+impl Peer {
+    fn new() -> Self {
+        Self(Identity::new())
+    }
+
+    fn asks(&self, gateway: &Gateway, method: &str, path: &str) -> Request {
+        let request = Request::new(method, &format!("{}{path}", gateway.url())).within(SOON);
+        request.header("open-registry-peer", self.0.id())
+    }
+
+    fn gets(&self, gateway: &Gateway, path: &str) -> Reply {
+        self.asks(gateway, "GET", path).send()
+    }
+
+    fn wishes(&self, gateway: &Gateway, path: &str, integrity: &str, wish: &str) -> Reply {
+        let request = self.asks(gateway, "GET", path).header("pacote-integrity", integrity);
+        request.header("open-registry-wish", wish).send()
+    }
+}
+
+fn client_gets(gateway: &Gateway, path: &str) -> Reply {
+    Request::get(&format!("{}{path}", gateway.url())).within(SOON).send()
+}
+
+fn by_digest(integrity: &str) -> String {
+    let digest = STANDARD.decode(integrity.strip_prefix("sha512-").expect("a SHA-512")).expect("base64");
+    format!("/-/tarballs/sha512/{}", URL_SAFE_NO_PAD.encode(digest))
+}
+
+#[test]
+fn a_peer_gets_what_is_held_by_digest_and_by_name_and_nothing_is_fetched_for_it() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "");
+    let release = left().at("1.0.0").clone();
+    let address = by_digest(&release.integrity);
+    for path in [&*address, TARBALL, "/left", "/left/latest", "/-/v1/search?text=left", "/-/npm/v1/keys"] {
+        assert_eq!(peer.gets(&gateway, path).status, 404, "{path}");
+    }
+    let of_clients = |path: &str| registry.requests_to(path);
+    assert_eq!([TARBALL, "/left", &address].map(of_clients), [0, 0, 0]);
+
+    assert_eq!(client_gets(&gateway, TARBALL).status, 200);
+    for path in [&*address, TARBALL] {
+        let reply = peer.gets(&gateway, path);
+        assert_eq!((reply.status, &reply.body), (200, &release.tarball), "{path}");
+    }
+    assert_eq!(peer.gets(&gateway, "/left").status, 404, "its packument is nothing to a peer");
+    let part = peer.asks(&gateway, "GET", &address).header("range", "bytes=10-19").send();
+    assert_eq!((part.status, &part.body[..]), (206, &release.tarball[10..20]));
+    let head = peer.asks(&gateway, "HEAD", &address).send();
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some(&*release.tarball.len().to_string()))
+    );
+    // As many bytes as it got.
+    let sent = 2.0 * f64::from(u32::try_from(release.tarball.len()).unwrap()) + 10.0;
+    assert!((gateway.metric("open_registry_peers_sent_bytes_total", &[]) - sent).abs() < 4096.0);
+}
+
+#[test]
+fn what_a_near_peer_wishes_for_is_fetched_once_and_is_these_bytes_or_nothing() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "");
+    let (right, wrong) = (left().at("1.0.0").clone(), left().at("1.1.0").integrity.clone());
+    for _ in 0..2 {
+        let reply = peer.wishes(&gateway, TARBALL, &right.integrity, "fetch");
+        assert_eq!((reply.status, &reply.body), (200, &right.tarball));
+    }
+    assert_eq!(registry.tarball_requests(), 1);
+    // The name stands for other bytes: to give them would be a lie.
+    assert_eq!(peer.wishes(&gateway, TARBALL, &wrong, "fetch").status, 404);
+    assert_eq!(peer.wishes(&gateway, "/left", &wrong, "fetch").status, 404);
+    let without = peer.asks(&gateway, "GET", TARBALL).header("open-registry-wish", "fetch").send();
+    assert_eq!(without.status, 400, "{}", without.text());
+}
+
+#[test]
+fn a_peer_gets_nothing_private_and_takes_no_credentials_anywhere() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "[private]\nscopes = [\"@acme\"]\n");
+    assert_eq!(client_gets(&gateway, PRIVATE).status, 200);
+    let secret =
+        Request::get(&format!("{}{TARBALL}", gateway.url())).header("authorization", "Bearer secret");
+    assert_eq!(secret.send().status, 200);
+    registry.reset_log();
+
+    let (plans, left) = (plans().at("1.0.0").clone(), left().at("1.0.0").clone());
+    for path in [PRIVATE, &by_digest(&plans.integrity), TARBALL, &by_digest(&left.integrity)] {
+        assert_eq!(peer.gets(&gateway, path).status, 404, "{path}");
+    }
+    assert_eq!(peer.wishes(&gateway, PRIVATE, &plans.integrity, "fetch").status, 404);
+    for (name, value) in [("authorization", "Bearer secret"), ("cookie", "a=b"), ("npm-otp", "123456")] {
+        let refused = peer.asks(&gateway, "GET", TARBALL).header(name, value).send();
+        assert_eq!(refused.status, 403, "{name}");
+        assert!(refused.text().contains("carries credentials"), "{}", refused.text());
+    }
+    assert_eq!(registry.requests().iter().filter(|one| !one.is_for("/-/ping")).count(), 0);
+}
+
+#[test]
+fn who_says_to_be_a_peer_without_proof_is_nobodys_follower() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "");
+    let release = left().at("1.0.0").clone();
+    let refused = peer.wishes(&gateway, TARBALL, &release.integrity, "home");
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("proves who asks"), "{}", refused.text());
+    let unknown = peer.wishes(&gateway, TARBALL, &release.integrity, "moon");
+    assert_eq!(unknown.status, 400, "{}", unknown.text());
+    let nobody =
+        Request::get(&format!("{}{TARBALL}", gateway.url())).header("open-registry-peer", "me").send();
+    assert_eq!(nobody.status, 403, "{}", nobody.text());
+    assert_eq!(registry.tarball_requests(), 0);
+}
+
+#[test]
+fn where_nothing_is_shared_a_peer_gets_words_and_clients_get_everything() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "[share]\nenabled = false\n");
+    let release = left().at("1.0.0").clone();
+    assert_eq!(client_gets(&gateway, TARBALL).body, release.tarball);
+    for path in [TARBALL, &by_digest(&release.integrity), "/left"] {
+        let refused = peer.gets(&gateway, path);
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(refused.text().contains("shares nothing"), "{}", refused.text());
+    }
+    assert_eq!(peer.wishes(&gateway, TARBALL, &release.integrity, "fetch").status, 403);
+    let who = peer.gets(&gateway, "/-/open-registry/peer");
+    assert_eq!((who.status, who.json()["id"].is_string()), (200, true));
+}
+
+#[test]
+fn what_is_sent_to_peers_keeps_to_the_limits_and_what_is_sent_to_clients_has_none() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "[share]\nmax_upload = \"400KB\"\nmax_upload_per_peer = \"250KB\"\n");
+    let path = by_digest(&left().at("1.0.0").integrity);
+    assert_eq!(client_gets(&gateway, TARBALL).status, 200);
+    let since = std::time::Instant::now();
+    let reply = peer.gets(&gateway, &path);
+    let took = since.elapsed();
+    assert_eq!(reply.body, left().at("1.0.0").tarball);
+    // A tenth of a second's worth goes at once.
+    assert!(took > Duration::from_millis(3600), "{took:?}");
+    let since = std::time::Instant::now();
+    assert_eq!(client_gets(&gateway, &path).status, 200);
+    assert!(since.elapsed() < took / 2);
+}
+
+#[test]
+fn who_asks_for_what_does_not_exist_is_cut_off_and_clients_beside_it_are_not() {
+    let (registry, peer) = (registry(), Peer::new());
+    let gateway = gateway(&registry, "");
+    assert_eq!(client_gets(&gateway, TARBALL).status, 200);
+    let held = by_digest(&left().at("1.0.0").integrity);
+    // All at once, for whoever waits for his answers is only slowed.
+    let asked: Vec<u16> = std::thread::scope(|threads| {
+        let asks = |of: u32| {
+            let (peer, gateway) = (&peer, &gateway);
+            threads.spawn(move || {
+                let paths = (0..120).map(|nth| format!("/-/tarballs/sha512/{:A<86}", format!("{of}x{nth}x")));
+                paths.map(|path| peer.gets(gateway, &path).status).collect::<Vec<_>>()
+            })
+        };
+        let asking: Vec<_> = (0..16).map(asks).collect();
+        asking.into_iter().flat_map(|asking| asking.join().expect("answers")).collect()
+    });
+    assert!(asked.iter().filter(|status| **status == 404).count() >= 1000);
+    assert!(asked.iter().all(|status| [404, 429].contains(status)));
+    let cut = peer.gets(&gateway, &held);
+    assert_eq!(cut.status, 429, "{}", cut.text());
+    assert!(
+        cut.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).is_some_and(|s| s > 200)
+    );
+    assert_eq!(client_gets(&gateway, &held).status, 200);
+    assert!(gateway.metric("open_registry_peers_cut_off_total", &[]) >= 1.0);
+}
