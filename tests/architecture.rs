@@ -18,9 +18,9 @@ const IMPORTS: [(&str, &[&str]); 31] = [
         ],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
-    ("doctor", &["config", "interfaces", "setup", "terminal"]),
+    ("doctor", &["config", "interfaces", "setup", "status", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
-    ("fetch", &["metrics", "store", "upstream"]),
+    ("fetch", &["metrics", "share", "steer", "store", "swarm", "upstream"]),
     (
         "http",
         &[
@@ -51,7 +51,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("swarm", &["identity", "interfaces", "listen", "metrics", "pulse", "units"]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),
-    ("upstream", &["metrics", "units"]),
+    ("upstream", &["metrics", "share", "steer", "swarm", "units"]),
     ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "units", "upstream"]),
     ("zone", &[]),
 ];

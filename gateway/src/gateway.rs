@@ -1,9 +1,11 @@
 //! Wires the parts of one gateway together, and runs them.
 
 mod federation;
+mod home;
 mod listening;
 mod peers;
 mod sharing;
+mod sources;
 
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ use self::sharing::Shared;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
-use crate::fetch::{Fetch, Settings};
+use crate::fetch::{Fetch, Peers, Settings};
 use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
@@ -36,9 +38,10 @@ use crate::pulse::Pulses;
 use crate::service::{self, Handed, Reloads};
 use crate::steer::{Basis, Geo, Guide, Owner, Prober, Steering};
 use crate::store::Store;
+use crate::swarm::Contact;
 use crate::terminal::{self, Transfer, say};
 use crate::tls::Tls;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::Upstream;
 use crate::warm::{Place, WarmUps};
 
 /// Runs one gateway until it is told to stop. Sockets that were handed over are served in place of the configured
@@ -53,18 +56,12 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings(&config), Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
-    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
-    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let place = Place::of(&config::data_dir(&config)?);
-    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
-
+    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
+    let geo = Geo::load(&config.steer.geoip);
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
-    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
-    let geo = Geo::load(&config.steer.geoip);
     let load = Arc::new(Load::new(metrics.connections()));
     let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
     let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
@@ -80,6 +77,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
     let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
+    home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
+    let known = (federation.swarm.clone(), shared.inventories.clone());
+    let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
+    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
+    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
+    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
+    let place = Place::of(&config::data_dir(&config)?);
+    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -118,14 +123,14 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     tokio::spawn(service::feed_watchdog(pulses.clone()));
     keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
-    let contact = first_contact(upstream, operator.clone(), owner);
+    let contact = first_contact(config.federation.home.clone(), upstream, operator.clone(), owner);
     let (draining, ended) = (stop.clone(), closing.clone());
     tokio::spawn(async move {
         let owner = contact.await;
         tokio::spawn(owner.run(pulses, draining, ended));
         reloads.serve(tls).await;
     });
-    tokio::spawn(terminal::run_transfer_line(move || transfer(&metrics)));
+    tell_transfer(metrics);
 
     stop.cancelled().await;
     say("Stopping: answers that are under way come to their end");
@@ -163,6 +168,15 @@ fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&T
         tokio::spawn(tls.clone().watch());
     }
     tokio::spawn(geo.clone().watch());
+}
+
+/// Whatever gets content.
+fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
+    let settings = Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    };
+    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings, Arc::clone(metrics))
 }
 
 /// The same facts as names are answered from.
@@ -203,13 +217,6 @@ fn ground(
     }
 }
 
-fn settings(config: &Config) -> Settings {
-    Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    }
-}
-
 async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let dir = config::data_dir(config)?;
     tracing::info!(dir = %dir.display(), "opening the data directory");
@@ -246,18 +253,23 @@ fn locate(geo: &Geo) -> Locate {
 }
 
 /// Asks upstream once and looks at every peer, so that readiness and the terminal can tell.
-async fn first_contact(upstream: Upstream, operator: Operator, mut owner: Owner<Prober>) -> Owner<Prober> {
+async fn first_contact(
+    home: Option<Contact>,
+    upstream: Upstream,
+    operator: Operator,
+    mut owner: Owner<Prober>,
+) -> Owner<Prober> {
     if upstream.latch().link() != Link::Offline {
-        say(&format!("Connecting to {}", upstream.base()));
+        say(&format!("Connecting to {}", home::first(home.as_ref(), &upstream)));
     }
     let (answered, ()) = tokio::join!(upstream.try_once(), owner.first_round());
-    match answered {
-        Ok(()) => say("Upstream answers"),
-        Err(UpstreamError::Offline) => say("Offline: serving what is held, connecting to nobody"),
-        Err(error) => say(&format!("Upstream does not answer ({error}); serving what is held")),
-    }
+    home::tell(home.as_ref(), &upstream, answered.map(drop));
     operator.set_ready();
     owner
+}
+
+fn tell_transfer(metrics: Arc<Metrics>) {
+    tokio::spawn(terminal::run_transfer_line(move || transfer(&metrics)));
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.

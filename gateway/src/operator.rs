@@ -165,6 +165,7 @@ impl Operator {
             "uptime_s": self.inner.started.elapsed().as_secs(),
             "ready": self.is_ready(),
             "upstream": Connection::of(self.inner.fetch.upstream()),
+            "home": self.inner.fetch.upstream().home(),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
             "bytes": {

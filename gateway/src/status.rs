@@ -68,6 +68,15 @@ pub async fn id(config: &Config) -> Option<PeerId> {
     running.or_else(|| Some(Identity::read(&config::data_dir(config).ok()?).ok()??.id()))
 }
 
+/// Whom the gateway that runs here follows, and why upstream is not asked through it, where it is not. `None`: nobody, or no
+/// gateway is heard here.
+pub async fn followed(config: &Config) -> Option<(String, Result<(), String>)> {
+    let status = ask(config.operator.listen.map(reachable)?).await.ok()??;
+    let home = &status["home"];
+    let serves = if home["serves"] == true { Ok(()) } else { Err(home["cause"].as_str()?.to_owned()) };
+    Some((home["contact"].as_str()?.to_owned(), serves))
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {
@@ -124,6 +133,9 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "state     {ready}, up for {up}, version {}", word(&status["version"]))?;
     let cause = upstream["cause"].as_str().map(|cause| format!(" ({})", escape(cause))).unwrap_or_default();
     writeln!(out, "upstream  {} is {}{cause}", word(&upstream["url"]), word(&upstream["state"]))?;
+    if let Some(home) = home(&status["home"]) {
+        writeln!(out, "home      {home}")?;
+    }
     writeln!(
         out,
         "held      {} packuments ({}), {} tarballs ({}){}",
@@ -201,6 +213,19 @@ fn told(peer: &Value, key: &str, otherwise: &str) -> String {
     format!("not: {}{}", escape(against), complaint.unwrap_or_default())
 }
 
+/// Whom it follows, and how that goes; `None`: nobody.
+fn home(home: &Value) -> Option<String> {
+    let contact = escape(home["contact"].as_str()?);
+    let since = home["connected_s"].as_u64().map(Duration::from_secs).map(humantime::format_duration);
+    let connected =
+        since.map_or_else(|| "not connected".to_owned(), |since| format!("connected for {since}"));
+    let way = match (home["serves"].as_bool(), home["cause"].as_str()) {
+        (Some(true), _) => "upstream is asked through it".to_owned(),
+        (_, cause) => format!("upstream is asked directly ({})", escape(cause.unwrap_or("unknown"))),
+    };
+    Some(format!("{contact} is {connected}; {way}"))
+}
+
 fn word(value: &Value) -> String {
     escape(value.as_str().unwrap_or("unknown")).into_owned()
 }
@@ -240,6 +265,15 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
+        assert!(!text.contains("home  "), "nobody is followed");
+        let contact = "/ip4/192.0.2.7/tcp/6738/p2p/12D3KooWy";
+        let followed = json!({ "contact": contact, "connected_s": 60, "serves": true, "cause": null });
+        let through = format!("{contact} is connected for 1m; upstream is asked through it");
+        assert_eq!(home(&followed), Some(through));
+        let absent =
+            json!({ "contact": contact, "connected_s": null, "serves": false, "cause": "\u{1b}[2J" });
+        let directly = format!("{contact} is not connected; upstream is asked directly (\\u{{1b}}[2J)");
+        assert_eq!(home(&absent), Some(directly));
         assert!(text.contains("3 packuments (2.0 KiB), 1 tarballs (1.0 KiB)\n"), "{text}");
         assert!(
             text.ends_with("traffic   10 B sent, 20 B received\npeers     0 connected, 0 known besides\n"),

@@ -78,6 +78,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
     for (key, count) in [("federation.listen", listen.len()), ("federation.bootstrap", bootstrap.len())] {
         check(key, at_most(key, count, MOST_LISTENERS));
     }
+    check("federation.home", reachable(config.federation.home.is_some(), listen.is_empty()));
     check("federation.interfaces", at_most("federation.interfaces", interfaces.len(), MOST_LISTENERS));
     check("federation.admit", self::admit(admit, config.federation.psk_file.is_some()));
     check("federation.hedge_ms", hedge(config.federation.hedge_ms));
@@ -230,6 +231,15 @@ fn tarball_host(text: &str) -> Result<(), String> {
         ));
     };
     require(text.starts_with(host), || format!("{text:?} is not how that host is written; write \"{host}\""))
+}
+
+/// Home is reached as a peer.
+fn reachable(follows: bool, is_without_peers: bool) -> Result<(), String> {
+    require(!follows || !is_without_peers, || {
+        "is followed as a peer, but federation.listen is empty, so there are no peers: name an address there, or leave this \
+         out"
+        .to_owned()
+    })
 }
 
 /// Ids of peers, or the word for all of a private swarm.

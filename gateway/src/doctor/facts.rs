@@ -33,6 +33,8 @@ pub struct Facts {
     pub doors: Vec<Door>,
     /// The registry of record, where it was tried.
     pub upstream: Option<Upstream>,
+    /// Whom the gateway that runs here follows, where it says so.
+    pub home: Option<Home>,
     /// The addresses that the gateway of this host is to listen on.
     pub ports: Vec<Port>,
     /// Where the gateway of this host keeps everything.
@@ -154,6 +156,15 @@ pub struct Upstream {
     pub outcome: Result<(), String>,
     /// How far its clock is ahead of this host's, in seconds.
     pub ahead_s: Option<i64>,
+}
+
+/// The gateway that is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Where it is, and who.
+    pub contact: String,
+    /// Whether upstream is asked through it, and else why not.
+    pub outcome: Result<(), String>,
 }
 
 /// A port that the configuration has the gateway listen on.

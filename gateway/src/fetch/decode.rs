@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
 use http::header::CONTENT_ENCODING;
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, DParameter};
 
 use crate::upstream::{Answer, UpstreamError};
 
@@ -16,6 +16,8 @@ const STEP: usize = 8 * 1024;
 pub(super) enum Decoder {
     Identity,
     Gzip(Box<MultiGzDecoder<Gathered>>),
+    /// One frame after the other.
+    Zstd(Box<zstd::stream::zio::Writer<Gathered, zstd::stream::raw::Decoder<'static>>>),
     /// What a [`Packer`] has made.
     Packed(Box<zstd::stream::write::Decoder<'static, Gathered>>),
 }
@@ -43,9 +45,11 @@ impl Packer {
     }
 }
 
-/// What has come out of a decoder and was not taken yet.
-#[derive(Default)]
-pub(super) struct Gathered(BytesMut);
+/// What has come out of a decoder and was not taken yet; no more than `most`.
+pub(super) struct Gathered {
+    bytes: BytesMut,
+    most: u64,
+}
 
 impl Decoder {
     /// For a `Content-Encoding` header; `None` for a coding that was not asked for.
@@ -53,6 +57,7 @@ impl Decoder {
         match coding.map(str::trim) {
             None | Some("" | "identity") => Some(Self::Identity),
             Some("gzip" | "x-gzip") => Some(Self::Gzip(Box::new(MultiGzDecoder::new(Gathered::default())))),
+            Some("zstd") => zstd().ok().map(|decoder| Self::Zstd(Box::new(decoder))),
             Some(_) => None,
         }
     }
@@ -69,13 +74,18 @@ impl Decoder {
             Self::Gzip(decoder) => {
                 for step in chunk.chunks(STEP) {
                     decoder.write_all(step)?;
-                    within(decoder.get_ref().0.len(), limit)?;
+                    within(decoder.get_ref().bytes.len(), limit)?;
                 }
-                decoder.get_mut().0.split().freeze()
+                decoder.get_mut().bytes.split().freeze()
+            }
+            Self::Zstd(decoder) => {
+                decoder.writer_mut().most = limit;
+                decoder.write_all(&chunk)?;
+                decoder.writer_mut().bytes.split().freeze()
             }
             Self::Packed(decoder) => {
                 decoder.write_all(&chunk)?;
-                decoder.get_mut().0.split().freeze()
+                decoder.get_mut().bytes.split().freeze()
             }
         };
         within(decoded.len(), limit)?;
@@ -86,10 +96,14 @@ impl Decoder {
     pub(super) fn finish(self) -> io::Result<Bytes> {
         match self {
             Self::Identity => Ok(Bytes::new()),
-            Self::Gzip(decoder) => Ok(decoder.finish()?.0.freeze()),
+            Self::Gzip(decoder) => Ok(decoder.finish()?.bytes.freeze()),
             Self::Packed(mut decoder) => {
                 decoder.flush()?;
-                Ok(decoder.into_inner().0.freeze())
+                Ok(decoder.into_inner().bytes.freeze())
+            }
+            Self::Zstd(mut decoder) => {
+                decoder.finish()?;
+                Ok(decoder.into_inner().0.bytes.freeze())
             }
         }
     }
@@ -147,9 +161,23 @@ fn wrong(cause: &str) -> UpstreamError {
     UpstreamError::Wrong(cause.to_owned())
 }
 
+/// With the largest window that a coding on the wire may have (RFC 9659, section 3).
+fn zstd() -> io::Result<zstd::stream::zio::Writer<Gathered, zstd::stream::raw::Decoder<'static>>> {
+    let mut decoder = zstd::stream::raw::Decoder::new()?;
+    decoder.set_parameter(DParameter::WindowLogMax(23))?;
+    Ok(zstd::stream::zio::Writer::new(Gathered::default(), decoder))
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), most: u64::MAX }
+    }
+}
+
 impl Write for Gathered {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        within(self.bytes.len() + bytes.len(), self.most)?;
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -180,7 +208,29 @@ mod tests {
         let mut decoder = Decoder::for_coding(Some("gzip")).unwrap();
         assert!(decoder.decode(bomb, 1024 * 1024).is_err());
         let Decoder::Gzip(decoder) = decoder else { unreachable!() };
-        assert!(decoder.get_ref().0.len() < 16 * 1024 * 1024);
+        assert!(decoder.get_ref().bytes.len() < 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn frames_come_out_one_after_the_other_and_no_more_of_them_than_is_allowed() {
+        let frames = [&b"a packu"[..], b"ment"].map(|part| zstd::encode_all(part, 3).unwrap()).concat();
+        for step in [1, 5, frames.len()] {
+            let mut decoder = Decoder::for_coding(Some("zstd")).unwrap();
+            let mut out = Vec::new();
+            for chunk in frames.chunks(step) {
+                out.extend_from_slice(&decoder.decode(chunk.to_vec().into(), 1024).unwrap());
+            }
+            out.extend_from_slice(&decoder.finish().unwrap());
+            assert_eq!(out, b"a packument");
+        }
+        let mut decoder = Decoder::for_coding(Some("zstd")).unwrap();
+        decoder.decode(frames[..frames.len() - 3].to_vec().into(), 1024).unwrap();
+        assert!(decoder.finish().is_err(), "it was cut short");
+        let bomb = zstd::encode_all(&vec![0; 64 * 1024 * 1024][..], 3).unwrap();
+        let mut decoder = Decoder::for_coding(Some("zstd")).unwrap();
+        assert!(decoder.decode(bomb.into(), 1024 * 1024).is_err());
+        let Decoder::Zstd(decoder) = decoder else { unreachable!() };
+        assert!(decoder.writer().bytes.len() <= 1024 * 1024);
     }
 
     #[test]

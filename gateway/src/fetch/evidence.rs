@@ -11,6 +11,7 @@ use resolver::plan::{Held, Plan, Rest, Source, Windows, Wish};
 use super::decode;
 use super::failure::Failure;
 use super::flights::Flight;
+use super::packuments::confirmed_ms;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::store::{Evidence, StoreError};
 use crate::upstream::{Answer, UpstreamError, headers};
@@ -45,7 +46,7 @@ impl Fetch {
                 (Source::Upstream { patience }, _) => {
                     let asked = self.evidence_of_upstream(name);
                     match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), asked).await {
-                        Ok(Ok(evidence)) => return Ok((evidence, Provenance::Upstream)),
+                        Ok(Ok(given)) => return Ok(given),
                         Ok(Err(failed)) => failure = failed,
                         Err(_) => {
                             self.inner.upstream.latch().overdue();
@@ -59,31 +60,34 @@ impl Fetch {
     }
 
     /// Asks upstream, whatever is held; one request however many ask.
-    fn evidence_of_upstream(&self, name: &EvidenceName) -> Flight<Evidence> {
+    fn evidence_of_upstream(&self, name: &EvidenceName) -> Flight<(Evidence, Provenance)> {
         self.inner.evidence.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
             async move { fetch.ask_for_evidence(&name).await }
         })
     }
 
-    async fn ask_for_evidence(&self, name: &EvidenceName) -> Result<Evidence, Failure> {
+    async fn ask_for_evidence(&self, name: &EvidenceName) -> Result<(Evidence, Provenance), Failure> {
         let path = name.path();
         let address = format!("{}/{path}", self.inner.upstream.base());
         let wanted = headers(&[(ACCEPT, "application/json"), (ACCEPT_ENCODING, "gzip")]);
-        let evidence = match self.inner.upstream.get(&address, wanted, 0).await {
-            Ok(answer) if answer.head.status == StatusCode::OK => received(answer).await,
+        let given = match self.inner.upstream.get(&address, wanted, 0).await {
+            Ok(answer) if answer.head.status == StatusCode::OK => {
+                let source = Provenance::of(&answer);
+                received(answer).await.map(|evidence| (evidence, source))
+            }
             Ok(answer) => Err(UpstreamError::Refused(answer.head.status)),
-            Err(UpstreamError::Missing) => Ok(none()),
+            Err(UpstreamError::Missing) => Ok((none(), Provenance::Upstream)),
             Err(error) => Err(error),
         };
-        let evidence = evidence.map_err(|error| Failure::of(&path, &error))?;
+        let (evidence, source) = given.map_err(|error| Failure::of(&path, &error))?;
         if self.is_worth_keeping(name).await {
             match self.inner.store.keep_evidence(&path, evidence.clone()).await {
                 Ok(()) | Err(StoreError::Full) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(evidence)
+        Ok((evidence, source))
     }
 
     /// Whether it is about something that is held: nobody fills the state with versions that he made up.
@@ -102,8 +106,9 @@ impl Fetch {
 
 async fn received(answer: Answer) -> Result<Evidence, UpstreamError> {
     let content_type = answer.header(CONTENT_TYPE).map(str::to_owned);
+    let checked_ms = confirmed_ms(&answer);
     let body = decode::text(answer, LONGEST).await?;
-    Ok(Evidence { status: 200, content_type, body, checked_ms: now_ms() })
+    Ok(Evidence { status: 200, content_type, body, checked_ms })
 }
 
 fn none() -> Evidence {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::decode::{Decoder, Packer};
 use super::failure::Failure;
-use super::packuments::LONGEST;
+use super::packuments::{LONGEST, confirmed_ms, tag};
 use super::{Fetch, now_ms};
 use crate::store::{Draft, Frames, FramesWriter, PackumentRecord, Source, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError};
@@ -50,6 +50,10 @@ struct Body {
     etag: Option<String>,
     last_modified: Option<String>,
     held: Option<PackumentRecord>,
+    /// When upstream has said so.
+    confirmed_ms: u64,
+    /// What it has to be, if home has given it.
+    tag: Option<String>,
 }
 
 impl Fetch {
@@ -63,12 +67,15 @@ impl Fetch {
             answer.header(CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case("identity"));
         let (raw, is_packed) = self.receive(&mut answer, is_plain).await?;
         let text = |header| answer.header(header).map(str::to_owned);
+        let tag = text(ETAG).filter(|_| answer.is_of_home());
         let body = Body {
+            confirmed_ms: confirmed_ms(&answer),
+            etag: if tag.is_some() { None } else { text(ETAG) },
+            tag,
             name: name.clone(),
             raw,
             coding: text(CONTENT_ENCODING),
             is_packed,
-            etag: text(ETAG),
             last_modified: text(LAST_MODIFIED),
             held: self.inner.store.packument(name),
         };
@@ -123,7 +130,11 @@ impl Body {
             Ok(writer.write(decoded)?)
         })?;
         let outline = reader.finish()?;
-        let record = self.record(Revision::from_digest(hash.finalize().into()), length, &outline);
+        let revision = Revision::from_digest(hash.finalize().into());
+        if self.tag.as_ref().is_some_and(|promised| *promised != tag(&revision)) {
+            return Err(UpstreamError::Wrong("home sent another document than it said".into()).into());
+        }
+        let record = self.record(revision, length, &outline);
         let mut draft = Store::end_document(writer, &self.name, &outline, &record).map_err(Failure::from)?;
         let frames = Frames::read(draft.source()?)?;
         Ok(Taken { record, new: Some(New { draft, frames, outline }) })
@@ -142,7 +153,7 @@ impl Body {
         })?;
         let is_same = held.revision == Revision::from_digest(hash.finalize().into());
         Ok(is_same.then(|| PackumentRecord {
-            checked_ms: now_ms(),
+            checked_ms: self.confirmed_ms,
             fetched_ms: now_ms(),
             etag: self.etag.clone(),
             last_modified: self.last_modified.clone(),
@@ -179,7 +190,7 @@ impl Body {
         PackumentRecord {
             revision,
             length,
-            checked_ms: now_ms(),
+            checked_ms: self.confirmed_ms,
             fetched_ms: now_ms(),
             // What keeping it takes is known when it is kept.
             stored: 0,

@@ -2,18 +2,21 @@
 //! often than every few seconds by asking for what there is not.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use resolver::package::PackageName;
 use resolver::plan::{INSIST_PAUSE, Plan, Wish};
 
 use super::failure::Failure;
-use super::packuments::Document;
+use super::packuments::{Document, Readable};
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::store::StoreError;
 
 /// Changes that are taken in at once, in one transaction: a fraction of a millisecond.
 const AT_ONCE: usize = 64;
+/// What upstream said so lately is its word of now; home tells ages in whole seconds.
+const NEW: Duration = INSIST_PAUSE.saturating_add(Duration::from_secs(1));
 
 impl Fetch {
     /// The document that has a version, or the version that a dist-tag names; and which version that is.
@@ -31,7 +34,8 @@ impl Fetch {
         if let Some(version) = self.version_in(&document, version_or_tag).await? {
             return Ok((document, version));
         }
-        if document.source == Provenance::Store {
+        // Home's word may be of before.
+        if document.source != Provenance::Upstream {
             document = self.confirmed(name, &what).await?;
         }
         let version = self.version_in(&document, version_or_tag).await?;
@@ -54,12 +58,22 @@ impl Fetch {
         }
         if self.may_insist(name) {
             let slow = || Err(Failure::unavailable(what, "upstream is slow"));
-            let asked = tokio::time::timeout(FIRST_BYTE, self.revalidate(name)).await;
-            let record = asked.unwrap_or_else(|_| slow()).map_err(|failure| failure.about(what))?;
-            return Ok(self.document(name, record, Provenance::Upstream, None));
+            let asked = tokio::time::timeout(FIRST_BYTE, self.insist(name)).await;
+            let readable = asked.unwrap_or_else(|_| slow()).map_err(|failure| failure.about(what))?;
+            if readable.cut_off {
+                return Err(Failure::unavailable(what, "home cannot reach upstream"));
+            }
+            return Ok(self.document(name, readable, None));
         }
-        let held = self.held(name).filter(|document| age(document.record.checked_ms) < INSIST_PAUSE);
+        let held = self.held(name).filter(|document| age(document.record.checked_ms) < NEW);
         held.ok_or_else(|| Failure::unavailable(what, "upstream failed a moment ago"))
+    }
+
+    /// Upstream's word of now. Somebody else's question may have brought home's word of before, and is not joined twice.
+    pub(super) async fn insist(&self, name: &PackageName) -> Result<Readable, Failure> {
+        let readable = self.fly(name, Wish::Confirmed).await?;
+        let is_new = age(readable.record.checked_ms) < NEW;
+        if is_new || readable.cut_off { Ok(readable) } else { self.fly(name, Wish::Confirmed).await }
     }
 
     /// Upstream is asked because somebody insists: not when that was done a moment ago, unless the answer is still to

@@ -12,12 +12,16 @@ mod download;
 mod evidence;
 mod failure;
 mod flights;
+mod from_upstream;
 mod ingest;
 mod insist;
+mod kept;
 mod lately;
 mod packuments;
+mod peers;
 mod progress;
 mod prospect;
+mod race;
 mod ready;
 mod renderings;
 mod repairs;
@@ -25,6 +29,9 @@ mod rewrite;
 mod tarballs;
 mod through;
 mod workers;
+
+#[cfg(test)]
+mod following;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,11 +43,12 @@ use resolver::plan::Windows;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream};
 
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
+pub use peers::{Basis, Peers, Standing};
 pub use prospect::{Connection, Content, InvalidContent, NoProspect, Prospect};
 pub use ready::{Ready, Sending};
 pub use renderings::Rendering;
@@ -69,7 +77,7 @@ struct Inner {
     workers: Workers,
     budget: Budget,
     downloads: Downloads,
-    evidence: flights::Flights<EvidenceName, crate::store::Evidence>,
+    evidence: flights::Flights<EvidenceName, (crate::store::Evidence, Provenance)>,
 }
 
 /// What `Fetch` needs to know of the configuration.
@@ -95,7 +103,13 @@ pub enum TarballRequest {
 pub enum Provenance {
     /// They were here.
     Store,
-    /// They had to be fetched.
+    /// A peer on a network of ours gave them.
+    Near,
+    /// Another peer gave them.
+    Far,
+    /// Home gave them.
+    Home,
+    /// The registry of record gave them.
     Upstream,
 }
 
@@ -105,8 +119,15 @@ impl Provenance {
     pub fn label(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Near => "lan_peer",
+            Self::Far => "far_peer",
+            Self::Home => "home",
             Self::Upstream => "upstream",
         }
+    }
+
+    fn of(answer: &Answer) -> Self {
+        if answer.is_of_home() { Self::Home } else { Self::Upstream }
     }
 }
 
@@ -114,12 +135,25 @@ impl Fetch {
     /// Wires the parts.
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self::with_peers(store, upstream, None, settings, metrics)
+    }
+
+    /// Likewise, with peers that are asked for tarballs before upstream.
+    #[must_use]
+    pub fn with_peers(
+        store: Store,
+        upstream: Upstream,
+        peers: Option<Peers>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let verify_first_max = settings.verify_first_max;
         let inner = Inner {
             packuments: Packuments::new(settings.windows, Arc::clone(&metrics)),
             renderings: Renderings::new(),
             workers: Workers::new(),
             budget: Budget::new(),
-            downloads: Downloads::new(store.clone(), upstream.clone(), settings.verify_first_max, metrics),
+            downloads: Downloads::new(store.clone(), upstream.clone(), verify_first_max, peers, metrics),
             evidence: flights::Flights::default(),
             store,
             upstream,
@@ -146,8 +180,8 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long ago a moment was.
-fn age(moment_ms: u64) -> Duration {
+/// How long ago a moment was (milliseconds since 1970).
+pub(crate) fn age(moment_ms: u64) -> Duration {
     age_at(now_ms(), moment_ms)
 }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
+use http::{HeaderMap, StatusCode};
 use resolver::attempts::{Attempts, Next, Setback};
 use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::Outline;
 use resolver::plan::{self, Held, Plan, Windows, Wish};
+use resolver::variant::Revision;
 use tokio::time::Instant;
 
 use super::behind::Behind;
@@ -23,7 +26,7 @@ use super::lately::Lately;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
 use crate::store::{Frames, PackumentRecord, Store, StoreError};
-use crate::upstream::{Answer, UpstreamError, headers};
+use crate::upstream::{self, Answer, UpstreamError, headers};
 
 /// The longest document that is taken, decoded: the largest packuments have 40 MB.
 pub(super) const LONGEST: u64 = 256 * 1024 * 1024;
@@ -46,6 +49,10 @@ pub(super) struct Readable {
     pub(super) record: Arc<PackumentRecord>,
     /// The bytes, when there was no room for them.
     pub(super) loose: Option<Frames>,
+    /// Where they, or the word that they are still right, came from.
+    pub(super) source: Provenance,
+    /// Home has given them without having been able to ask upstream.
+    pub(super) cut_off: bool,
 }
 
 /// A packument that may be served.
@@ -76,7 +83,7 @@ impl Document {
 
 impl From<PackumentRecord> for Readable {
     fn from(record: PackumentRecord) -> Self {
-        Self { record: Arc::new(record), loose: None }
+        Self { record: Arc::new(record), loose: None, source: Provenance::Store, cut_off: false }
     }
 }
 
@@ -89,6 +96,8 @@ struct Question {
     conditional: bool,
     /// On a connection of its own.
     apart: bool,
+    /// Home is to ask upstream for it too, however fresh it is there.
+    insists: bool,
 }
 
 impl Packuments {
@@ -154,14 +163,14 @@ impl Fetch {
             wish == Wish::Confirmed && held.is_some() && link == Link::Up && self.may_insist(name);
         let wish = if may_insist { Wish::Confirmed } else { Wish::Usual };
         let plan = Plan::for_document(facts.as_ref(), wish, &packuments.windows, &link);
-        self.walk(name, held, plan).await
+        self.walk(name, held, plan, wish).await
     }
 
     /// The packument that is held, however old; nobody is asked.
     #[must_use]
     pub fn held(&self, name: &PackageName) -> Option<Document> {
         let record = self.inner.store.packument(name)?;
-        Some(self.document(name, record.into(), Provenance::Store, None))
+        Some(self.document(name, record.into(), None))
     }
 
     async fn walk(
@@ -169,6 +178,7 @@ impl Fetch {
         name: &PackageName,
         held: Option<PackumentRecord>,
         plan: Plan,
+        wish: Wish,
     ) -> Result<Document, Failure> {
         if plan.revalidate_behind {
             self.revalidate_behind(name);
@@ -177,13 +187,13 @@ impl Fetch {
         for source in plan.sources {
             match (source, &held) {
                 (plan::Source::Store, Some(record)) => {
-                    return Ok(self.document(name, record.clone().into(), Provenance::Store, obstacle));
+                    return Ok(self.document(name, record.clone().into(), obstacle));
                 }
                 (plan::Source::Store, None) => {}
                 (plan::Source::Upstream { patience }, _) => {
-                    let flight = if held.is_some() { self.revalidate(name) } else { self.obtain(name) };
-                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), flight).await {
-                        Ok(Ok(held)) => return Ok(self.document(name, held, Provenance::Upstream, None)),
+                    let asked = self.asked(name, held.is_some(), wish);
+                    match tokio::time::timeout(patience.unwrap_or(FIRST_BYTE), asked).await {
+                        Ok(Ok(held)) => return Ok(self.document(name, held, None)),
                         Ok(Err(failure @ Failure::NotFound(_))) => return Err(failure),
                         Ok(Err(failure)) if held.is_none() => return Err(failure),
                         Ok(Err(failure)) => obstacle = Some(failure.cause()),
@@ -198,14 +208,9 @@ impl Fetch {
         Err(Failure::unavailable(name.as_str(), obstacle.unwrap_or_else(|| "upstream gave nothing".into())))
     }
 
-    pub(super) fn document(
-        &self,
-        name: &PackageName,
-        held: Readable,
-        source: Provenance,
-        obstacle: Option<String>,
-    ) -> Document {
-        let Readable { record, loose } = held;
+    pub(super) fn document(&self, name: &PackageName, held: Readable, obstacle: Option<String>) -> Document {
+        let Readable { record, loose, source, cut_off } = held;
+        let obstacle = obstacle.or_else(|| cut_off.then(|| "home cannot reach upstream".into()));
         let (fresh_for, usable_for) =
             self.inner.packuments.windows.left(self.inner.packuments.age(name, &record));
         let stale = obstacle.filter(|_| fresh_for.is_zero());
@@ -225,11 +230,24 @@ impl Fetch {
         });
     }
 
+    async fn asked(&self, name: &PackageName, is_held: bool, wish: Wish) -> Result<Readable, Failure> {
+        match (is_held, wish) {
+            (false, _) => self.obtain(name).await,
+            (true, Wish::Usual) => self.revalidate(name).await,
+            (true, Wish::Confirmed) => self.insist(name).await,
+        }
+    }
+
     /// Asks upstream, whatever is held; one request however many ask.
     pub(super) fn revalidate(&self, name: &PackageName) -> Flight<Readable> {
+        self.fly(name, Wish::Usual)
+    }
+
+    /// The same; and where home answers, it is to ask upstream, too.
+    pub(super) fn fly(&self, name: &PackageName, wish: Wish) -> Flight<Readable> {
         self.inner.packuments.flights.join(name, || {
             let (fetch, name) = (self.clone(), name.clone());
-            async move { fetch.ask_upstream(&name).await }
+            async move { fetch.ask_upstream(&name, wish).await }
         })
     }
 
@@ -240,17 +258,21 @@ impl Fetch {
             async move {
                 match fetch.inner.store.packument(&name) {
                     Some(record) => Ok(record.into()),
-                    None => fetch.ask_upstream(&name).await,
+                    None => fetch.ask_upstream(&name, Wish::Usual).await,
                 }
             }
         })
     }
 
-    async fn ask_upstream(&self, name: &PackageName) -> Result<Readable, Failure> {
+    async fn ask_upstream(&self, name: &PackageName, wish: Wish) -> Result<Readable, Failure> {
         let lately = &self.inner.packuments.lately;
-        let before = self.inner.store.packument(name).map(|held| held.revision);
+        let held = self.inner.store.packument(name);
+        let is_doubted =
+            held.as_ref().is_some_and(|held| self.inner.packuments.age(name, held) == Duration::MAX);
+        let before = held.map(|held| held.revision);
         let (began, mut attempts) = (Instant::now(), Attempts::default());
-        let mut question = Question { attempt: 0, conditional: true, apart: false };
+        let insists = wish == Wish::Confirmed || is_doubted;
+        let mut question = Question { attempt: 0, conditional: true, apart: false, insists };
         loop {
             let error = match self.attempt(name, question).await {
                 Ok(readable) => {
@@ -260,6 +282,9 @@ impl Fetch {
                             Ok(_) | Err(StoreError::Full) => {}
                             Err(error) => return Err(error.into()),
                         }
+                    } else if readable.cut_off {
+                        // Perhaps upstream is asked for it again; but not at once.
+                        lately.failed(name, None);
                     } else if before != Some(readable.record.revision) {
                         lately.settled(name);
                     } else if lately.is_unsettled(name, now_ms()) {
@@ -274,7 +299,7 @@ impl Fetch {
             if error == UpstreamError::Missing {
                 if !question.apart && self.inner.store.packument(name).is_some() {
                     // One that is held is not given up for a single word, which may be one server's of many.
-                    question = Question { conditional: false, apart: true, ..question };
+                    question = Question { conditional: false, apart: true, insists: true, ..question };
                     continue;
                 }
                 self.remove(name).await?;
@@ -324,15 +349,14 @@ impl Fetch {
             wanted.extend(held.etag.as_deref().map(|etag| (IF_NONE_MATCH, etag)));
             wanted.extend(held.last_modified.as_deref().map(|at| (IF_MODIFIED_SINCE, at)));
         }
-        let (wanted, upstream) = (headers(&wanted), &self.inner.upstream);
-        let answer = if question.apart {
-            upstream.get_apart(&address, wanted, question.attempt).await?
-        } else {
-            upstream.get(&address, wanted, question.attempt).await?
-        };
-        match (answer.head.status, held) {
+        let (headers, for_home) = (headers(&wanted), for_home(held.as_ref(), question.insists));
+        let Question { attempt, apart, .. } = question;
+        let asked = upstream::Question { address: &address, headers, for_home, attempt, apart };
+        let answer = self.inner.upstream.ask(asked).await?;
+        let (source, cut_off) = (Provenance::of(&answer), answer.is_cut_off());
+        let readable = match (answer.head.status, held) {
             (StatusCode::NOT_MODIFIED, Some(held)) if confirms(&answer, &held) => {
-                let confirmed = PackumentRecord { checked_ms: now_ms(), ..held };
+                let confirmed = PackumentRecord { checked_ms: confirmed_ms(&answer), ..held };
                 self.confirm(name, confirmed).await
             }
             (StatusCode::NOT_MODIFIED, Some(_)) => {
@@ -342,7 +366,8 @@ impl Fetch {
             (status, _) => {
                 Err(UpstreamError::Wrong(format!("it answered {} to a plain GET", status.as_u16())).into())
             }
-        }
+        };
+        readable.map(|readable| Readable { source, cut_off, ..readable })
     }
 
     /// Whether a confirmation would do: of bytes that are here (whether they are intact shows when they are read), and
@@ -362,7 +387,7 @@ impl Fetch {
             Ok(kept) => Ok(kept.into()),
             Err(StoreError::Full) => {
                 self.inner.store.not_kept();
-                Ok(Readable { record: Arc::new(record), loose: Some(new.frames) })
+                Ok(Readable { loose: Some(new.frames), ..record.into() })
             }
             Err(error) => Err(error.into()),
         }
@@ -392,9 +417,31 @@ impl Fetch {
 
 /// Whether a 304 speaks of the document that is held.
 fn confirms(answer: &Answer, held: &PackumentRecord) -> bool {
+    if answer.is_of_home() {
+        return answer.header(ETAG) == Some(tag(&held.revision).as_str());
+    }
     let asked = Validators { etag: held.etag.as_deref(), last_modified: held.last_modified.as_deref() };
     asked.are_confirmed_by(Validators {
         etag: answer.header(ETAG),
         last_modified: answer.header(LAST_MODIFIED),
     })
+}
+
+/// Home has upstream's own bytes, and sends them as they are kept: it is asked by their digest.
+fn for_home(held: Option<&PackumentRecord>, insists: bool) -> HeaderMap {
+    let tag = held.map(|held| tag(&held.revision));
+    let mut wanted = vec![(ACCEPT, "application/json"), (ACCEPT_ENCODING, "zstd, gzip")];
+    wanted.extend(tag.as_deref().map(|tag| (IF_NONE_MATCH, tag)));
+    wanted.extend(insists.then_some((CACHE_CONTROL, "no-cache")));
+    headers(&wanted)
+}
+
+/// A revision as the entity tag of upstream's own bytes, quotes included.
+pub(super) fn tag(revision: &Revision) -> String {
+    format!("\"{}\"", revision.hex())
+}
+
+/// When upstream has said what an answer says: milliseconds since 1970.
+pub(super) fn confirmed_ms(answer: &Answer) -> u64 {
+    now_ms().saturating_sub(u64::try_from(answer.age().as_millis()).unwrap_or(u64::MAX))
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use resolver::variant::Revision;
 
 use super::Fetch;
 use crate::store::{BlobReader, Coded, Frames};
@@ -15,6 +16,8 @@ pub enum Ready {
     Coded(Coded),
     /// Long and uncoded: to be sent frame by frame.
     Plain(Frames),
+    /// Long, and to be sent in the frames that it is kept in.
+    Packed(Frames),
 }
 
 /// How a variant is sent.
@@ -23,13 +26,14 @@ pub enum Sending {
     Whole(Bytes),
     /// Out of a file.
     File(BlobReader),
-    /// Decoded as it is taken.
-    Plain(PlainReader),
+    /// Read, verified, and perhaps decoded, as it is taken.
+    Frames(FramesReader),
 }
 
-/// Decodes an uncoded variant, a frame at a time.
-pub struct PlainReader {
+/// Reads a long variant, a frame at a time.
+pub struct FramesReader {
     frames: Frames,
+    packed: bool,
     next: usize,
     fetch: Fetch,
     etag: String,
@@ -43,6 +47,7 @@ impl Ready {
             Self::Coded(Coded::Whole(bytes)) => bytes.len() as u64,
             Self::Coded(Coded::File(_, length)) => *length,
             Self::Plain(frames) => frames.length(),
+            Self::Packed(frames) => frames.packed_length(),
         }
     }
 }
@@ -56,28 +61,45 @@ impl Fetch {
             Ready::Coded(Coded::File(file, length)) => {
                 Sending::File(self.inner.store.reader(Arc::clone(&file), length))
             }
-            Ready::Plain(frames) => {
-                let (fetch, etag) = (self.clone(), etag.to_owned());
-                Sending::Plain(PlainReader { frames, next: 0, fetch, etag })
-            }
+            Ready::Plain(frames) => Sending::Frames(self.reader(frames, false, etag)),
+            Ready::Packed(frames) => Sending::Frames(self.reader(frames, true, etag)),
         }
+    }
+
+    fn reader(&self, frames: Frames, packed: bool, etag: &str) -> FramesReader {
+        let (fetch, etag) = (self.clone(), etag.to_owned());
+        FramesReader { frames, packed, next: 0, fetch, etag }
     }
 }
 
-impl PlainReader {
+impl FramesReader {
     /// The next frame; `None` at the end. Memory is that of one frame.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        let (frames, number) = (self.frames.clone(), self.next);
+        let (frames, packed, number) = (self.frames.clone(), self.packed, self.next);
         if number == frames.frames() {
             return None;
         }
         self.next += 1;
-        let read = tokio::task::spawn_blocking(move || frames.frame(number)).await;
+        let read = tokio::task::spawn_blocking(move || {
+            if packed { frames.packed(number) } else { frames.frame(number).map(Bytes::from) }
+        });
+        let read = read.await;
         let read = read.unwrap_or_else(|ended| Err(io::Error::other(ended)));
         if let Err(error) = &read {
-            tracing::warn!(%error, etag = self.etag, "a variant broke off while it was sent; it is looked at again");
+            tracing::warn!(%error, etag = self.etag, "a body broke off while it was sent; it is looked at again");
             self.fetch.forget_ready(&self.etag);
+            self.forget_document(error.kind()).await;
         }
-        Some(read.map(Bytes::from))
+        Some(read)
+    }
+
+    /// Upstream's own bytes are tagged with their digest, and other variants with something shorter.
+    async fn forget_document(&self, found: io::ErrorKind) {
+        let revision = Revision::from_hex(self.etag.trim_matches('"'));
+        if let Some(revision) = revision.filter(|_| found == io::ErrorKind::InvalidData) {
+            let store = self.fetch.inner.store.clone();
+            // Removing cannot fail; the task can only be cancelled with the runtime.
+            let _ = tokio::task::spawn_blocking(move || store.document_is_damaged(&revision)).await;
+        }
     }
 }

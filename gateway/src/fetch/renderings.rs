@@ -41,7 +41,7 @@ pub struct Rendering {
 
 /// Why there are no bytes.
 #[derive(Debug, Clone, Copy)]
-enum Lost {
+pub(super) enum Lost {
     Document,
     Version,
 }
@@ -69,7 +69,7 @@ impl Weighter<String, Ready> for Weights {
         let bytes = match ready {
             Ready::Coded(Coded::Whole(bytes)) => bytes.len(),
             Ready::Coded(Coded::File(..)) => 128,
-            Ready::Plain(frames) => 128 + frames.frames() * 32,
+            Ready::Plain(frames) | Ready::Packed(frames) => 128 + frames.frames() * 32,
         };
         (tag.len() + bytes + 128) as u64
     }
@@ -177,7 +177,7 @@ impl Fetch {
     }
 
     /// The document that took this one's place, or this one fetched again.
-    async fn again(&self, document: Document) -> Result<Document, Failure> {
+    pub(super) async fn again(&self, document: Document) -> Result<Document, Failure> {
         match self.inner.store.packument(&document.name) {
             Some(record) if record.revision != document.record.revision => {
                 Ok(Document { record: Arc::new(record), loose: None, ..document })
@@ -276,7 +276,7 @@ fn ready(coding: &mut Coding) -> io::Result<Ready> {
 }
 
 /// What reading a document has shown of it.
-fn lost(store: &Store, document: &Document, error: &io::Error) -> Lost {
+pub(super) fn lost(store: &Store, document: &Document, error: &io::Error) -> Lost {
     let name = document.name.as_str();
     tracing::warn!(%error, name, "a document cannot be rendered");
     if error.kind() == io::ErrorKind::InvalidData && document.loose.is_none() {

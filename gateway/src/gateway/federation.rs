@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use resolver::card::Card;
-use resolver::connectivity::Link;
 use resolver::peer::PeerId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +100,7 @@ fn card(shares: bool, upstream: Upstream) -> impl Fn() -> Card + Send + Sync {
     move || Card {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         urls: Vec::new(),
-        online: matches!(upstream.latch().link(), Link::Up | Link::Doubtful),
+        online: upstream.is_asked_directly(),
         shares,
         sequence: 0,
     }

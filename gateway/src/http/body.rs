@@ -58,7 +58,7 @@ pub(super) fn variant(sending: Sending) -> Body {
     match sending {
         Sending::Whole(bytes) => full(bytes),
         Sending::File(reader) => blob(reader),
-        Sending::Plain(reader) => {
+        Sending::Frames(reader) => {
             chunks(reader, |mut reader| async move { (reader.next().await, reader) }.boxed())
         }
     }

@@ -15,6 +15,7 @@ use resolver::connectivity::Link;
 use resolver::package::PackageName;
 use resolver::packument::{self, Outline};
 use resolver::variant::Form;
+use resolver::ways::Errand;
 
 use super::answer::{Answer, outcome};
 use super::body;
@@ -32,8 +33,10 @@ const READ_WAIT: Duration = Duration::from_secs(25);
 const WRITE_WAIT: Duration = Duration::from_secs(120);
 /// The slowest line that publishing is possible on, in bytes a second.
 const SLOWEST: u64 = 8 * 1024;
+/// Questions for known weaknesses, which are asked by POST.
+pub(super) const AUDITS: &str = "/-/npm/v1/security/";
 /// What belongs to one connection and not to the message (RFC 9110, section 7.6.1), and what we say ourselves.
-const NOT_PASSED_ON: [&str; 13] = [
+const NOT_PASSED_ON: [&str; 17] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -47,6 +50,10 @@ const NOT_PASSED_ON: [&str; 13] = [
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "open-registry-peer",
+    "open-registry-wish",
+    "open-registry-homes",
+    "open-registry-upstream",
 ];
 
 impl Service {
@@ -58,7 +65,8 @@ impl Service {
         body: Incoming,
         caller: &Caller,
     ) -> Answer {
-        if let Some(refused) = self.cannot_pass(&head) {
+        let errand = self.errand(route, &head, caller);
+        if let Some(refused) = self.cannot_pass(&head, errand) {
             return refused;
         }
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -73,7 +81,7 @@ impl Service {
             ),
             Err(answer) => return *answer,
         };
-        let answer = match self.fetch().upstream().pass(request, wait).await {
+        let answer = match self.fetch().upstream().pass(request, wait, errand).await {
             Ok(answer) => answer,
             Err(error) => return failed(&error),
         };
@@ -98,14 +106,25 @@ impl Service {
         }
     }
 
-    fn cannot_pass(&self, head: &Parts) -> Option<Answer> {
+    /// What is nobody's secret may go through home: what is read, and audits. Whoever writes means upstream itself.
+    fn errand(&self, route: &Route, head: &Parts, caller: &Caller) -> Errand {
+        let reads = head.method == Method::GET || head.method == Method::HEAD;
+        let audits = head.method == Method::POST && head.uri.path().starts_with(AUDITS);
+        let private = route.package().is_some_and(|name| self.is_private(name));
+        match caller.credentials || private || !(reads || audits) {
+            true => Errand::Private,
+            false => Errand::Public,
+        }
+    }
+
+    fn cannot_pass(&self, head: &Parts, errand: Errand) -> Option<Answer> {
         if announced(head).is_some_and(|length| length > LARGEST_REQUEST) {
             return Some(Answer::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the request is larger than any may be",
             ));
         }
-        match self.fetch().upstream().latch().link() {
+        match self.fetch().upstream().latch().link_for(errand) {
             Link::Up | Link::Doubtful => None,
             Link::Offline => Some(failed(&UpstreamError::Offline)),
             Link::Down(cause) => Some(unavailable(&format!("upstream cannot be reached: {cause}"))),
@@ -175,8 +194,8 @@ fn passed(mut answer: upstream::Answer) -> Answer {
     answer.give_up_place();
     let mut head = answer.head.clone();
     strip(&mut head.headers);
-    let outcome = outcome(head.status);
-    Answer::new(Response::from_parts(head, body::passed(answer)), outcome, "upstream")
+    let (outcome, source) = (outcome(head.status), if answer.is_of_home() { "home" } else { "upstream" });
+    Answer::new(Response::from_parts(head, body::passed(answer)), outcome, source)
 }
 
 fn strip(headers: &mut HeaderMap) {

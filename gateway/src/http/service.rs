@@ -121,7 +121,8 @@ impl Service {
             Ok(route) => route,
             Err(refusal) => return ("invalid", refusal.into()),
         };
-        if caller.peering.is_some() && !is_for_everybody(&route) {
+        if caller.peering.as_ref().is_some_and(|peering| peering.is_followers() || !is_for_everybody(&route))
+        {
             return Box::pin(self.for_peer(&route, head, body, &caller)).await;
         }
         let answer = match self.treatment(&route, &caller) {
@@ -168,7 +169,7 @@ impl Service {
         exposure.treatment()
     }
 
-    async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
+    pub(super) async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
         // In boxes: hyper moves the future of a request several times, and the longest way makes it as large as it is.
         let answered: Result<Answer, Failure> = match route {
             Route::Index => Ok(self.index(&head, caller)),

@@ -8,7 +8,7 @@ use resolver::budget::{Offence, Verdict};
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 use resolver::peer::PeerId;
-use resolver::peering::{Treatment, Wish};
+use resolver::peering::{Refusal, Treatment, Wish};
 
 use super::answer::Answer;
 use super::caller::Caller;
@@ -110,7 +110,9 @@ impl Service {
         let answered = match self.sharing().treatment(sender, wish, caller.credentials, private) {
             Treatment::Home => return Box::pin(self.as_home(route, head, body, caller)).await,
             Treatment::Refused(refusal) => {
-                return Answer::error(StatusCode::FORBIDDEN, &refusal.to_string());
+                let refused = Answer::error(StatusCode::FORBIDDEN, &refusal.to_string());
+                // Of one package; its sender is followed by this gateway in all else.
+                return if refusal == Refusal::Private { self.homes_word(refused) } else { refused };
             }
             Treatment::Hidden => Err(not_held()),
             Treatment::Held => Box::pin(self.held_for_peer(route, &head)).await,
@@ -173,6 +175,11 @@ impl Service {
 }
 
 impl Peering {
+    /// Whether home is asked. By each of its answers a follower knows whether this is one.
+    pub(super) fn is_followers(&self) -> bool {
+        self.wish == Ok(Wish::Home)
+    }
+
     /// What no gateway of any version says.
     fn lie(&self) -> Option<&'static str> {
         match (self.said, self.proved) {

@@ -234,6 +234,23 @@ impl Frames {
         self.decode(number, &mut Decompressor::new()?)
     }
 
+    /// The length of all frames as they are stored: a body in zstd, which has them one after the other.
+    #[must_use]
+    pub fn packed_length(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.stored.end)
+    }
+
+    /// One frame as it is stored, when it has been found to be intact. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is damaged or there is none of this number.
+    pub fn packed(&self, number: usize) -> io::Result<Bytes> {
+        let frame = self.frames.get(number).ok_or_else(damaged)?;
+        let stored = self.source.part(frame.stored.clone())?;
+        unpacked(frame, &stored, &mut Decompressor::new()?)?;
+        Ok(stored)
+    }
+
     /// Reads every frame; sections are verified where they are read. Blocks.
     ///
     /// # Errors
@@ -245,10 +262,7 @@ impl Frames {
 
     fn decode(&self, number: usize, decompressor: &mut Decompressor<'static>) -> io::Result<Vec<u8>> {
         let frame = self.frames.get(number).ok_or_else(damaged)?;
-        let stored = self.source.part(frame.stored.clone())?;
-        let length = usize::try_from(frame.decoded.end - frame.decoded.start).map_err(|_| damaged())?;
-        let decoded = decompressor.decompress(&stored, length).map_err(|_| damaged())?;
-        if decoded.len() == length { Ok(decoded) } else { Err(damaged()) }
+        unpacked(frame, &self.source.part(frame.stored.clone())?, decompressor)
     }
 
     /// One section. Blocks.
@@ -270,6 +284,12 @@ impl Frames {
     pub fn text(&self) -> io::Result<FramesText<'_>> {
         Ok(FramesText { frames: self, decompressor: Decompressor::new()?, at_hand: None })
     }
+}
+
+fn unpacked(frame: &Frame, stored: &[u8], decompressor: &mut Decompressor<'static>) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(frame.decoded.end - frame.decoded.start).map_err(|_| damaged())?;
+    let decoded = decompressor.decompress(stored, length).map_err(|_| damaged())?;
+    if decoded.len() == length { Ok(decoded) } else { Err(damaged()) }
 }
 
 impl Text for FramesText<'_> {

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use resolver::ways::Way;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, home};
 
 /// A body that brings nothing for this long has stalled.
 const STALL: Duration = Duration::from_secs(10);
@@ -21,9 +22,11 @@ pub struct Answer {
     pub head: http::response::Parts,
     pub(super) body: Incoming,
     pub(super) upstream: Upstream,
-    /// Once its body is whole, upstream has shown that it works.
+    /// By which way it comes.
+    pub(super) way: Way,
+    /// Once its body is whole, that way has shown that it works.
     pub(super) counts: bool,
-    /// Whether its failure says anything about upstream.
+    /// Whether its failure says anything about that way.
     pub(super) is_own: bool,
     pub(super) pace: Pace,
     pub(super) place: Option<OwnedSemaphorePermit>,
@@ -41,6 +44,24 @@ impl Answer {
     #[must_use]
     pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether home has given it.
+    #[must_use]
+    pub fn is_of_home(&self) -> bool {
+        self.way == Way::Home
+    }
+
+    /// Whether home has given it without having been able to ask upstream.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.is_of_home() && home::is_cut_off(&self.head.headers)
+    }
+
+    /// How long ago upstream has said this: just now, unless home gives what it was told before.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        if self.is_of_home() { home::age(&self.head.headers) } else { Duration::ZERO }
     }
 
     /// The next chunk of the body; `None` at its end. A body that stalls or breaks off is an error.
@@ -72,14 +93,14 @@ impl Answer {
                 Ok(Some(Err(_))) => UpstreamError::Broken("the connection broke within a body".into()),
                 Err(_) => UpstreamError::Stalled,
             };
-            return Err(self.upstream.learned(error, self.is_own, 0));
+            return Err(self.upstream.learned(error, (self.way, self.is_own), 0));
         }
     }
 
     /// The latch learns of it now: headers alone prove nothing, for an upstream whose bodies stall sends them, too.
     pub(super) fn is_whole(&self) {
         if self.counts {
-            self.upstream.inner.latch.succeeded();
+            self.upstream.inner.latch.succeeded(self.way);
         }
     }
 

@@ -9,6 +9,8 @@ use http::header::RETRY_AFTER;
 use hyper_util::client::legacy;
 use resolver::connectivity::Failure;
 
+use crate::swarm::NoStream;
+
 /// Why upstream did not give what it was asked for. The text is fit for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
@@ -45,6 +47,9 @@ pub enum UpstreamError {
     /// Any other 4xx.
     #[error("it answered {}", .0.as_u16())]
     Refused(StatusCode),
+    /// Home answers, and could not ask upstream for this.
+    #[error("home cannot reach it either")]
+    CutOff,
     /// An answer that is not what was asked for.
     #[error("{0}")]
     Wrong(String),
@@ -66,6 +71,7 @@ impl UpstreamError {
             | Self::Queued
             | Self::Missing
             | Self::Refused(_)
+            | Self::CutOff
             | Self::Wrong(_) => None,
         }
     }
@@ -73,7 +79,12 @@ impl UpstreamError {
     /// Whether asking again may help.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Offline | Self::Client | Self::Queued | Self::Missing | Self::Refused(_))
+        !self.is_last_word() && !matches!(self, Self::Client | Self::Queued | Self::CutOff)
+    }
+
+    /// Whether another way would lead to the same answer: upstream has given it, or must not be asked.
+    pub(super) fn is_last_word(&self) -> bool {
+        matches!(self, Self::Offline | Self::Missing | Self::Refused(_))
     }
 
     /// How long it wants to be left alone, if it has said so.
@@ -100,6 +111,7 @@ impl UpstreamError {
             Self::Busy(..) => "busy",
             Self::Missing => "missing",
             Self::Refused(_) => "refused",
+            Self::CutOff => "cut_off",
             Self::Wrong(_) => "wrong",
         }
     }
@@ -107,7 +119,7 @@ impl UpstreamError {
 
 /// What a status means for a request of our own; `None`: an answer to be used.
 pub(super) fn of_status(head: &http::response::Parts) -> Option<UpstreamError> {
-    let pause = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds);
+    let pause = pause(head);
     match head.status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Some(UpstreamError::Missing),
         StatusCode::TOO_MANY_REQUESTS => Some(UpstreamError::Busy(head.status, pause)),
@@ -117,6 +129,11 @@ pub(super) fn of_status(head: &http::response::Parts) -> Option<UpstreamError> {
         status if status.is_client_error() => Some(UpstreamError::Refused(status)),
         _ => None,
     }
+}
+
+/// How long it wants to be left alone, if it says so.
+pub(super) fn pause(head: &http::response::Parts) -> Option<Duration> {
+    head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds)
 }
 
 /// What went wrong on the way to an answer.
@@ -146,6 +163,9 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         }
         if let Some(error) = tls(error) {
             return format!("TLS: {error}");
+        }
+        if let Some(error) = error.downcast_ref::<NoStream>() {
+            return format!("home: {error}");
         }
         if error.to_string().starts_with("failed to lookup address information")
             || error.to_string() == "dns error"

@@ -1,8 +1,8 @@
 //! Is the gateway where the name leads, with a certificate that holds, and does it reach upstream?
 
 use super::super::facts::{Behind, Distrust, Door};
-use super::Finding;
 use super::view::{Leads, View};
+use super::{Finding, Level};
 
 /// From how many seconds on a clock is wrong: certificates and age gates of clients go by it.
 const LARGEST_SKEW_S: i64 = 5 * 60;
@@ -13,6 +13,7 @@ pub(super) fn findings(view: &View<'_>) -> Vec<Finding> {
     let doors = view.facts.doors.iter().filter(|door| view.leads(door.address.ip()) == Leads::Home);
     let mut findings: Vec<Finding> = doors.clone().flat_map(|door| of_door(view, door)).collect();
     findings.extend(upstream(view));
+    findings.extend(home(view));
     findings.extend(clock(view));
     findings
 }
@@ -114,7 +115,8 @@ fn distrusted(view: &View<'_>, door: &Door, why: &Distrust) -> Finding {
 fn upstream(view: &View<'_>) -> Option<Finding> {
     let upstream = view.facts.upstream.as_ref()?;
     let host = upstream.url.host_str().unwrap_or_default();
-    Some(match &upstream.outcome {
+    let through_home = view.facts.home.as_ref().is_some_and(|home| home.outcome.is_ok());
+    let finding = match &upstream.outcome {
         Ok(()) => Finding::ok("upstream", format!("upstream ({host}) answers this host")),
         Err(why) => {
             Finding::problem("upstream", format!("upstream ({host}) does not answer this host: {why}"))
@@ -129,6 +131,19 @@ fn upstream(view: &View<'_>) -> Option<Finding> {
                         .to_owned(),
                 ])
         }
+    };
+    // Whoever follows another gateway may have no way of its own.
+    Some(if through_home { finding.at_most(Level::Warning) } else { finding })
+}
+
+fn home(view: &View<'_>) -> Option<Finding> {
+    let home = view.facts.home.as_ref()?;
+    let contact = &home.contact;
+    Some(match &home.outcome {
+        Ok(()) => Finding::ok("home", format!("upstream is asked through home ({contact})")),
+        Err(why) => Finding::warning("home", format!("home ({contact}) is not asked: {why}"))
+            .because("it is not there, has another id, shares nothing, or a firewall is between; upstream is asked directly")
+            .fix(["on home: open-registry status, whose lines `contact` say what federation.home can be here"]),
     })
 }
 

@@ -2,7 +2,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::doctor::facts::{
-    Answer, Asked, Behind, Clients, Disk, Distrust, Door, Holder, Lookup, Port, Resolved, Setting, Upstream,
+    Answer, Asked, Behind, Clients, Disk, Distrust, Door, Holder, Home, Lookup, Port, Resolved, Setting,
+    Upstream,
 };
 
 const GATEWAY: &str = "192.168.7.9";
@@ -57,6 +58,7 @@ fn healthy() -> Facts {
             door(STRANGER6, Behind::Nobody("no answer in time".into())),
         ],
         upstream: None,
+        home: None,
         ports: Vec::new(),
         disk: None,
         clients: Clients::default(),
@@ -352,6 +354,16 @@ fn upstream_and_clock_are_judged() {
     };
     assert_eq!(worst(&reached(Ok(()))), []);
     assert_eq!(worst(&reached(Err("no answer in time".into()))), [("problem", "upstream")]);
+    let followed = |serves: Result<(), String>| {
+        let (url, contact) = ("https://npm.example.com".parse().unwrap(), "/ip4/192.0.2.7".to_owned());
+        with(|facts| {
+            facts.upstream = Some(Upstream { url, outcome: Err("no answer".into()), ahead_s: None });
+            facts.home = Some(Home { contact, outcome: serves });
+        })
+    };
+    assert_eq!(worst(&followed(Ok(()))), [("warning", "upstream")]);
+    let alone = [("problem", "upstream"), ("warning", "home")];
+    assert_eq!(worst(&followed(Err("it is not connected".into()))), alone);
     let skewed = |ahead| with(|facts| facts.doors[0].ahead_s = Some(ahead));
     assert_eq!(worst(&skewed(300)), []);
     assert_eq!(worst(&skewed(-301)), [("problem", "clock")]);

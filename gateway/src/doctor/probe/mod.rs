@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::Request;
-use super::facts::{Answer, Asked, Behind, Door, Facts, LeftOut, Lookup, Upstream};
+use super::facts::{Answer, Asked, Behind, Door, Facts, Home, LeftOut, Lookup, Upstream};
 use crate::config::{Config, Loaded};
 use crate::setup::{Said, Site, interfaces};
+use crate::status;
 use visit::Visitor;
 
 /// For `getaddrinfo`, whose own patience is resolv.conf's: 5 seconds for each server, twice.
@@ -45,11 +46,12 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
     let authorities =
         named.iter().map(|ip| (SocketAddr::new(*ip, DNS_PORT), "the gateway itself".to_owned()));
     let upstream_named = loaded.origin("upstream.url").is_some_and(|origin| origin == "--upstream");
-    let (resolvers, authorities, system, upstream) = tokio::join!(
+    let (resolvers, authorities, system, upstream, home) = tokio::join!(
         join_all(configured.into_iter().map(|(server, origin)| ask::ask(server, origin, &names))),
         join_all(authorities.map(|(server, origin)| ask::ask(server, origin, &names))),
         look_up(&zone),
         reach_upstream(&visitor, config, (hosted || upstream_named) && !config.offline),
+        home(config, hosted && !config.offline),
     );
     let authorities: Vec<Asked> = authorities.into_iter().filter(is_served).collect();
     let addresses = addresses(&named, &resolvers, &authorities, &system);
@@ -71,6 +73,7 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
         system,
         doors,
         upstream,
+        home,
         left_out,
     })
 }
@@ -151,6 +154,14 @@ async fn reach_upstream(visitor: &Visitor, config: &Config, wanted: bool) -> Opt
         }
     }
     Some(Upstream { url, outcome: Err(failure), ahead_s: None })
+}
+
+/// In the words of the gateway that follows it: nobody else has a connection to it that proves who it is.
+async fn home(config: &Config, wanted: bool) -> Option<Home> {
+    if !wanted || config.federation.home.is_none() {
+        return None;
+    }
+    status::followed(config).await.map(|(contact, outcome)| Home { contact, outcome })
 }
 
 /// Nobody at all at port 53 is no finding: the gateway need not answer DNS.
