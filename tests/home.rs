@@ -8,7 +8,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use harness::clients::{LockfilePromise, Mode, World, assert_same_lines, assert_same_packages};
+use harness::clients::{Mode, World, assert_same_lines, assert_same_packages};
 use harness::http::{self, Reply, Request};
 use harness::{Client, Gateway, GatewayBuilder, Identity, Package, Registry, until};
 use serde_json::json;
