@@ -20,7 +20,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "status", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
-    ("fetch", &["metrics", "store", "upstream"]),
+    ("fetch", &["metrics", "share", "steer", "store", "swarm", "upstream"]),
     (
         "http",
         &[

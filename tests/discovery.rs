@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::lan::{Host, Lan};
+use harness::mdns::announce_nobodies;
 use harness::network::ip;
 use harness::{Gateway, GatewayBuilder, in_own_network, until};
 
@@ -236,12 +237,12 @@ impl Avahi {
         let name = host.name().to_owned();
         let child = host.run(|| {
             // Of this test alone: the mount namespace is its own.
-            for folder in ["/etc/avahi", "/run/avahi-daemon", "/run/dbus"] {
-                std::fs::create_dir_all(folder).unwrap();
+            for folder in ["/etc/avahi", "/run"] {
                 let mounted = Command::new("mount").args(["-t", "tmpfs", "none", folder]).status().unwrap();
                 assert!(mounted.success());
             }
             std::fs::create_dir_all("/etc/avahi/services").unwrap();
+            std::fs::create_dir_all("/run/avahi-daemon").unwrap();
             let config = format!(
                 "[server]\nhost-name={name}\nenable-dbus=no\n{lines}[wide-area]\nenable-wide-area=no\n[rlimits]\n"
             );
@@ -258,8 +259,12 @@ impl Avahi {
     }
 
     fn announce(&self, service: &str) {
-        let place = format!("/proc/{}/root/etc/avahi/services/open-registry.service", self.child.id());
-        std::fs::write(place, service).unwrap_or_else(|error| panic!("{}: {error}", self.host));
+        // Whole at once: avahi reads what it sees as soon as it sees it.
+        let folder = format!("/proc/{}/root/etc/avahi", self.child.id());
+        let (written, place) =
+            (format!("{folder}/unfinished"), format!("{folder}/services/open-registry.service"));
+        let placed = std::fs::write(&written, service).and_then(|()| std::fs::rename(&written, &place));
+        placed.unwrap_or_else(|error| panic!("{}: {error}", self.host));
     }
 }
 
@@ -268,4 +273,21 @@ impl Drop for Avahi {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn a_crowd_that_is_not_there_keeps_no_neighbour_out() {
+    in_own_network("a_crowd_that_is_not_there_keeps_no_neighbour_out", &[], || {
+        let lan = Lan::new("office", 7);
+        let hosts = [lan.host("one"), lan.host("two"), lan.host("three"), lan.host("four")];
+        let (older, early) = (start(&hosts[0]), start(&hosts[1]));
+        meet(&older, &early);
+        let before = older.peak_memory();
+        hosts[2].run(|| announce_nobodies(hosts[2].v4(), 5000));
+        let newer = start(&hosts[3]);
+        meet(&older, &newer);
+        assert!(older.connected().contains(&early.id()));
+        let grown = older.peak_memory() - before;
+        assert!(grown < 64 << 20, "{grown} bytes for 5000 announcements");
+    });
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use harness::http::{Reply, Request};
 
-use harness::{Gateway, Identity, Package, Registry};
+use harness::{Gateway, Identity, Package, Registry, until};
 
 const SOON: Duration = Duration::from_secs(20);
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
@@ -207,4 +207,51 @@ fn who_asks_for_what_does_not_exist_is_cut_off_and_clients_beside_it_are_not() {
     );
     assert_eq!(client_gets(&gateway, &held).status, 200);
     assert!(gateway.metric("open_registry_peers_cut_off_total", &[]) >= 1.0);
+}
+
+/// A gateway with peers on loopback, that looks for nobody.
+fn member(registry: &Registry, share: bool, bootstrap: &[String]) -> Gateway {
+    let config =
+        format!("[share]\nenabled = {share}\n[federation]\ndiscover = false\nbootstrap = {bootstrap:?}\n");
+    Gateway::builder().upstream(registry.url()).peers_at("127.0.0.1:0").config_toml(&config).start()
+}
+
+#[test]
+fn gateways_that_are_connected_tell_each_other_what_they_hold_and_forget_it() {
+    let registry = registry();
+    let mut older = member(&registry, true, &[]);
+    assert_eq!(client_gets(&older, TARBALL).status, 200);
+    let newer = member(&registry, true, &[older.contact()]);
+    let seen = |by: &Gateway| by.status()["connected"][0].clone();
+    until(|| seen(&newer), |peer| peer["tarballs"] == 1 && peer["not_source"].is_null());
+    assert_eq!(client_gets(&older, "/left/-/left-1.1.0.tgz").status, 200);
+    until(|| seen(&newer), |peer| peer["tarballs"] == 2);
+    assert!((newer.metric("open_registry_peers_tarballs", &[]) - 2.0).abs() < 0.1);
+    until(|| seen(&older), |peer| peer["tarballs"] == 0 && peer["not_source"] == "it holds nothing");
+    let said = newer.ask(&["status"]).expect_success();
+    assert!(
+        said.stdout.contains("holds 2 tarballs") && said.stdout.contains("1 connected"),
+        "{}",
+        said.stdout
+    );
+    assert!(newer.wait_for_log(|line| line.contains("Currently connected to 1 peer"), SOON));
+
+    older.kill();
+    until(|| newer.metric("open_registry_peers_tarballs", &[]), |held| *held < 0.1);
+}
+
+#[test]
+fn where_nothing_is_shared_nothing_is_told() {
+    let registry = registry();
+    let silent = member(&registry, false, &[]);
+    let open = member(&registry, true, &[silent.contact()]);
+    for gateway in [&silent, &open] {
+        assert_eq!(client_gets(gateway, TARBALL).status, 200);
+    }
+    let seen = |by: &Gateway| by.status()["connected"][0].clone();
+    until(|| seen(&silent), |peer| peer["tarballs"] == 1);
+    let peer = seen(&open);
+    assert!(peer["tarballs"].is_null() && peer["not_source"] == "it shares nothing", "{peer}");
+    assert!(!silent.log().iter().any(|line| line.contains("Started sharing")));
+    assert!(open.log().iter().any(|line| line.contains("Started sharing")));
 }

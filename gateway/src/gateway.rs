@@ -5,6 +5,7 @@ mod home;
 mod listening;
 mod peers;
 mod sharing;
+mod sources;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use self::sharing::Shared;
 use crate::changes::Feed;
 use crate::config::{self, Config};
 use crate::dns::Locate;
-use crate::fetch::{Fetch, Settings};
+use crate::fetch::{Fetch, Peers, Settings};
 use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
 use crate::interfaces;
@@ -55,18 +56,12 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let store = open_store(&config).await?;
     let upstream = Upstream::new(&config.upstream, config.offline, Arc::clone(&metrics))?;
-    let fetch = Fetch::new(store.clone(), upstream.clone(), settings(&config), Arc::clone(&metrics));
     let identity = Arc::new(open_identity(&config).await?);
-    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
-    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let place = Place::of(&config::data_dir(&config)?);
-    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
-
+    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
+    let geo = Geo::load(&config.steer.geoip);
     let tls = Tls::load(&config.tls, Arc::clone(&metrics))?;
     let pulses = Pulses::new();
 
-    let links = interfaces::watch().context("cannot see this machine's network interfaces")?;
-    let geo = Geo::load(&config.steer.geoip);
     let load = Arc::new(Load::new(metrics.connections()));
     let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
     let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
@@ -81,8 +76,15 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
     let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
-    home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
     let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
+    home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
+    let known = (federation.swarm.clone(), shared.inventories.clone());
+    let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
+    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
+    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
+    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
+    let place = Place::of(&config::data_dir(&config)?);
+    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
     let operator = Operator::new(
@@ -148,6 +150,13 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the live line tells.
+fn transfer(metrics: &Metrics) -> Transfer {
+    let (sent, received) = metrics.transferred();
+    let [near, far, home, _] = metrics.received_by_source().map(|(_, bytes)| bytes);
+    Transfer { sent, received, from_peers: [near, far, home] }
+}
+
 /// Starts what looks after things by itself, as long as the gateway runs.
 fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
     tokio::spawn(upstream.clone().probe_forever());
@@ -159,6 +168,15 @@ fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&T
         tokio::spawn(tls.clone().watch());
     }
     tokio::spawn(geo.clone().watch());
+}
+
+/// Whatever gets content.
+fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
+    let settings = Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
+    };
+    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings, Arc::clone(metrics))
 }
 
 /// The same facts as names are answered from.
@@ -196,13 +214,6 @@ fn ground(
         ports: listening.ports(),
         links,
         stop: stop.clone(),
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
     }
 }
 
@@ -258,10 +269,7 @@ async fn first_contact(
 }
 
 fn tell_transfer(metrics: Arc<Metrics>) {
-    tokio::spawn(terminal::run_transfer_line(move || {
-        let (sent, received) = metrics.transferred();
-        Transfer { sent, received }
-    }));
+    tokio::spawn(terminal::run_transfer_line(move || transfer(&metrics)));
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; the second one does not wait for it.

@@ -19,12 +19,16 @@ pub use federation::Federation;
 /// Upper bounds in seconds, from a LAN mirror to the longest wait.
 const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
 
+/// Where bytes come from that are fetched, the nearest first.
+const SOURCES: [&str; 4] = ["lan_peer", "far_peer", "home", "upstream"];
+
 /// Everything that is counted. All label values come from fixed lists, so their number is bounded.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     sent: Family<SourceLabel, Counter>,
-    received: Counter,
+    received: Family<SourceLabel, Counter>,
+    from_upstream: Counter,
     upstream_requests: Counter,
     upstream_errors: Family<KindLabel, Counter>,
     upstream_latency: Histogram,
@@ -41,6 +45,7 @@ pub struct Metrics {
     gauges: StoreGauges,
     federation: Federation,
     sent_total: Arc<AtomicU64>,
+    received_total: AtomicU64,
 }
 
 /// What the store holds, set when the metrics are read.
@@ -129,7 +134,8 @@ impl Metrics {
             registry: Registry::with_prefix("open_registry"),
             requests: Family::default(),
             sent: Family::default(),
-            received: Counter::default(),
+            received: Family::default(),
+            from_upstream: Counter::default(),
             upstream_requests: Counter::default(),
             upstream_errors: Family::default(),
             upstream_latency: Histogram::new(LATENCIES),
@@ -146,6 +152,7 @@ impl Metrics {
             gauges: StoreGauges::default(),
             federation: Federation::default(),
             sent_total: Arc::default(),
+            received_total: AtomicU64::default(),
         };
         metrics.register();
         metrics
@@ -173,8 +180,10 @@ impl Metrics {
             "upstream_received",
             "Body bytes received from upstream",
             Unit::Bytes,
-            self.received.clone(),
+            self.from_upstream.clone(),
         );
+        let help = "Body bytes received, by where they came from";
+        registry.register_with_unit("received", help, Unit::Bytes, self.received.clone());
         registry.register("upstream_up", "Whether upstream can be asked", self.upstream_up.clone());
         registry.register("dns_queries", "DNS queries, by what became of them", self.dns_queries.clone());
         registry.register_with_unit(
@@ -282,13 +291,27 @@ impl Metrics {
 
     /// Bytes of a body have come from upstream.
     pub fn received(&self, bytes: u64) {
-        self.received.inc_by(bytes);
+        self.from_upstream.inc_by(bytes);
+        self.received_from("upstream", bytes);
     }
 
-    /// Bytes sent to clients and peers, and received from upstream, since the start.
+    /// Bytes of a body have come from somewhere: a label of `fetch::Provenance`.
+    pub fn received_from(&self, source: &'static str, bytes: u64) {
+        self.received.get_or_create(&SourceLabel { source }).inc_by(bytes);
+        self.received_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes received since the start, by where they came from.
+    #[must_use]
+    pub fn received_by_source(&self) -> [(&'static str, u64); SOURCES.len()] {
+        SOURCES.map(|source| (source, self.received.get_or_create(&SourceLabel { source }).get()))
+    }
+
+    /// Bytes sent to clients and peers, and received from anybody, since the start.
     #[must_use]
     pub fn transferred(&self) -> (u64, u64) {
-        (self.sent_total.load(Ordering::Relaxed) + self.federation.sent(), self.received.get())
+        let sent = self.sent_total.load(Ordering::Relaxed) + self.federation.sent();
+        (sent, self.received_total.load(Ordering::Relaxed))
     }
 
     /// A request is on its way to upstream.

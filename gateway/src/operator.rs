@@ -2,6 +2,7 @@
 
 mod peers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -167,7 +168,11 @@ impl Operator {
             "home": self.inner.fetch.upstream().home(),
             "changes": self.inner.changes.as_ref().map(changes),
             "store": store_status(self.inner.fetch.store().totals()),
-            "bytes": { "sent": sent, "received": received },
+            "bytes": {
+                "sent": sent,
+                "received": received,
+                "received_from": BTreeMap::from(self.inner.metrics.received_by_source()),
+            },
         })
     }
 }

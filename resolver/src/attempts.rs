@@ -69,6 +69,12 @@ impl Attempts {
         }
     }
 
+    /// Whether none has ended yet.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.made == 0
+    }
+
     /// Barren attempts in a row: each deserves more time than the one before.
     #[must_use]
     pub fn barren(&self) -> u32 {

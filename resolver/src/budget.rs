@@ -59,8 +59,10 @@ pub enum Verdict {
     Pass,
     /// It is answered after so long.
     Slow(Duration),
-    /// Its sender gets nothing for so long.
+    /// Its sender gets nothing from now on for so long.
     Cut(Duration),
+    /// Its sender still gets nothing for so long.
+    Barred(Duration),
 }
 
 /// What everybody has left.
@@ -91,7 +93,7 @@ impl<K: Ord + Copy> Budgets<K> {
     pub fn ask(&mut self, who: K, now: Duration) -> Verdict {
         let ledger = self.ledger(who, now);
         if let Some(left) = ledger.left(now) {
-            return Verdict::Cut(left);
+            return Verdict::Barred(left);
         }
         ledger.requests.spend(1.0, now);
         if ledger.requests.debt(now) > REQUESTS.grace {
@@ -222,7 +224,7 @@ mod tests {
             let slowest = (0..128).map(|_| match budgets.ask(1, now) {
                 Verdict::Pass => Duration::ZERO,
                 Verdict::Slow(delay) => delay,
-                Verdict::Cut(_) => panic!("cut off after {now:?}"),
+                Verdict::Cut(_) | Verdict::Barred(_) => panic!("cut off after {now:?}"),
             });
             now += slowest.max().unwrap();
         }
@@ -259,7 +261,7 @@ mod tests {
         let (mut budgets, mut now, mut pauses) = (Budgets::default(), SECOND, Vec::new());
         for _ in 0..6 {
             let pause = (0..10).find_map(|_| budgets.note(1, Offence::Garbage, now)).unwrap();
-            assert_eq!(budgets.ask(1, now + pause - SECOND), Verdict::Cut(SECOND));
+            assert_eq!(budgets.ask(1, now + pause - SECOND), Verdict::Barred(SECOND));
             now += pause;
             assert_eq!(budgets.ask(1, now), Verdict::Pass);
             pauses.push(pause.as_secs() / 60);
@@ -279,7 +281,7 @@ mod tests {
             budgets.ask(who, SECOND);
         }
         assert_eq!(budgets.ledgers.len(), MOST);
-        assert!(matches!(budgets.ask(0, SECOND), Verdict::Cut(_)));
+        assert!(matches!(budgets.ask(0, SECOND), Verdict::Barred(_)));
     }
 
     proptest! {
@@ -293,7 +295,7 @@ mod tests {
                 let pause = match kind {
                     0 => match budgets.ask(1u8, now) {
                         Verdict::Pass => None,
-                        Verdict::Slow(delay) | Verdict::Cut(delay) => Some(delay),
+                        Verdict::Slow(delay) | Verdict::Cut(delay) | Verdict::Barred(delay) => Some(delay),
                     },
                     1 => budgets.note(1, Offence::Miss, now),
                     2 => budgets.note(1, Offence::Question, now),

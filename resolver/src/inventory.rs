@@ -104,7 +104,8 @@ impl Prints {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let kept = self.list.iter().copied().filter(|print| !self.removed.contains(print));
+        let kept = self.list.iter().copied();
+        let kept = kept.filter(|print| self.removed.is_empty() || !self.removed.contains(print));
         Merged { one: kept.peekable(), other: self.added.iter().copied().peekable() }
     }
 
@@ -116,8 +117,16 @@ impl Prints {
             let gone = before.added.difference(&self.added).chain(self.removed.difference(&before.removed));
             return (come.copied().collect(), gone.copied().collect());
         }
-        let come = self.iter().filter(|print| !before.contains(*print)).collect();
-        (come, before.iter().filter(|print| !self.contains(*print)).collect())
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
+        let (mut now, mut then) = (self.iter().peekable(), before.iter().peekable());
+        loop {
+            match (now.peek(), then.peek()) {
+                (None, None) => return (come, gone),
+                (Some(one), Some(other)) if one == other => drop((now.next(), then.next())),
+                (Some(one), other) if other.is_none_or(|other| one < other) => come.extend(now.next()),
+                _ => gone.extend(then.next()),
+            }
+        }
     }
 
     /// The largest.

@@ -11,6 +11,7 @@
 //! - from where: [`connectivity`] (is upstream there?), [`ways`] (through home, or directly), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
+//! - from whom else: [`sources`] (which peers), [`hedge`] (how long they may take), [`strikes`] (who is asked no more);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
 //!   (IPv4 in IPv6), [`asker`] (who it is for), [`answer`] (to one DNS question);
@@ -44,6 +45,7 @@ pub mod evidence;
 pub mod fold;
 pub mod geo;
 pub mod health;
+pub mod hedge;
 pub mod integrity;
 pub mod inventory;
 pub mod jws;
@@ -61,6 +63,8 @@ pub mod range;
 pub mod rank;
 pub mod redirect;
 pub mod shaper;
+pub mod sources;
+pub mod strikes;
 pub mod subnet;
 pub mod variant;
 pub mod ways;

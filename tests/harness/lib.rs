@@ -4,6 +4,7 @@
 //! - [`Registry`]: an npm registry that behaves like the public one, until a [`Fault`] befalls it.
 //! - [`Delay`]: a line with a latency, to have such a registry far away; [`shapes`] of the largest packuments.
 //! - [`Gateway`]: a real `open-registry` process between the two.
+//! - [`mdns`]: a network that announces peers who are not there.
 //! - [`Stranger`]: a libp2p node that is no gateway, or says false things.
 //! - [`Client`]: the real npm clients, each with a home of its own and nothing else of the machine around it.
 //! - [`http`]: a client that shows bytes and headers as they are.
@@ -33,6 +34,7 @@ pub mod http;
 mod identity;
 pub mod image;
 pub mod lan;
+pub mod mdns;
 pub mod name_servers;
 pub mod network;
 mod output;

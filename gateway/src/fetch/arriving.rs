@@ -84,7 +84,7 @@ impl Pump {
         loop {
             let now = self.progress.borrow_and_update().clone();
             match now {
-                Progress::Done(Ok(blob)) => return self.finish(&blob).await,
+                Progress::Done(Ok((blob, _))) => return self.finish(&blob).await,
                 Progress::Done(Err(failure)) => return self.send(Err(io::Error::other(failure))).await,
                 Progress::NoRoom => return self.go_on_alone().await,
                 Progress::Receiving(received) if received.draft == self.from.draft => {

@@ -1,24 +1,27 @@
-//! One download for all who wait for the same tarball: resumed where it broke off, restarted when its bytes
-//! are wrong, kept when its digest is right.
+//! One download for all who wait for the same tarball, from peers or from upstream; kept when its digest is right.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::StatusCode;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use resolver::attempts::{Attempts, Next, Setback};
-use resolver::integrity::{Expected, Verifier};
+use resolver::hedge::Errand;
+use resolver::integrity::{Expected, Integrity};
+use resolver::package::{FileName, PackageName};
+use resolver::peer::PeerId;
+use resolver::plan::Plan;
 use tokio::sync::{Semaphore, watch};
 
-use super::FIRST_BYTE;
 use super::arriving::Arriving;
 use super::failure::Failure;
-use super::progress::{Progress, Received, Ticket};
+use super::from_upstream::{FromUpstream, Given};
+use super::peers::{Meter, Peers, Source, Wanted};
+use super::progress::{Progress, Received, Shared, Ticket};
+use super::race;
 use super::through::Through;
+use super::{FIRST_BYTE, Provenance};
 use crate::metrics::Metrics;
-use crate::store::{Blob, Draft, Store};
-use crate::upstream::{Answer, Upstream, UpstreamError, headers};
+use crate::store::{Blob, Store};
+use crate::upstream::Upstream;
 
 /// The largest tarball that is taken. The largest on the public registry have a few hundred MB.
 pub(super) const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
@@ -33,12 +36,16 @@ const WAITING: usize = 4096;
 pub(super) struct Order {
     /// In words, for the log and for clients.
     pub(super) what: String,
+    /// Its name, if it was asked for by one.
+    pub(super) named: Option<(PackageName, FileName)>,
     /// Where it is.
     pub(super) address: String,
     /// What it must hash to.
     pub(super) expected: Expected,
     /// Whose word the digest is.
     pub(super) word: Word,
+    /// Peers may be asked for it.
+    pub(super) peers: bool,
 }
 
 /// Who says which digest is right.
@@ -53,7 +60,7 @@ pub(super) enum Word {
 /// A tarball whose bytes may be given to a client.
 pub(super) enum Opened {
     /// Verified and kept.
-    Kept(Blob),
+    Kept(Blob, Provenance),
     /// Large, and still coming.
     Arriving(Arriving),
 }
@@ -69,6 +76,8 @@ struct Inner {
     upstream: Upstream,
     verify_first_max: u64,
     metrics: Arc<Metrics>,
+    /// `None`: there are none to be asked.
+    peers: Option<Peers>,
     places: Semaphore,
     under_way: Mutex<HashMap<Key, Ticket>>,
 }
@@ -82,26 +91,8 @@ struct Listed {
 /// What one download can be shared by: a client's mistake must not fail those who have upstream's word.
 type Key = (Expected, Word);
 
-/// One draft and the running hash over it.
-struct Partial {
-    number: u32,
-    draft: Draft,
-    verifier: Verifier,
-    length: Option<u64>,
-    etag: Option<String>,
-}
-
-/// What went wrong in one attempt.
-enum AttemptError {
-    Upstream(UpstreamError),
-    /// The bytes that have come are of no use.
-    Wrong,
-    /// There is room for them neither on the disk nor in memory.
-    NoRoom,
-}
-
 /// How a download ended that gave no blob.
-enum Ended {
+pub(super) enum Ended {
     Failed(Failure),
     NoRoom,
 }
@@ -111,18 +102,25 @@ impl Downloads {
         store: Store,
         upstream: Upstream,
         verify_first_max: u64,
+        peers: Option<Peers>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (places, under_way) = (Semaphore::new(AT_ONCE), Mutex::default());
-        Self { inner: Arc::new(Inner { store, upstream, verify_first_max, metrics, places, under_way }) }
+        let inner = Inner { store, upstream, verify_first_max, metrics, peers, places, under_way };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Joins the download of these bytes, or starts it, and waits until they may be given to a client: with
     /// `whole`, when all of them are here. As long as bytes come, or others are served first, there is no limit:
     /// yarn 1 repeats a request that took too long, not one that met a 503, and all other clients wait.
+    ///
+    /// Where no peer can be asked, nothing is begun that upstream cannot be asked for either.
     pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
+        if self.sources(&order).is_none() {
+            self.reachable(&order).await?;
+        }
         let what = order.what.as_str();
-        let Ticket { mut progress, received } = self.join(&order)?;
+        let Ticket { mut progress, shared } = self.join(&order)?;
         let mut seen = 0;
         loop {
             let ready = progress.wait_for(|now| match now {
@@ -133,10 +131,10 @@ impl Downloads {
             if let Ok(Err(_)) = tokio::time::timeout(FIRST_BYTE, ready).await {
                 return Err(Failure::unavailable(what, "its download came to a sudden end"));
             }
-            let so_far = received.load(Ordering::Relaxed);
+            let so_far = shared.received.load(Ordering::Relaxed);
             let now = progress.borrow_and_update().clone();
             match now {
-                Progress::Done(result) => return result.map(Opened::Kept),
+                Progress::Done(result) => return result.map(|(blob, source)| Opened::Kept(blob, source)),
                 Progress::NoRoom => return self.pass_through(order).await,
                 Progress::Receiving(received) if !whole && self.may_stream(&received) => {
                     let alone = self.through(order);
@@ -175,23 +173,27 @@ impl Downloads {
         let mut under_way = self.inner.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (order.expected, order.word);
         if let Some(ticket) = under_way.get(&key) {
+            if !order.peers {
+                // Who is not to be led to a peer does not wait for one either: gateways that wait for each other would.
+                ticket.shared.alone.cancel();
+            }
             return Ok(ticket.clone());
         }
         if under_way.len() >= WAITING {
             return Err(Failure::unavailable(&order.what, "too many downloads are waiting"));
         }
         let (sender, progress) = watch::channel(Progress::Queued);
-        let ticket = Ticket { progress, received: Arc::default() };
+        let ticket = Ticket { progress, shared: Shared::default() };
         let (downloads, listed) = (self.clone(), Listed { downloads: self.clone(), key });
-        let (order, received) = (order.clone(), Arc::clone(&ticket.received));
+        let (order, shared) = (order.clone(), ticket.shared.clone());
         // Before it starts: without the list's ticket and ours it would take itself for abandoned.
         under_way.insert(key, ticket.clone());
         tokio::spawn(async move {
-            let result = downloads.run(&order, &sender, &received).await;
+            let result = downloads.run(&order, &sender, &shared).await;
             // Whoever asks again because of a failure has a try of his own.
             drop(listed);
             sender.send_replace(match result {
-                Ok(blob) => Progress::Done(Ok(blob)),
+                Ok(given) => Progress::Done(Ok(given)),
                 Err(Ended::Failed(failure)) => Progress::Done(Err(failure)),
                 Err(Ended::NoRoom) => Progress::NoRoom,
             });
@@ -203,8 +205,8 @@ impl Downloads {
         &self,
         order: &Order,
         progress: &watch::Sender<Progress>,
-        received: &AtomicU64,
-    ) -> Result<Blob, Ended> {
+        shared: &Shared,
+    ) -> Result<(Blob, Provenance), Ended> {
         // The semaphore is never closed.
         let _place = self.inner.places.acquire().await;
         if is_abandoned(progress) {
@@ -215,140 +217,89 @@ impl Downloads {
         if let Expected::Integrity(integrity) = &order.expected
             && let Some(blob) = self.inner.store.blob(integrity).await
         {
-            return Ok(blob);
+            return Ok((blob, Provenance::Store));
         }
-        let mut attempts = Attempts::default();
-        let mut partial = self.begin(order.expected, 0);
-        loop {
-            let before = partial.draft.length();
-            let ended =
-                self.attempt(&mut partial, &order.address, attempts.barren(), (progress, received)).await;
-            let (setback, cause) = match (ended, partial.verifier.clone().finish()) {
-                (Err(AttemptError::NoRoom), _) => return Err(Ended::NoRoom),
-                // Also when the connection broke behind the last byte: there is nothing left to resume.
-                (_, Ok(integrity)) => {
-                    let kept = self.inner.store.keep_blob(partial.draft, &integrity).await;
-                    return kept.map_err(|_| Ended::NoRoom);
-                }
-                (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(order, &mismatch.to_string())),
-                (Err(AttemptError::Wrong), _) => {
-                    (Setback::Wrong, self.wrong(order, "its parts do not fit together"))
-                }
-                (Err(AttemptError::Upstream(error)), _) if !error.is_passing() => {
-                    return Err(Failure::of(&order.what, &error).into());
-                }
-                (Err(AttemptError::Upstream(error)), _) => {
-                    let progress = partial.draft.length() > before;
-                    (Setback::Broken { progress, pause: error.pause() }, Failure::of(&order.what, &error))
-                }
-            };
-            let is_clients_mistake = setback == Setback::Wrong && order.word == Word::Client;
-            if is_clients_mistake || is_abandoned(progress) {
-                return Err(cause.into());
-            }
-            match attempts.after(setback) {
-                Next::GiveUp => return Err(cause.into()),
-                Next::Resume(pause) => tokio::time::sleep(pause).await,
-                Next::Restart(pause) => {
-                    tokio::time::sleep(pause).await;
-                    partial = self.begin(order.expected, partial.number + 1);
-                }
-            }
-        }
+        let Given { draft, integrity, source, .. } = self.race(order, progress, shared).await?;
+        let kept = self.inner.store.keep_blob(draft, &integrity).await;
+        kept.map(|blob| (blob, source)).map_err(|_| Ended::NoRoom)
     }
 
-    fn begin(&self, expected: Expected, number: u32) -> Partial {
-        let draft = self.inner.store.draft();
-        Partial { number, draft, verifier: Verifier::new(expected), length: None, etag: None }
-    }
-
-    fn wrong(&self, order: &Order, cause: &str) -> Failure {
-        let tarball = order.what.as_str();
-        match order.word {
-            Word::Upstream => {
-                tracing::warn!(tarball, cause, "upstream sent wrong bytes; they were thrown away");
-                self.inner.metrics.upstream_failed("wrong");
-            }
-            Word::Client => tracing::debug!(tarball, cause, "not the bytes that a client expects"),
-        }
-        Failure::unavailable(tarball, "upstream sends other bytes than its packument promises")
-    }
-
-    /// One request, from where the draft ends.
-    async fn attempt(
+    /// From peers, as far as there are any, and from upstream.
+    async fn race(
         &self,
-        partial: &mut Partial,
-        address: &str,
-        barren: u32,
-        (progress, received): (&watch::Sender<Progress>, &AtomicU64),
-    ) -> Result<(), AttemptError> {
-        let from = partial.draft.length();
-        let mut answer = match self.inner.upstream.get(address, partial.request(), barren).await {
-            // More has come than upstream has by now.
-            Err(UpstreamError::Refused(StatusCode::RANGE_NOT_SATISFIABLE)) if from > 0 => {
-                return Err(AttemptError::Wrong);
-            }
-            answer => answer?,
+        order: &Order,
+        progress: &watch::Sender<Progress>,
+        shared: &Shared,
+    ) -> Result<Given, Ended> {
+        let received = &*shared.received;
+        let Some((peers, wanted, sources)) = self.sources(order) else {
+            return self.ask_upstream(order, progress, received).await;
         };
-        match answer.head.status {
-            StatusCode::OK if from == 0 => partial.learn(&answer),
-            // It cannot resume, or has other bytes by now: from the beginning, in a draft of its own.
-            StatusCode::OK => {
-                *partial = self.begin(partial.verifier.expected(), partial.number + 1);
-                partial.learn(&answer);
-            }
-            StatusCode::PARTIAL_CONTENT if range_start(&answer) == Some(from) => {}
-            _ => return Err(AttemptError::Wrong),
-        }
-        if partial.length.is_some_and(|length| self.inner.store.has_no_room_for(length)) {
-            return Err(AttemptError::NoRoom);
-        }
-        let authentic = address.starts_with("https://");
-        while let Some(chunk) = answer.chunk().await? {
-            self.inner.metrics.received(chunk.len() as u64);
-            received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            if partial.draft.length() + chunk.len() as u64 > LARGEST {
-                return Err(UpstreamError::Wrong("the tarball is larger than any may be".into()).into());
-            }
-            partial.verifier.update(&chunk);
-            let flushed = partial.draft.flushed();
-            partial.draft.write(&chunk).await.map_err(|_| AttemptError::NoRoom)?;
-            if partial.draft.flushed() > flushed {
-                partial.show(progress, authentic);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Partial {
-    fn request(&self) -> http::HeaderMap {
-        let range = format!("bytes={}-", self.draft.length());
-        let mut wanted = vec![(ACCEPT, "*/*"), (ACCEPT_ENCODING, "identity")];
-        if self.draft.length() > 0 {
-            wanted.push((RANGE, range.as_str()));
-            wanted.extend(self.etag.as_deref().map(|etag| (IF_RANGE, etag)));
-        }
-        headers(&wanted)
+        let (wanted, store) = (&wanted, &self.inner.store);
+        let ask = |source: Source, meter: Arc<Meter>| async move {
+            let draft = peers.fetch(&source, wanted, store, (&meter, received)).await?;
+            Ok(Given { draft, integrity: wanted.integrity, source: source.provenance(), took: None })
+        };
+        let upstream = async {
+            self.reachable(order).await?;
+            self.ask_upstream(order, progress, received).await
+        };
+        race::run(peers, sources, &shared.alone, ask, upstream).await
     }
 
-    /// Size and validator of the whole body; a weak validator cannot vouch for a part (RFC 9110, 13.1.5).
-    fn learn(&mut self, answer: &Answer) {
-        self.length = answer.header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        self.etag = answer.header(ETAG).filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+    async fn ask_upstream(
+        &self,
+        order: &Order,
+        progress: &watch::Sender<Progress>,
+        received: &AtomicU64,
+    ) -> Result<Given, Ended> {
+        let Inner { store, upstream, metrics, .. } = &*self.inner;
+        let given = FromUpstream { store, upstream, metrics, order, progress, received }.run().await?;
+        if let (Some(peers), Some((head, whole))) = (&self.inner.peers, given.took) {
+            peers.upstream_gave(given.draft.length(), head, whole);
+        }
+        Ok(given)
     }
 
-    fn show(&self, progress: &watch::Sender<Progress>, authentic: bool) {
-        if let Some(reader) = self.draft.reader() {
-            let (draft, flushed, length) = (self.number, self.draft.flushed(), self.length);
-            progress.send_replace(Progress::Receiving(Received {
-                reader,
-                draft,
-                flushed,
-                length,
-                authentic,
-            }));
+    /// Whether upstream can be asked; waits, within limits, while it may be about to come back.
+    async fn reachable(&self, order: &Order) -> Result<(), Failure> {
+        let link = self.inner.upstream.link_for_missing().await;
+        match Plan::for_tarball(false, &link).obstacle {
+            Some(obstacle) => Err(Failure::unavailable(&order.what, obstacle)),
+            None => Ok(()),
         }
+    }
+
+    /// Who would be asked for a tarball before upstream, and for what.
+    pub(super) fn asked_peers(
+        &self,
+        integrity: Integrity,
+        name: &PackageName,
+        file: &FileName,
+    ) -> Vec<(PeerId, Errand)> {
+        let found = self.find_peers(integrity, Some(&(name.clone(), file.clone())));
+        let sources = found.map(|(_, _, sources)| sources).unwrap_or_default();
+        sources.into_iter().map(|source| (source.id, source.errand)).collect()
+    }
+
+    /// The peers that are to be asked, if there are any.
+    fn sources(&self, order: &Order) -> Option<(&Peers, Wanted, Vec<Source>)> {
+        match order.expected {
+            Expected::Integrity(integrity) if order.peers => self.find_peers(integrity, order.named.as_ref()),
+            _ => None,
+        }
+    }
+
+    fn find_peers(
+        &self,
+        integrity: Integrity,
+        named: Option<&(PackageName, FileName)>,
+    ) -> Option<(&Peers, Wanted, Vec<Source>)> {
+        let peers = self.inner.peers.as_ref()?;
+        let wanted = peers.wanted(integrity, named)?;
+        let online = Plan::for_tarball(false, &self.inner.upstream.latch().link()).obstacle.is_none();
+        let sources = peers.sources(&wanted, online);
+        (!sources.is_empty()).then_some((peers, wanted, sources))
     }
 }
 
@@ -361,7 +312,7 @@ impl Drop for Listed {
 
 /// The list holds a ticket itself: when there is no other, all clients have gone. What is under way is finished all
 /// the same, for they will come back; what has not begun, or broke off, is left.
-fn is_abandoned(progress: &watch::Sender<Progress>) -> bool {
+pub(super) fn is_abandoned(progress: &watch::Sender<Progress>) -> bool {
     progress.receiver_count() <= 1
 }
 
@@ -369,15 +320,4 @@ impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
-}
-
-impl From<UpstreamError> for AttemptError {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
-    }
-}
-
-/// The first byte's position in `Content-Range: bytes <first>-<last>/<length>`.
-pub(super) fn range_start(answer: &Answer) -> Option<u64> {
-    answer.header(CONTENT_RANGE)?.trim().strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }

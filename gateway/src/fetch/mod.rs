@@ -12,13 +12,16 @@ mod download;
 mod evidence;
 mod failure;
 mod flights;
+mod from_upstream;
 mod ingest;
 mod insist;
 mod kept;
 mod lately;
 mod packuments;
+mod peers;
 mod progress;
 mod prospect;
+mod race;
 mod ready;
 mod renderings;
 mod repairs;
@@ -45,6 +48,7 @@ use crate::upstream::{Answer, Upstream};
 pub use arriving::Arriving;
 pub use failure::Failure;
 pub use packuments::Document;
+pub use peers::{Basis, Peers, Standing};
 pub use prospect::{Connection, Content, InvalidContent, NoProspect, Prospect};
 pub use ready::{Ready, Sending};
 pub use renderings::Rendering;
@@ -99,9 +103,13 @@ pub enum TarballRequest {
 pub enum Provenance {
     /// They were here.
     Store,
-    /// Home has given them.
+    /// A peer on a network of ours gave them.
+    Near,
+    /// Another peer gave them.
+    Far,
+    /// Home gave them.
     Home,
-    /// Upstream has.
+    /// The registry of record gave them.
     Upstream,
 }
 
@@ -111,6 +119,8 @@ impl Provenance {
     pub fn label(self) -> &'static str {
         match self {
             Self::Store => "store",
+            Self::Near => "lan_peer",
+            Self::Far => "far_peer",
             Self::Home => "home",
             Self::Upstream => "upstream",
         }
@@ -125,12 +135,25 @@ impl Fetch {
     /// Wires the parts.
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self::with_peers(store, upstream, None, settings, metrics)
+    }
+
+    /// Likewise, with peers that are asked for tarballs before upstream.
+    #[must_use]
+    pub fn with_peers(
+        store: Store,
+        upstream: Upstream,
+        peers: Option<Peers>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let verify_first_max = settings.verify_first_max;
         let inner = Inner {
             packuments: Packuments::new(settings.windows, Arc::clone(&metrics)),
             renderings: Renderings::new(),
             workers: Workers::new(),
             budget: Budget::new(),
-            downloads: Downloads::new(store.clone(), upstream.clone(), settings.verify_first_max, metrics),
+            downloads: Downloads::new(store.clone(), upstream.clone(), verify_first_max, peers, metrics),
             evidence: flights::Flights::default(),
             store,
             upstream,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::Provenance;
 use super::failure::Failure;
 use crate::store::{Blob, DraftReader};
 
@@ -13,8 +15,16 @@ use crate::store::{Blob, DraftReader};
 pub(super) struct Ticket {
     /// What has happened.
     pub(super) progress: watch::Receiver<Progress>,
-    /// Bytes that have come, of all attempts together; more often up to date than `progress`.
+    pub(super) shared: Shared,
+}
+
+/// What a download has in common with those who wait for it, besides its progress.
+#[derive(Clone, Default)]
+pub(super) struct Shared {
+    /// Bytes that have come, of all attempts together; more often up to date than the progress.
     pub(super) received: Arc<AtomicU64>,
+    /// Cancelled when peers are not to be waited for.
+    pub(super) alone: CancellationToken,
 }
 
 /// How far a download is.
@@ -29,7 +39,7 @@ pub(super) enum Progress {
     /// There is no room for it; everybody has to fetch it for himself.
     NoRoom,
     /// It is over.
-    Done(Result<Blob, Failure>),
+    Done(Result<(Blob, Provenance), Failure>),
 }
 
 /// What of a body has come.

@@ -8,9 +8,11 @@ use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use resolver::connectivity::Link;
+use resolver::hedge::Errand;
 use resolver::integrity::{Expected, Integrity};
 use resolver::package::{FileName, PackageName};
 use resolver::packument::Release;
+use resolver::peer::PeerId;
 use resolver::plan::{self, Held, Plan, Rest, Wish};
 use serde::{Deserialize, Serialize};
 
@@ -249,11 +251,31 @@ impl Fetch {
             (Some(_), _) => Steps::of(&plan, "it is held, and its bytes never change".into()),
             (None, None) => Steps::of(&plan, "it is not held, and its packument comes first".into()),
             (None, Some(_)) if expected.is_none() => Steps::without_digest(),
-            (None, Some(_)) => Steps::of(&plan, "it is not held".into()),
+            (None, Some(_)) => Steps::of(&plan, "it is not held".into()).after(self.asked_peers(
+                expected,
+                name,
+                file.as_ref(),
+            )),
         };
         let (file, digest) =
             (file.map(|file| file.as_str().to_owned()), expected.map(|expected| expected.to_string()));
         Tarball { version: version.to_owned(), file, digest, digest_by, held_bytes, address, plan }
+    }
+
+    /// The peers that would be asked first.
+    fn asked_peers(
+        &self,
+        expected: Option<Expected>,
+        name: &PackageName,
+        file: Option<&FileName>,
+    ) -> Vec<Step> {
+        let (Some(Expected::Integrity(integrity)), Some(file)) = (expected, file) else { return Vec::new() };
+        let asked = self.inner.downloads.asked_peers(integrity, name, file);
+        let step = |(id, errand): (PeerId, Errand)| match errand {
+            Errand::Held => format!("peer {id}, which says that it holds it"),
+            Errand::Fetch => format!("peer {id}, whose turn it is to fetch it for this network"),
+        };
+        asked.into_iter().map(|one| Step { source: step(one), patience_s: None }).collect()
     }
 
     /// What a file must hash to, and who says so: the packument that is held, otherwise what its name stood for when it was
@@ -308,6 +330,12 @@ impl Steps {
             obstacle: plan.obstacle.clone(),
             why,
         }
+    }
+
+    /// The same, after others.
+    fn after(mut self, mut first: Vec<Step>) -> Self {
+        first.append(&mut self.sources);
+        Self { sources: first, ..self }
     }
 
     fn absent() -> Self {

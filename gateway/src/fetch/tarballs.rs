@@ -27,6 +27,15 @@ pub enum Tarball {
     Arriving(Arriving),
 }
 
+/// How somebody wants a tarball.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// All of it at once.
+    whole: bool,
+    /// Peers may be asked for it.
+    peers: bool,
+}
+
 /// What upstream's packument says of a file.
 struct Release {
     expected: Expected,
@@ -42,9 +51,21 @@ impl Fetch {
     /// # Errors
     /// [`Failure`], when it is neither held nor to be had.
     pub async fn tarball(&self, request: &TarballRequest, whole: bool) -> Result<Tarball, Failure> {
+        self.tarball_for(request, Manner { whole, peers: true }).await
+    }
+
+    /// As [`Self::tarball`], but no peer is asked: for a peer that wants it fetched, so that no request goes in circles.
+    ///
+    /// # Errors
+    /// [`Failure`], when it is neither held nor to be had from upstream.
+    pub async fn tarball_alone(&self, request: &TarballRequest, whole: bool) -> Result<Tarball, Failure> {
+        self.tarball_for(request, Manner { whole, peers: false }).await
+    }
+
+    async fn tarball_for(&self, request: &TarballRequest, manner: Manner) -> Result<Tarball, Failure> {
         match request {
-            TarballRequest::Digest(integrity) => self.by_digest(integrity, whole).await,
-            TarballRequest::Named(name, file, hint) => self.by_name(name, file, *hint, whole).await,
+            TarballRequest::Digest(integrity) => self.by_digest(integrity, manner).await,
+            TarballRequest::Named(name, file, hint) => self.by_name(name, file, *hint, manner).await,
         }
     }
 
@@ -59,14 +80,15 @@ impl Fetch {
         self.known(name, file, hint).await.or(hint)
     }
 
-    async fn by_digest(&self, integrity: &Integrity, whole: bool) -> Result<Tarball, Failure> {
+    async fn by_digest(&self, integrity: &Integrity, manner: Manner) -> Result<Tarball, Failure> {
         if let Some(blob) = self.inner.store.blob(integrity).await {
             return Ok(held(blob, true));
         }
         let path = format!("-/tarballs/sha512/{}", integrity.base64url());
         let address = format!("{}/{path}", self.inner.upstream.base());
         let expected = Expected::Integrity(*integrity);
-        self.download(Order { what: integrity.to_string(), address, expected, word: Word::Upstream }, whole)
+        let (what, word) = (integrity.to_string(), Word::Upstream);
+        self.download(Order { what, named: None, address, expected, word, peers: manner.peers }, manner.whole)
             .await
     }
 
@@ -75,7 +97,7 @@ impl Fetch {
         name: &PackageName,
         file: &FileName,
         hint: Option<Integrity>,
-        whole: bool,
+        manner: Manner,
     ) -> Result<Tarball, Failure> {
         let known = self.known(name, file, hint).await;
         // A client's digest never overrules upstream's: who asks for a name must not get another package.
@@ -87,12 +109,12 @@ impl Fetch {
         }
         let unseen = self.inner.store.packument(name).is_none();
         if let Some(integrity) = hint.filter(|_| unseen) {
-            match self.by_hint(name, file, integrity, whole).await {
+            match self.by_hint(name, file, integrity, manner).await {
                 Err(Failure::NotFound(_) | Failure::Unavailable { .. }) if self.can_ask() => {}
                 other => return other,
             }
         }
-        self.by_packument(name, file, whole).await
+        self.by_packument(name, file, manner).await
     }
 
     /// The digest that upstream's word ties to a name: the packument's that is held, otherwise what it was when the
@@ -120,18 +142,19 @@ impl Fetch {
         name: &PackageName,
         file: &FileName,
         integrity: Integrity,
-        whole: bool,
+        manner: Manner,
     ) -> Result<Tarball, Failure> {
         let address = self.inner.upstream.origins().tarball(None, name, file);
         let (what, expected) = (name.tarball_path(file), Expected::Integrity(integrity));
-        self.download(Order { what, address, expected, word: Word::Client }, whole).await
+        let (named, word) = (Some((name.clone(), file.clone())), Word::Client);
+        self.download(Order { what, named, address, expected, word, peers: manner.peers }, manner.whole).await
     }
 
     async fn by_packument(
         &self,
         name: &PackageName,
         file: &FileName,
-        whole: bool,
+        manner: Manner,
     ) -> Result<Tarball, Failure> {
         let release = self.release(name, file).await?;
         if let Expected::Integrity(integrity) = &release.expected
@@ -141,8 +164,9 @@ impl Fetch {
             return Ok(held(blob, true));
         }
         let Release { expected, address, revision } = release;
-        let order = Order { what: name.tarball_path(file), address, expected, word: Word::Upstream };
-        let tarball = self.download(order, whole).await?;
+        let (what, named) = (name.tarball_path(file), Some((name.clone(), file.clone())));
+        let order = Order { what, named, address, expected, word: Word::Upstream, peers: manner.peers };
+        let tarball = self.download(order, manner.whole).await?;
         if let Tarball::Held { blob, .. } = &tarball {
             self.note(name, file, blob.integrity(), &revision).await;
         }
@@ -199,13 +223,9 @@ impl Fetch {
     }
 
     async fn download(&self, order: Order, whole: bool) -> Result<Tarball, Failure> {
-        let link = self.inner.upstream.link_for_missing().await;
-        if let Some(obstacle) = Plan::for_tarball(false, &link).obstacle {
-            return Err(Failure::unavailable(&order.what, obstacle));
-        }
         let confirmed = order.word == Word::Upstream;
         Ok(match self.inner.downloads.open(order, whole).await? {
-            Opened::Kept(blob) => Tarball::Held { blob, source: Provenance::Upstream, confirmed },
+            Opened::Kept(blob, source) => Tarball::Held { blob, source, confirmed },
             Opened::Arriving(arriving) => Tarball::Arriving(arriving),
         })
     }

@@ -12,8 +12,9 @@ use resolver::integrity::{Expected, Integrity, Mismatch, Verifier};
 use tokio::sync::mpsc;
 
 use super::arriving::{CHUNK, TAIL};
-use super::download::{LARGEST, Order, range_start};
+use super::download::{LARGEST, Order};
 use super::failure::Failure;
+use super::from_upstream::range_start;
 use crate::metrics::Metrics;
 use crate::store::{DraftReader, Store};
 use crate::upstream::{Answer, Upstream, UpstreamError, headers};

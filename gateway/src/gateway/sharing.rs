@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use resolver::links::Links;
 use resolver::peer::PeerId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::federation::Federation;
@@ -17,6 +19,10 @@ use crate::operator::Peers;
 use crate::share::{self, Inventories, Sharing, Traffic};
 use crate::store::Store;
 use crate::swarm::{Incoming, Protocol, Swarm};
+use crate::terminal::say;
+
+/// Peers that come or go within this time are told of together.
+const GATHERED: Duration = Duration::from_secs(1);
 
 /// All of it.
 pub(super) struct Shared {
@@ -63,6 +69,12 @@ impl Shared {
         stop: &CancellationToken,
     ) -> JoinHandle<()> {
         let (store, stop) = (store.clone(), stop.clone());
+        if !self.incoming.is_empty() {
+            if self.sharing.is_on() {
+                say("Started sharing downloaded public packages with others");
+            }
+            tokio::spawn(tell_how_many(self.swarm.clone(), stop.clone()));
+        }
         let [http, inventory] = [Protocol::Http, Protocol::Inventory].map(|one| self.incoming.remove(&one));
         tokio::spawn(async move {
             let (Some(http), Some(inventory)) = (http, inventory) else { return };
@@ -76,6 +88,20 @@ impl Shared {
             );
             tokio::join!(streams.serve(http, stop), exchange);
         })
+    }
+}
+
+/// Says how many peers are connected whenever that has changed.
+async fn tell_how_many(swarm: Swarm, stop: CancellationToken) {
+    let (mut follow, mut before) = (swarm.follow(), 0);
+    while let Some(Ok(())) = stop.run_until_cancelled(follow.changed()).await {
+        // Those of a whole network come within moments.
+        sleep(GATHERED).await;
+        let now = follow.borrow_and_update().len();
+        if now != before {
+            say(&format!("Currently connected to {now} peer{}", if now == 1 { "" } else { "s" }));
+        }
+        before = now;
     }
 }
 

@@ -79,7 +79,7 @@ impl Service {
         match self.sharing().ask(sender.who()) {
             Verdict::Pass => {}
             Verdict::Slow(delay) => tokio::time::sleep(delay).await,
-            Verdict::Cut(pause) => return ("peer_cut", cut_off(pause.as_secs())),
+            Verdict::Cut(pause) | Verdict::Barred(pause) => return ("peer_cut", cut_off(pause.as_secs())),
         }
         if let Some(words) = peering.lie() {
             self.sharing().note(sender.who(), Offence::Garbage);

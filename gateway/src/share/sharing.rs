@@ -86,6 +86,11 @@ impl Sharing {
         let now = self.inner.started.elapsed();
         let verdict = self.budgets(|budgets| budgets.ask(who, now));
         if let Verdict::Cut(pause) = verdict {
+            tracing::warn!(
+                ?who,
+                ?pause,
+                "a peer floods this gateway with requests: it is cut off for a while"
+            );
             self.cut(who, pause);
         }
         verdict
@@ -101,7 +106,6 @@ impl Sharing {
                 ?pause,
                 "a peer has done too much of this: it is cut off for a while"
             );
-            self.inner.metrics.federation().cut();
             self.cut(who, pause);
         }
     }
@@ -146,6 +150,7 @@ impl Sharing {
 
     /// A connection is ended; who comes by another way finds 429.
     fn cut(&self, who: Who, pause: Duration) {
+        self.inner.metrics.federation().cut();
         if let Who::Peer(id) = who {
             self.inner.swarm.block(id, pause);
         }

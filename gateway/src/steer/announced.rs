@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use resolver::directory::{Directory, LONGEST, Signed, Verdict, next_sequence};
 use resolver::jws;
 use resolver::peer::PeerId;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Entry;
@@ -25,6 +26,9 @@ use crate::swarm::{Bulletin, Worth};
 const FILE: &str = "directory.jws";
 /// What it is called until it is written.
 const UNFINISHED: &str = "directory.jws.new";
+
+/// The keys of an entry.
+const KNOWN: [&str; 6] = ["id", "urls", "place", "networks", "capacity", "admit"];
 
 /// Says of an entry that others have written whether its values are possible.
 pub type Sound = fn(&Entry) -> bool;
@@ -115,28 +119,29 @@ impl Announced {
 
     /// Takes a text if it is newer and its author's; `now` since 1970.
     fn take(&self, text: &str, now: Duration) -> Worth {
-        let Ok(signed) = Signed::<Entry>::parse(text) else { return Worth::Forged };
+        // What later versions say beside it must not look like a forgery.
+        let Ok(signed) = Signed::<Value>::parse(text) else { return Worth::Forged };
         let last = *self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         match signed.judge(self.author, last, now) {
             Verdict::New => {}
-            Verdict::Known | Verdict::Foreign => return Worth::Old,
-            // Its clock may be wrong, or ours.
-            Verdict::Early => return Worth::Old,
+            // One from the future may be right, and this clock wrong.
+            Verdict::Known | Verdict::Foreign | Verdict::Early => return Worth::Old,
         }
         let (message, signature) = signed.evidence();
         if !is_signed_by(self.author, message.as_bytes(), signature) {
             return Worth::Forged;
         }
-        let mut directory = signed.into_directory();
-        let said = directory.peers.len();
-        directory.peers.retain(|entry| (self.sound)(entry));
-        if directory.peers.len() < said {
+        let Directory { id, sequence, peers } = signed.into_directory();
+        let said = peers.len();
+        let peers: Vec<Entry> =
+            peers.into_iter().filter_map(entry).filter(|entry| (self.sound)(entry)).collect();
+        if peers.len() < said {
             tracing::warn!(
-                left_out = said - directory.peers.len(),
+                left_out = said - peers.len(),
                 "home's list holds entries that are not possible here"
             );
         }
-        self.set(text, directory);
+        self.set(text, Directory { id, sequence, peers });
         Worth::New
     }
 
@@ -191,6 +196,12 @@ impl Bulletin for Announced {
     }
 }
 
+/// What is known of an entry.
+fn entry(mut said: Value) -> Option<Entry> {
+    said.as_object_mut()?.retain(|key, _| KNOWN.contains(&key.as_str()));
+    serde_json::from_value(said).ok()
+}
+
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -201,7 +212,7 @@ mod tests {
 
     const ANYTHING: Sound = |_| true;
 
-    fn entry(key: u8) -> Entry {
+    fn entry_of(key: u8) -> Entry {
         let id = PeerId::of_key([key; 32]);
         serde_json::from_value(serde_json::json!({
             "id": id, "urls": ["http://192.0.2.7"], "networks": ["10.7.0.0/16"], "admit": true,
@@ -235,12 +246,12 @@ mod tests {
     fn a_follower_takes_homes_word_and_has_it_after_a_restart() {
         let (home, dir) = (Home::new(), tempfile::tempdir().unwrap());
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
-        let unmarked = Entry { admit: false, ..entry(2) };
-        assert_eq!(follower.offer(&home.text(&[entry(1), unmarked])), Worth::New);
-        assert_eq!(ids(&follower), [entry(1).id]);
+        let unmarked = Entry { admit: false, ..entry_of(2) };
+        assert_eq!(follower.offer(&home.text(&[entry_of(1), unmarked])), Worth::New);
+        assert_eq!(ids(&follower), [entry_of(1).id]);
 
         let again = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
-        assert_eq!(ids(&again), [entry(1).id]);
+        assert_eq!(ids(&again), [entry_of(1).id]);
         let other = Announced::followed(PeerId::of_key([9; 32]), dir.path(), ANYTHING);
         assert!(ids(&other).is_empty(), "it is not that one's word");
     }
@@ -249,25 +260,39 @@ mod tests {
     fn nobody_elses_word_and_no_older_one_is_taken() {
         let (home, other, dir) = (Home::new(), Home::new(), tempfile::tempdir().unwrap());
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
-        let (first, second) = (home.text(&[entry(1)]), home.text(&[entry(2)]));
-        assert_eq!(follower.offer(&other.text(&[entry(3)])), Worth::Old);
+        let (first, second) = (home.text(&[entry_of(1)]), home.text(&[entry_of(2)]));
+        assert_eq!(follower.offer(&other.text(&[entry_of(3)])), Worth::Old);
         assert_eq!(follower.offer(&second), Worth::New);
         assert_eq!(follower.offer(&first), Worth::Old);
         assert_eq!(follower.offer(&second), Worth::Old);
         // Home's claims under somebody else's signature.
         let (message, _) =
-            home.text(&[entry(4)]).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            home.text(&[entry_of(4)]).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let forged = jws::signed(&message, other.identity.sign(message.as_bytes()));
         assert_eq!(follower.offer(&forged), Worth::Forged);
         assert_eq!(follower.offer("nonsense"), Worth::Forged);
-        assert_eq!(ids(&follower), [entry(2).id]);
+        assert_eq!(ids(&follower), [entry_of(2).id]);
+    }
+
+    #[test]
+    fn what_a_later_version_says_beside_it_is_left_alone() {
+        let (home, dir) = (Home::new(), tempfile::tempdir().unwrap());
+        let mut known = serde_json::to_value(entry_of(1)).unwrap();
+        known["moon"] = "full".into();
+        let peers = vec![known, serde_json::json!({ "id": "nobody" })];
+        let directory = Directory { id: home.identity.id(), sequence: 7, peers };
+        let message = directory.message();
+        let text = jws::signed(&message, home.identity.sign(message.as_bytes()));
+        let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
+        assert_eq!(follower.offer(&text), Worth::New);
+        assert_eq!(ids(&follower), [entry_of(1).id]);
     }
 
     #[test]
     fn a_home_says_the_same_until_it_has_something_else_to_say() {
         let home = Home::new();
-        let first = home.text(&[entry(1)]);
-        assert_eq!(home.text(&[entry(1)]), first);
+        let first = home.text(&[entry_of(1)]);
+        assert_eq!(home.text(&[entry_of(1)]), first);
         assert_ne!(home.text(&[]), first, "that there is nobody any more is news");
         let silent = Home::new();
         let made = Announced::made(&silent.identity, &[], silent.dir.path(), ANYTHING).unwrap();
@@ -277,7 +302,7 @@ mod tests {
     #[test]
     fn more_than_followers_take_is_an_error() {
         let home = Home::new();
-        let many: Vec<Entry> = (0..=255).flat_map(|key| [entry(key), entry(key)]).collect();
+        let many: Vec<Entry> = (0..=255).flat_map(|key| [entry_of(key), entry_of(key)]).collect();
         let error = Announced::made(&home.identity, &many, home.dir.path(), ANYTHING).err().unwrap();
         assert!(error.to_string().contains("mark fewer"), "{error}");
     }

@@ -21,8 +21,9 @@ const KADEMLIA: &str = "/open-registry/kad/1.0.0";
 const LONGEST_LOOKUP: usize = 16 * 1024;
 /// A peer is asked for a sign of life so often ...
 const PING: Duration = Duration::from_secs(2);
-/// ... and may take so long: who has vanished is gone within 6 s, and one that is only busy is not.
-const PONG: Duration = Duration::from_secs(4);
+/// ... and asked again after so long. libp2p forgives the first failure and then waits long for a new stream; so it is not its
+/// failures that end a connection, but that no answer has come for a while (`connected`).
+const PONG: Duration = Duration::from_secs(3);
 /// Connections of one peer: one of each carrier, and one that was made while the other end had not seen yet that the one
 /// before it is dead.
 const PER_PEER: u32 = 3;

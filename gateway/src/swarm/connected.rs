@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use libp2p::swarm::ConnectionId;
 use resolver::card::Card;
@@ -19,7 +20,7 @@ pub(super) struct Connected {
 
 #[derive(Debug)]
 struct Peer {
-    connections: Vec<(ConnectionId, IpAddr)>,
+    connections: Vec<Connection>,
     /// As it was said.
     card: Option<Card>,
     since: Instant,
@@ -27,8 +28,20 @@ struct Peer {
     asked: Option<(Instant, bool)>,
 }
 
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    address: IpAddr,
+    /// Until when it has to give a sign of life.
+    until: Instant,
+}
+
+/// A new connection may take so long to answer its first ping, on a machine that is busy with a hundred others ...
+const FIRST_ANSWER: Duration = Duration::from_secs(15);
+/// ... and then so long: three pings.
+const ANSWER: Duration = Duration::from_secs(6);
 /// Between two streams for cards with one peer: the second is needed when the connection of the first has ended.
-const ASKED_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 impl Connected {
     /// A connection has been made.
@@ -39,18 +52,34 @@ impl Connected {
             since: Instant::now(),
             asked: None,
         });
-        peer.connections.push((connection, address));
+        let until = Instant::now() + FIRST_ANSWER;
+        peer.connections.push(Connection { id: connection, address, until });
     }
 
     /// One has ended. True when it was the last.
     pub(super) fn remove(&mut self, id: &PeerId, connection: ConnectionId) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        peer.connections.retain(|(one, _)| *one != connection);
+        peer.connections.retain(|one| one.id != connection);
         let gone = peer.connections.is_empty();
         if gone {
             self.peers.remove(id);
         }
         gone
+    }
+
+    /// A connection has given a sign of life.
+    pub(super) fn answered(&mut self, id: &PeerId, connection: ConnectionId) {
+        let all = self.peers.get_mut(id).map(|peer| peer.connections.iter_mut());
+        if let Some(one) = all.into_iter().flatten().find(|one| one.id == connection) {
+            one.until = Instant::now() + ANSWER;
+        }
+    }
+
+    /// Connections that have given none for too long.
+    pub(super) fn dead(&self) -> Vec<ConnectionId> {
+        let now = Instant::now();
+        let all = self.peers.values().flat_map(|peer| &peer.connections);
+        all.filter(|one| one.until <= now).map(|one| one.id).collect()
     }
 
     /// The peer has said this. What it says for others is left out; how many such things it said is returned.
@@ -92,13 +121,13 @@ impl Connected {
 
     /// Whether one of them is at this address.
     pub(super) fn is_at(&self, address: IpAddr) -> bool {
-        self.peers.values().flat_map(|peer| &peer.connections).any(|(_, one)| *one == address)
+        self.peers.values().flat_map(|peer| &peer.connections).any(|one| one.address == address)
     }
 
     /// Connections from what counts as one client.
     pub(super) fn from(&self, client: IpAddr) -> usize {
         let all = self.peers.values().flat_map(|peer| &peer.connections);
-        all.filter(|(_, address)| resolver::links::one_client(*address) == client).count()
+        all.filter(|one| resolver::links::one_client(one.address) == client).count()
     }
 
     /// All who are connected, gateways or not.
@@ -121,7 +150,7 @@ impl Connected {
 
 impl Peer {
     fn addresses(&self) -> Vec<IpAddr> {
-        let mut addresses: Vec<_> = self.connections.iter().map(|(_, address)| *address).collect();
+        let mut addresses: Vec<_> = self.connections.iter().map(|one| one.address).collect();
         addresses.sort();
         addresses.dedup();
         addresses

@@ -34,7 +34,7 @@ impl Task {
                 self.on_failed(&peer, &error);
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                self.vicinity.look();
+                self.look_around();
                 self.publish_contacts();
             }
             SwarmEvent::ListenerError { error, .. } => {
@@ -50,9 +50,10 @@ impl Task {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Streams(opened) => self.on_opened(opened),
-            BehaviourEvent::Ping(ping::Event { connection, result: Err(error), .. }) => {
-                tracing::debug!(%error, "a peer does not answer");
-                self.swarm.close_connection(connection);
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(_) }) => {
+                if let Some(id) = address::id_of(&peer) {
+                    self.connected.answered(&id, connection);
+                }
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(&peer_id, &info);

@@ -25,7 +25,7 @@ impl Task {
                 self.dial_at(id, addresses.collect());
             }
             Found::Near(id, places) => {
-                self.vicinity.look();
+                self.look_around();
                 self.heard_of(id, places);
                 self.dial();
             }
@@ -43,7 +43,7 @@ impl Task {
     pub(super) fn on_multicast(&mut self, event: mdns::Event) {
         match event {
             mdns::Event::Discovered(all) => {
-                self.vicinity.look();
+                self.look_around();
                 for (peer, address) in all {
                     let place = address::place(&address);
                     if let (Some(id), Some(place)) = (address::id_of(&peer), place) {
@@ -69,8 +69,12 @@ impl Task {
         }
     }
 
-    /// The networks around have changed.
-    pub(super) fn renew_multicast(&mut self) {
+    /// Looks whether the networks around have changed.
+    pub(super) fn look_around(&mut self) {
+        if !self.vicinity.look() {
+            return;
+        }
+        self.publish();
         let listeners: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         let own = *self.swarm.local_peer_id();
         let behaviour = self.swarm.behaviour_mut();

@@ -96,7 +96,8 @@ pub fn start(config: &Config, own: Own) -> Result<(Swarm, BTreeMap<Protocol, Inc
         return Err(StartError::Listen(config.listen.first().copied().unwrap_or(([0; 4], 0).into()), why));
     }
     let (handle, ends, incoming) = Swarm::channels();
-    let ports = listening.iter().map(SocketAddr::port).collect();
+    // Whoever comes in by loopback alone is not there for the networks around.
+    let ports = listening.iter().filter(|one| !one.ip().is_loopback()).map(SocketAddr::port).collect();
     let task = Task::new(swarm, ends, config, own, vicinity, ports);
     Ok((handle, incoming, task))
 }

@@ -31,8 +31,9 @@ pub(super) type Shell = libp2p::Swarm<Behaviour>;
 
 /// How often it is looked at who is to be dialled, asked or let in again.
 const LOOK: Duration = Duration::from_secs(1);
-/// Who is no gateway is left alone for so long.
+/// Who is no gateway is left alone for so long; who only did not answer may be busy.
 const STRANGER: Duration = Duration::from_secs(600);
+const SILENT: Duration = Duration::from_secs(60);
 /// Peers that are kept out at once; of more, those that would be let in soonest are let in.
 const MOST_BLOCKED: usize = 1024;
 /// Things that wait for the task to learn them.
@@ -181,9 +182,9 @@ impl Task {
             *said = card;
             changed
         });
-        if self.vicinity.look() {
-            self.publish();
-            self.renew_multicast();
+        self.look_around();
+        for connection in self.connected.dead() {
+            self.swarm.close_connection(connection);
         }
         self.ask_for_cards();
         self.let_in_again();
@@ -297,7 +298,8 @@ impl Task {
         if self.connected.ids().contains(&id) {
             tracing::debug!(peer = %id, "a stranger is turned away: {why}");
             self.metrics.peer_refused("stranger");
-            self.block(id, STRANGER);
+            self.complain(id, &why.to_string());
+            self.block(id, if matches!(why, NotOurs::Silent) { SILENT } else { STRANGER });
         }
     }
 

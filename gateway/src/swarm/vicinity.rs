@@ -13,6 +13,9 @@ use crate::interfaces;
 const OTHERS: [&str; 12] =
     ["br-", "cni", "docker", "lo", "tailscale", "tap", "tun", "veth", "virbr", "vmnet", "wg", "zt"];
 
+/// Places that are remembered as the operator's: names lead elsewhere with time.
+const MOST_ALLOWED: usize = 1024;
+
 /// What is around. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Vicinity {
@@ -24,7 +27,7 @@ struct Inner {
     /// Interfaces that the operator names.
     named: Vec<String>,
     around: RwLock<Around>,
-    /// Places that the operator has named, wherever they are. As many as he has.
+    /// Places that the operator has named, wherever they are.
     allowed: RwLock<BTreeSet<SocketAddr>>,
 }
 
@@ -71,7 +74,12 @@ impl Vicinity {
 
     /// The operator has named this place.
     pub(super) fn allow(&self, place: SocketAddr) {
-        self.inner.allowed.write().unwrap_or_else(PoisonError::into_inner).insert(place);
+        let mut allowed = self.inner.allowed.write().unwrap_or_else(PoisonError::into_inner);
+        if allowed.len() >= MOST_ALLOWED {
+            // Whatever is still meant is looked up again.
+            allowed.clear();
+        }
+        allowed.insert(place);
     }
 
     /// Whether this gateway connects there, whoever says that a peer is there: to what is everybody's, and to the networks

@@ -12,10 +12,12 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Bytes since the start of the program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Transfer {
-    /// Sent to clients.
+    /// Sent to clients and peers.
     pub sent: u64,
-    /// Received from upstream.
+    /// Received from anybody.
     pub received: u64,
+    /// Of these: from peers nearby, from others, from home.
+    pub from_peers: [u64; 3],
 }
 
 /// Draws the live line about once a second until it is dropped, and wipes it then.
@@ -52,7 +54,16 @@ fn line(before: Transfer, now: Transfer, elapsed: Duration) -> String {
     let sent = rate(before.sent, now.sent, elapsed);
     let received = rate(before.received, now.received, elapsed);
     let (up, down) = (Megabytes(now.sent), Megabytes(now.received));
-    format!("Upload/Download [current/total]: {sent}kbps/{received}kbps [{up}mb/{down}mb]")
+    let from = from_peers(now.from_peers);
+    format!("Upload/Download [current/total]: {sent}kbps/{received}kbps [{up}mb/{down}mb{from}]")
+}
+
+/// What of it upstream was spared: `, of which 5mb from peers nearby`.
+fn from_peers(bytes: [u64; 3]) -> String {
+    let whose = ["peers nearby", "other peers", "home"];
+    let told = bytes.into_iter().zip(whose).filter(|(bytes, _)| *bytes > 0);
+    let told: Vec<_> = told.map(|(bytes, whose)| format!("{}mb from {whose}", Megabytes(bytes))).collect();
+    if told.is_empty() { String::new() } else { format!(", of which {}", told.join(", ")) }
 }
 
 /// Kilobits per second: bits per millisecond.
@@ -92,10 +103,17 @@ mod tests {
 
     #[test]
     fn the_line_reads_as_in_the_proposal() {
-        let before = Transfer { sent: 2_996_000, received: 7_300_000 };
-        let now = Transfer { sent: 3_000_000, received: 7_300_000 };
+        let before = Transfer { sent: 2_996_000, received: 7_300_000, from_peers: [0; 3] };
+        let now = Transfer { sent: 3_000_000, ..before };
         let expected = "Upload/Download [current/total]: 32kbps/0kbps [3mb/7.3mb]";
         assert_eq!(line(before, now, Duration::from_secs(1)), expected);
+    }
+
+    #[test]
+    fn what_came_from_peers_is_told() {
+        let now = Transfer { sent: 0, received: 7_300_000, from_peers: [5_000_000, 0, 300_000] };
+        let line = line(now, now, Duration::from_secs(1));
+        assert!(line.ends_with("[0mb/7.3mb, of which 5mb from peers nearby, 0.3mb from home]"), "{line}");
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub(super) fn ports(config: &Config) -> io::Result<Vec<Port>> {
         wanted.extend([("dns.listen", *address, "udp"), ("dns.listen", *address, "tcp")]);
     }
     wanted.extend(config.operator.listen.iter().map(|address| ("operator.listen", *address, "tcp")));
+    if !config.offline {
+        let has_v6 = links.own(false).next().is_some();
+        let peers = config.federation.listen.iter().filter(|address| address.is_ipv4() || has_v6);
+        wanted
+            .extend(peers.flat_map(|address| {
+                ["tcp", "udp"].map(|protocol| ("federation.listen", *address, protocol))
+            }));
+    }
     let ports = wanted.into_iter().flat_map(|(key, address, protocol)| {
         let one_by_one = key == "dns.listen" && address.ip().is_unspecified();
         let addresses = if one_by_one { expand(address, &links) } else { vec![address] };

@@ -1,0 +1,39 @@
+//! Peers as sources of tarballs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resolver::peer::PeerId;
+
+use crate::config::Config;
+use crate::fetch::{Basis, Peers};
+use crate::metrics::Metrics;
+use crate::share::Inventories;
+use crate::steer::Steering;
+use crate::swarm::Swarm;
+
+/// Who is asked for tarballs before upstream. What is seen of them is told to whoever learns of peers.
+///
+/// # Errors
+/// When the system's trust store cannot be read.
+pub(super) fn peers(
+    config: &Config,
+    own: PeerId,
+    steering: &Steering,
+    (swarm, inventories): (Swarm, Inventories),
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Peers> {
+    let hedge_ms = config.federation.hedge_ms;
+    let learner = steering.clone();
+    Peers::new(Basis {
+        own,
+        shares: config.share.enabled,
+        private_scopes: config.private.scopes.clone(),
+        hedge: (hedge_ms > 0).then(|| Duration::from_millis(hedge_ms)),
+        swarm,
+        inventories,
+        known: steering.follow(),
+        seen: Box::new(move |sighting| learner.learn(sighting)),
+        metrics,
+    })
+}
