@@ -80,7 +80,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
     let known = (federation.swarm.clone(), shared.inventories.clone());
     let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
-    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
+    let fetch = fetch(&config, &store, &upstream, sources.clone(), &metrics);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
     let place = Place::of(&config::data_dir(&config)?);
@@ -93,7 +93,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
         warm_ups,
         feed.clone(),
         guide.clone(),
-        shared.peers(),
+        shared.peers(sources),
         Arc::clone(&metrics),
     );
     let redirects = config.steer.redirect && !config.offline;

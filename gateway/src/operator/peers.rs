@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use resolver::peer::PeerId;
+use resolver::strikes::Fitness;
 use serde_json::{Value, json};
 
+use crate::fetch::{Peers as Sources, Standing};
 use crate::metrics::Metrics;
 use crate::share::{Inventories, Traffic};
 use crate::steer::{Fare, Guide};
@@ -19,6 +21,8 @@ pub struct Peers {
     pub inventories: Inventories,
     /// What they were sent.
     pub traffic: Traffic,
+    /// How they fare as sources.
+    pub sources: Sources,
 }
 
 /// Peers that are listed besides those that are connected: half a KiB each, of a status that may have a MiB.
@@ -56,6 +60,7 @@ impl Peers {
         held: Option<usize>,
     ) -> Value {
         let card = neighbour.and_then(|neighbour| neighbour.card.as_ref());
+        let standing = self.sources.standing(id);
         json!({
             "peer": id,
             "addresses": neighbour.map(|neighbour| &neighbour.addresses),
@@ -73,9 +78,11 @@ impl Peers {
                 Some(fare) => fare.rejected.clone(),
                 None => Some("nobody says where it serves clients".to_owned()),
             },
-            "not_source": not_source(neighbour, fare, held),
+            "not_source": not_source(neighbour, fare, held).or_else(|| out(&standing)),
+            "strikes": standing.strikes,
             "tarballs": held,
             "sent": self.traffic.sent(id),
+            "received": standing.received,
         })
     }
 }
@@ -97,4 +104,13 @@ fn not_source(neighbour: Option<&Neighbour>, fare: Option<&Fare>, held: Option<u
         (Some(_), Some(_)) => return None,
     };
     Some(words.to_owned())
+}
+
+/// What it did is held against it.
+fn out(standing: &Standing) -> Option<String> {
+    let Fitness::Out(_) = standing.fitness else { return None };
+    Some(match standing.out_for {
+        Some(left) => format!("it has three strikes, and is tried again in {} s", left.as_secs()),
+        None => "it gave wrong bytes".to_owned(),
+    })
 }
