@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::federation::Federation;
 use crate::config::Config;
-use crate::fetch::Peers as Sources;
 use crate::http::{Service, Streams};
 use crate::metrics::Metrics;
 use crate::operator::Peers;
@@ -53,12 +52,11 @@ impl Shared {
     }
 
     /// For whoever shows them.
-    pub(super) fn peers(&self, sources: Sources) -> Peers {
+    pub(super) fn peers(&self) -> Peers {
         Peers {
             swarm: self.swarm.clone(),
             inventories: self.inventories.clone(),
             traffic: self.traffic.clone(),
-            sources,
         }
     }
 
