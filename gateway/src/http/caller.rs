@@ -67,7 +67,7 @@ impl Caller {
             None => host(head, wire.local)?,
         };
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
-        let peering = Peering::of(&head.headers, wire.proved).map(Box::new);
+        let peering = Peering::of(&head.headers, wire.proved.map(|id| *id)).map(Box::new);
         Some(Self {
             base: format!("{}://{host}", scheme.name()),
             safe: safe_wire || (client.is_some_and(|client| client.is_loopback()) && !relayed),

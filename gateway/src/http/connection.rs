@@ -47,7 +47,7 @@ pub trait Handle: Clone + Send + Sync + 'static {
 }
 
 /// Both ends of a connection, and how it is protected.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wire {
     /// The client's end, or its proxy's.
     pub peer: SocketAddr,
@@ -55,8 +55,9 @@ pub struct Wire {
     pub local: SocketAddr,
     /// TLS ends here.
     pub tls: bool,
-    /// It is a stream, and its connection proves that this peer has opened it.
-    pub proved: Option<PeerId>,
+    /// It is a stream, and its connection proves that this peer has opened it. (By reference: every request of every client
+    /// carries this.)
+    pub proved: Option<Arc<PeerId>>,
 }
 
 /// Why TLS did not begin.
@@ -140,6 +141,7 @@ pub(super) async fn serve<H: Handle>(
     let service = service_fn(|request: Request<Incoming>| {
         asked.send_replace(());
         let (handler, stopping, version) = (handler.clone(), Arc::clone(&stopping), request.version());
+        let wire = wire.clone();
         async move {
             let mut response = handler.handle(request, wire).await;
             // The client is told to open another for its next request; HTTP/2 has words of its own for that.

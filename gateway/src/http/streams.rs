@@ -70,7 +70,7 @@ impl<H: Handle> Streams<H> {
         let neighbours = self.swarm.neighbours();
         let address = neighbours.get(&from).and_then(|neighbour| neighbour.addresses.first());
         let peer = address.map_or(nowhere, |address| SocketAddr::new(address.to_canonical(), 0));
-        Wire { peer, local: nowhere, tls: false, proved: Some(from) }
+        Wire { peer, local: nowhere, tls: false, proved: Some(Arc::new(from)) }
     }
 }
 

@@ -97,7 +97,7 @@ impl WarmUps {
     /// Answers an order, or a question about sets.
     pub async fn answer(&self, request: Request<Incoming>, wire: Wire) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let lines = match (allowed(&head, wire), head.uri.path()) {
+        let lines = match (allowed(&head, &wire), head.uri.path()) {
             (Err(refusal), _) => Err(refusal),
             (Ok(()), SETS) => self.sets(body).await,
             (Ok(()), _) => self.begin(body).await.map(lines),
@@ -185,7 +185,7 @@ impl Running {
 }
 
 /// Who may ask at all: see the top of this file.
-fn allowed(head: &Parts, wire: Wire) -> Result<(), Refusal> {
+fn allowed(head: &Parts, wire: &Wire) -> Result<(), Refusal> {
     let forbidden = |words: &str| Err(Refusal(StatusCode::FORBIDDEN, words.to_owned()));
     let (peer, local) = (wire.peer.ip(), wire.local.ip());
     if !peer.is_loopback() && peer != local {
@@ -250,7 +250,7 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         let (peer, local) = (peer.parse().unwrap(), "192.0.2.1:6737".parse().unwrap());
-        allowed(&head, Wire { peer, local, tls: false, proved: None }).err().map(|Refusal(status, _)| status)
+        allowed(&head, &Wire { peer, local, tls: false, proved: None }).err().map(|Refusal(status, _)| status)
     }
 
     #[test]
