@@ -198,6 +198,22 @@ fn srv_records_lead_across_routers() {
 }
 
 #[test]
+fn whoever_is_led_to_one_peer_finds_the_others() {
+    in_own_network("whoever_is_led_to_one_peer_finds_the_others", &[], || {
+        let internet = Lan::internet();
+        let hosts = [internet.host("one"), internet.host("two"), internet.host("three")];
+        let start = |host: &Host, lines: &str| {
+            let config = format!("[federation]\ndiscover = false\n{lines}\n");
+            host.run(|| builder(host).config_toml(&config).start())
+        };
+        let first = start(&hosts[0], "");
+        let line = format!("bootstrap = [\"{}\"]", first.contact());
+        let (second, third) = (start(&hosts[1], &line), start(&hosts[2], &line));
+        meet(&second, &third);
+    });
+}
+
+#[test]
 fn gateways_find_each_other_beside_avahi() {
     in_own_network("gateways_find_each_other_beside_avahi", &[], || {
         let lan = Lan::new("office", 7);

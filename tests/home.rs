@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use harness::clients::{Mode, World, assert_same_lines, assert_same_packages};
 use harness::http::{self, Reply, Request};
-use harness::{Client, Gateway, GatewayBuilder, Identity, Package, Registry, until};
+use harness::{Client, Gateway, GatewayBuilder, Identity, Package, Registry, VersionBuilder, until};
 use serde_json::json;
 
 /// Nobody listens there: whoever has this for upstream has no way to it.
@@ -21,7 +21,7 @@ const DOUBTING: &str = "[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n";
 
 fn registry() -> Registry {
     Registry::builder()
-        .package(Package::new("left").version("1.0.0", |v| v.attested()))
+        .package(Package::new("left").version("1.0.0", VersionBuilder::attested))
         .package(Package::new("right").version("1.0.0", |v| v))
         .package(Package::new("large").version("1.0.0", |v| v.size(17 << 20)))
         .start()

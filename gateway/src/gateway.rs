@@ -78,9 +78,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
     let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
     home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
-    let known = (federation.swarm.clone(), shared.inventories.clone());
-    let sources = sources::peers(&config, identity.id(), &steering, known, Arc::clone(&metrics))?;
-    let fetch = fetch(&config, &store, &upstream, sources, &metrics);
+    let peers = sources::peers(&config, identity.id(), &steering, &shared, &metrics)?;
+    let fetch = fetch(&config, &store, &upstream, peers, &metrics);
     let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
     let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
     let place = Place::of(&config::data_dir(&config)?);
@@ -172,11 +171,7 @@ fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&T
 
 /// Whatever gets content.
 fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
-    let settings = Settings {
-        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
-        verify_first_max: config.http.verify_first_max.bytes(),
-    };
-    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings, Arc::clone(metrics))
+    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings(config), Arc::clone(metrics))
 }
 
 /// The same facts as names are answered from.
@@ -214,6 +209,13 @@ fn ground(
         ports: listening.ports(),
         links,
         stop: stop.clone(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        windows: Windows { fresh: config.upstream.fresh.duration(), stale: config.upstream.stale.duration() },
+        verify_first_max: config.http.verify_first_max.bytes(),
     }
 }
 

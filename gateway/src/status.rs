@@ -201,6 +201,10 @@ fn place(peer: &Value) -> String {
         peer["tarballs"].as_u64().map(|tarballs| format!("holds {tarballs} tarballs")),
         bytes("sent").map(|bytes| format!("{bytes} sent")),
         bytes("received").map(|bytes| format!("{bytes} received")),
+        peer["strikes"]
+            .as_u64()
+            .filter(|strikes| *strikes > 0)
+            .map(|strikes| format!("{strikes} of 3 strikes")),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -52,6 +52,7 @@ pub use peers::{Basis, Peers, Standing};
 pub use prospect::{Connection, Content, InvalidContent, NoProspect, Prospect};
 pub use ready::{Ready, Sending};
 pub use renderings::Rendering;
+pub use resolver::strikes::Fitness;
 pub use tarballs::Tarball;
 
 use budget::Budget;
@@ -76,6 +77,7 @@ struct Inner {
     renderings: Renderings,
     workers: Workers,
     budget: Budget,
+    peers: Option<Peers>,
     downloads: Downloads,
     evidence: flights::Flights<EvidenceName, (crate::store::Evidence, Provenance)>,
 }
@@ -161,7 +163,14 @@ impl Fetch {
             renderings: Renderings::new(),
             workers: Workers::new(),
             budget: Budget::new(),
-            downloads: Downloads::new(store.clone(), upstream.clone(), verify_first_max, peers, metrics),
+            downloads: Downloads::new(
+                store.clone(),
+                upstream.clone(),
+                verify_first_max,
+                peers.clone(),
+                metrics,
+            ),
+            peers,
             evidence: flights::Flights::default(),
             store,
             upstream,
@@ -173,6 +182,12 @@ impl Fetch {
     #[must_use]
     pub fn upstream(&self) -> &Upstream {
         &self.inner.upstream
+    }
+
+    /// Peers as sources, to see how they fare.
+    #[must_use]
+    pub fn peers(&self) -> Option<&Peers> {
+        self.inner.peers.as_ref()
     }
 
     /// The store, for its totals.

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use resolver::peer::PeerId;
 
+use super::sharing::Shared;
 use crate::config::Config;
 use crate::fetch::{Basis, Peers};
 use crate::metrics::Metrics;
-use crate::share::Inventories;
 use crate::steer::Steering;
-use crate::swarm::Swarm;
 
 /// Who is asked for tarballs before upstream. What is seen of them is told to whoever learns of peers.
 ///
@@ -20,8 +19,8 @@ pub(super) fn peers(
     config: &Config,
     own: PeerId,
     steering: &Steering,
-    (swarm, inventories): (Swarm, Inventories),
-    metrics: Arc<Metrics>,
+    shared: &Shared,
+    metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Peers> {
     let hedge_ms = config.federation.hedge_ms;
     let learner = steering.clone();
@@ -30,10 +29,10 @@ pub(super) fn peers(
         shares: config.share.enabled,
         private_scopes: config.private.scopes.clone(),
         hedge: (hedge_ms > 0).then(|| Duration::from_millis(hedge_ms)),
-        swarm,
-        inventories,
+        swarm: shared.peers().swarm,
+        inventories: shared.inventories.clone(),
         known: steering.follow(),
         seen: Box::new(move |sighting| learner.learn(sighting)),
-        metrics,
+        metrics: Arc::clone(metrics),
     })
 }

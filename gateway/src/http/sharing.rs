@@ -158,7 +158,7 @@ impl Service {
         head: &Parts,
     ) -> Result<Answer, Failure> {
         let request = TarballRequest::Named(name.clone(), file.clone(), Some(integrity));
-        let tarball = self.fetch().tarball(&request, needs_whole(head)).await?;
+        let tarball = self.fetch().tarball_alone(&request, needs_whole(head)).await?;
         let is = match &tarball {
             Tarball::Held { blob, .. } => Some(blob.integrity()),
             Tarball::Arriving(arriving) => arriving.integrity(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use resolver::peer::PeerId;
 use serde_json::{Value, json};
 
+use crate::fetch::{self, Fitness};
 use crate::metrics::Metrics;
 use crate::share::{Inventories, Traffic};
 use crate::steer::{Fare, Guide};
@@ -26,20 +27,24 @@ const MOST: usize = 500;
 
 impl Peers {
     /// Those that are connected.
-    pub(super) fn connected(&self, guide: &Guide) -> Value {
+    pub(super) fn connected(&self, guide: &Guide, sources: Option<&fetch::Peers>) -> Value {
         let (fares, held) = (fares(guide), self.inventories.sizes());
         let neighbours = self.swarm.neighbours();
         let all = neighbours.iter();
-        all.map(|(id, neighbour)| self.one(id, Some(neighbour), fares.get(id), held.get(id).copied()))
-            .collect()
+        all.map(|(id, neighbour)| {
+            let standing = sources.map(|sources| sources.standing(id));
+            self.one(id, Some(neighbour), fares.get(id), (held.get(id).copied(), standing))
+        })
+        .collect()
     }
 
     /// Those that are not, and that clients could be led to.
-    pub(super) fn known(&self, guide: &Guide) -> Value {
+    pub(super) fn known(&self, guide: &Guide, sources: Option<&fetch::Peers>) -> Value {
         let neighbours = self.swarm.neighbours();
         let fares = fares(guide);
         let others = fares.iter().filter(|(id, _)| !neighbours.contains_key(*id)).take(MOST);
-        others.map(|(id, fare)| self.one(id, None, Some(fare), None)).collect()
+        let standing = |id: &PeerId| sources.map(|sources| sources.standing(id));
+        others.map(|(id, fare)| self.one(id, None, Some(fare), (None, standing(id)))).collect()
     }
 
     /// Shows how many there are, and what they hold.
@@ -53,7 +58,7 @@ impl Peers {
         id: &PeerId,
         neighbour: Option<&Neighbour>,
         fare: Option<&Fare>,
-        held: Option<usize>,
+        (held, standing): (Option<usize>, Option<fetch::Standing>),
     ) -> Value {
         let card = neighbour.and_then(|neighbour| neighbour.card.as_ref());
         json!({
@@ -73,9 +78,11 @@ impl Peers {
                 Some(fare) => fare.rejected.clone(),
                 None => Some("nobody says where it serves clients".to_owned()),
             },
-            "not_source": not_source(neighbour, fare, held),
+            "not_source": not_source(neighbour, fare, held).or_else(|| standing.and_then(struck_out)),
             "tarballs": held,
             "sent": self.traffic.sent(id),
+            "received": standing.map(|standing| standing.received),
+            "strikes": standing.map(|standing| standing.strikes),
         })
     }
 }
@@ -97,4 +104,16 @@ fn not_source(neighbour: Option<&Neighbour>, fare: Option<&Fare>, held: Option<u
         (Some(_), Some(_)) => return None,
     };
     Some(words.to_owned())
+}
+
+/// What is held against it as a source.
+fn struck_out(standing: fetch::Standing) -> Option<String> {
+    match standing.fitness {
+        Fitness::Fit | Fitness::Trial => None,
+        Fitness::OnTrial => Some("it was struck out, and is being tried".to_owned()),
+        Fitness::Out(_) => Some(match standing.out_for {
+            Some(left) => format!("it was struck out, for another {} s", left.as_secs()),
+            None => "it gave wrong bytes too often".to_owned(),
+        }),
+    }
 }

@@ -40,6 +40,8 @@ struct Connection {
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
 /// ... and then so long: three pings.
 const ANSWER: Duration = Duration::from_secs(6);
+/// By then a peer has said who it is, also on a machine that is busy with a hundred other handshakes.
+const INTRODUCED: Duration = Duration::from_secs(20);
 /// Between two streams for cards with one peer: the second is needed when the connection of the first has ended.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
@@ -107,6 +109,12 @@ impl Connected {
             *id
         })
         .collect()
+    }
+
+    /// Who has not said for too long who he is.
+    pub(super) fn silent(&self) -> Vec<PeerId> {
+        let is_silent = |peer: &Peer| peer.card.is_none() && peer.since.elapsed() >= INTRODUCED;
+        self.peers.iter().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| *id).collect()
     }
 
     /// Whether it has said who it is.

@@ -186,6 +186,9 @@ impl Task {
         for connection in self.connected.dead() {
             self.swarm.close_connection(connection);
         }
+        for id in self.connected.silent() {
+            self.turn_away(id, &NotOurs::Silent);
+        }
         self.ask_for_cards();
         self.let_in_again();
         self.dial();

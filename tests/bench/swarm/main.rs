@@ -9,6 +9,7 @@
 mod board;
 mod node;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,7 @@ async fn main() {
     let started = Instant::now();
     let mut all: Vec<Node> = Vec::new();
     for number in 0..nodes {
-        // Spread, and the same each time.
-        let led_to = (0..LED_TO.min(number)).map(|nth| (number * 7 + nth * 31) % number);
-        let mut led_to: Vec<usize> = led_to.collect();
-        led_to.dedup();
+        let led_to: BTreeSet<usize> = (0..LED_TO.min(number)).map(|nth| earlier(number, nth)).collect();
         let contacts = led_to.into_iter().map(|other| all[other].contact()).collect();
         let author = all.first().map(Node::id);
         all.push(Node::start(&folder.path().join(number.to_string()), author, contacts).await);
@@ -68,6 +66,12 @@ async fn main() {
         at(100),
         (nodes - 1) * rounds - times.len()
     );
+}
+
+/// One of those before it: spread, and the same each time.
+fn earlier(number: usize, nth: usize) -> usize {
+    let mixed = (number * LED_TO + nth).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) % number
 }
 
 /// Says something new, and how long it took to reach each that it reached.

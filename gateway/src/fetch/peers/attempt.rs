@@ -109,8 +109,20 @@ impl Peers {
         // Fewer than were promised are an error of the connection, and more are never read.
         match verifier.finish() {
             Ok(_) => Ok(draft),
-            Err(mismatch) => Err(Miss::Fault(Fault::WrongBytes, mismatch.to_string())),
+            Err(mismatch) => Err(self.wrong(source, mismatch.to_string())),
         }
+    }
+
+    /// A stream proves who has sent the bytes. Whoever answers at an address need not be the peer: that address is not
+    /// used any more, and the peer is asked by its connection.
+    fn wrong(&self, source: &Source, words: String) -> Miss {
+        let Route::Address(target, address) = &source.route else {
+            return Miss::Fault(Fault::WrongBytes, words);
+        };
+        tracing::warn!(peer = %source.id, address, "somebody gave wrong bytes at the address of a peer; they were thrown away");
+        (self.inner.seen)(Sighting::Met(source.id, target.clone(), Outcome::Deceived));
+        self.distrust_addresses(source.id);
+        unanswered(&words)
     }
 
     async fn reply(&self, source: &Source, wanted: &Wanted) -> Result<Reply, Miss> {

@@ -179,7 +179,7 @@ impl Peers {
         let snapshot = Arc::clone(&self.inner.known.borrow());
         let holding = self.inner.inventories.holders(&wanted.integrity);
         let now = self.now();
-        let known: BTreeMap<_, _> = neighbours
+        let mut known: BTreeMap<_, _> = neighbours
             .iter()
             .map(|(id, one)| (*id, (one.near, sources::known(&snapshot, id, one.near))))
             .collect();
@@ -187,7 +187,8 @@ impl Peers {
             let state = self.state();
             let of = |(id, one): (&PeerId, &Neighbour)| {
                 let record = state.records.get(id).copied().unwrap_or_default();
-                candidate(*id, one, holding.contains(id), &known[id].1, &record, now)
+                let known = known.get_mut(id).map(|(_, known)| known);
+                candidate(*id, one, holding.contains(id), known, &record, now)
             };
             neighbours.iter().map(of).collect()
         };
@@ -251,6 +252,12 @@ impl Peers {
         }
     }
 
+    fn distrust_addresses(&self, id: PeerId) {
+        if let Some(record) = self.state().records.get_mut(&id) {
+            record.by_stream = true;
+        }
+    }
+
     fn now(&self) -> Duration {
         self.inner.started.elapsed()
     }
@@ -264,18 +271,22 @@ fn candidate(
     id: PeerId,
     one: &Neighbour,
     holds: bool,
-    known: &Known,
+    known: Option<&mut Known>,
     record: &Record,
     now: Duration,
 ) -> Candidate {
+    let (ails, caught) = known.as_ref().map_or((false, false), |known| (known.ails, known.caught));
+    if let Some(known) = known.filter(|_| record.by_stream) {
+        known.address = None;
+    }
     Candidate {
         id,
         near: one.near,
         shares: one.card.as_ref().is_some_and(|card| card.shares),
         online: one.card.as_ref().is_some_and(|card| card.online),
         holds,
-        well: !known.ails,
-        fit: !known.caught && matches!(record.strikes.fitness(now), Fitness::Fit | Fitness::Trial),
+        well: !ails,
+        fit: !caught && matches!(record.strikes.fitness(now), Fitness::Fit | Fitness::Trial),
         busy: record.is_busy(),
     }
 }

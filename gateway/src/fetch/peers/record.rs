@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) asked: u32,
     overdue: u32,
     pub(super) received: u64,
+    /// Somebody gave wrong bytes at an address of its: only its own connection is believed any more.
+    pub(super) by_stream: bool,
 }
 
 /// One request to a peer; when it is dropped it has ended without a verdict.

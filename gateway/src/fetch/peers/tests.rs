@@ -6,6 +6,7 @@ use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
 use resolver::peers::{Offence, Sighting};
 use resolver::plan::Windows;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -15,7 +16,6 @@ use super::stand_in::{Conduct, StandIn, id, wrong};
 use crate::fetch::{Failure, Fetch, Provenance, Settings, Tarball, TarballRequest};
 use crate::metrics::Metrics;
 use crate::store::{Config, Store};
-use crate::units::Period;
 use crate::upstream::{self, Upstream};
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -61,13 +61,9 @@ impl Scene {
         let (counted, gate) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
         let address = registry(contents.clone(), Arc::clone(&counted), Arc::clone(&gate), line).await;
-        let config = upstream::Config {
-            url: address.parse().unwrap(),
-            fresh: Period(Duration::from_secs(300)),
-            stale: Period(Duration::from_secs(300)),
-            changes: None,
-            tarball_hosts: Vec::new(),
-        };
+        let config =
+            json!({ "url": address, "fresh": "5m", "stale": "5m", "changes": "", "tarball_hosts": [] });
+        let config: upstream::Config = serde_json::from_value(config).unwrap();
         let store = Store::open(&dir.path().join("data"), &Config::of(1 << 30)).unwrap();
         let upstream = Upstream::new(&config, false, Arc::clone(&metrics)).unwrap();
         let windows = Windows::fresh(Duration::from_secs(300));

@@ -119,7 +119,8 @@ impl ConnectionHandler for Handler {
                     StreamUpgradeError::NegotiationFailed => {
                         NoStream::Refused("it does not speak it".to_owned())
                     }
-                    StreamUpgradeError::Io(error) => NoStream::Refused(error.to_string()),
+                    // The connection has ended meanwhile.
+                    StreamUpgradeError::Io(_) => NoStream::NotConnected,
                 }));
             }
             _ => {}
