@@ -45,6 +45,8 @@ struct Partial {
     verifier: Verifier,
     length: Option<u64>,
     etag: Option<String>,
+    /// Who has answered last.
+    source: Provenance,
     /// When its body began.
     head: Option<Instant>,
 }
@@ -76,7 +78,8 @@ impl FromUpstream<'_> {
                 (_, Ok(integrity)) => {
                     let head = partial.head.filter(|_| attempts.is_first());
                     let took = head.map(|head| (head - begun, begun.elapsed()));
-                    return Ok(Given { draft: partial.draft, integrity, source: Provenance::Upstream, took });
+                    let source = partial.source;
+                    return Ok(Given { draft: partial.draft, integrity, source, took });
                 }
                 (Ok(()), Err(mismatch)) => (Setback::Wrong, self.wrong(&mismatch.to_string())),
                 (Err(AttemptError::Wrong), _) => {
@@ -107,7 +110,8 @@ impl FromUpstream<'_> {
 
     fn begin(&self, expected: Expected, number: u32) -> Partial {
         let draft = self.store.draft();
-        Partial { number, draft, verifier: Verifier::new(expected), length: None, etag: None, head: None }
+        let (verifier, source) = (Verifier::new(expected), Provenance::Upstream);
+        Partial { number, draft, verifier, length: None, etag: None, source, head: None }
     }
 
     fn wrong(&self, cause: &str) -> Failure {
@@ -144,12 +148,14 @@ impl FromUpstream<'_> {
             _ => return Err(AttemptError::Wrong),
         }
         partial.head = Some(Instant::now());
+        partial.source = Provenance::of(&answer);
         if partial.length.is_some_and(|length| self.store.has_no_room_for(length)) {
             return Err(AttemptError::NoRoom);
         }
-        let authentic = address.starts_with("https://");
+        // Home's key is proved by its connection.
+        let authentic = answer.is_of_home() || address.starts_with("https://");
         while let Some(chunk) = answer.chunk().await? {
-            self.metrics.received(chunk.len() as u64);
+            partial.source.count(self.metrics, chunk.len());
             self.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if partial.draft.length() + chunk.len() as u64 > LARGEST {
                 return Err(UpstreamError::Wrong("the tarball is larger than any may be".into()).into());

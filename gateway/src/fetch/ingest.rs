@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::decode::{Decoder, Packer};
 use super::failure::Failure;
 use super::packuments::{LONGEST, confirmed_ms, tag};
-use super::{Fetch, now_ms};
+use super::{Fetch, Provenance, now_ms};
 use crate::store::{Draft, Frames, FramesWriter, PackumentRecord, Source, Store, StoreError};
 use crate::upstream::{Answer, UpstreamError};
 
@@ -90,8 +90,9 @@ impl Fetch {
     /// for it, which is little for 40 MB of JSON and much for the same in a tenth of its size.
     async fn receive(&self, answer: &mut Answer, is_plain: bool) -> Result<(Draft, bool), TakeError> {
         let (mut raw, mut packer, mut length) = (self.inner.store.draft(), None, 0);
+        let source = Provenance::of(answer);
         while let Some(chunk) = answer.chunk().await? {
-            self.inner.packuments.metrics.received(chunk.len() as u64);
+            source.count(&self.inner.packuments.metrics, chunk.len());
             length += chunk.len() as u64;
             if length > LONGEST {
                 return Err(UpstreamError::Wrong("its packument is larger than any may be".into()).into());

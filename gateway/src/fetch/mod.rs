@@ -128,6 +128,14 @@ impl Provenance {
         }
     }
 
+    /// Bytes of a body have come from there.
+    fn count(self, metrics: &Metrics, bytes: usize) {
+        match self {
+            Self::Upstream => metrics.received(bytes as u64),
+            other => metrics.received_from(other.label(), bytes as u64),
+        }
+    }
+
     fn of(answer: &Answer) -> Self {
         if answer.is_of_home() { Self::Home } else { Self::Upstream }
     }

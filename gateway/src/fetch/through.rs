@@ -11,6 +11,7 @@ use resolver::attempts::{Attempts, Next, Setback};
 use resolver::integrity::{Expected, Integrity, Mismatch, Verifier};
 use tokio::sync::mpsc;
 
+use super::Provenance;
 use super::arriving::{CHUNK, TAIL};
 use super::download::{LARGEST, Order};
 use super::failure::Failure;
@@ -236,7 +237,7 @@ impl Through {
             return Ok(None);
         };
         let chunk = answer.chunk().await.map_err(Broken::Upstream)?;
-        self.metrics.received(chunk.as_ref().map_or(0, Bytes::len) as u64);
+        Provenance::of(answer).count(&self.metrics, chunk.as_ref().map_or(0, Bytes::len));
         Ok(chunk)
     }
 

@@ -25,7 +25,8 @@ pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub struct Body {
     rest: Rest,
     sent: Option<Sent>,
-    pace: Option<Pace>,
+    /// In a box: clients have none.
+    pace: Option<Box<Pace>>,
 }
 
 /// What is still to be sent. What is sent most often is known by name, for a box costs each of its chunks an allocation.
@@ -108,7 +109,7 @@ impl Body {
         if let (Some(pace), Rest::Blob(reader)) = (&pace, &mut self.rest) {
             reader.set_step(pace.step());
         }
-        Self { pace, ..self }
+        Self { pace: pace.map(Box::new), ..self }
     }
 }
 
@@ -149,7 +150,7 @@ impl http_body::Body for Body {
         if let Some(pace) = pace {
             ready!(pace.poll_turn(context));
         }
-        let frame = ready!(rest.poll_frame(context, pace.as_ref().map_or(usize::MAX, Pace::step)));
+        let frame = ready!(rest.poll_frame(context, pace.as_ref().map_or(usize::MAX, |pace| pace.step())));
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             if let Some(sent) = sent {

@@ -20,6 +20,7 @@ use super::headers::{PACOTE_INTEGRITY, names_tag, text, value, wish};
 use super::passthrough::AUDITS;
 use super::route::Route;
 use super::service::Service;
+use super::tarball::needs_whole;
 use crate::fetch::{Document, Failure, Provenance, TarballRequest};
 use crate::upstream::{ASKED, DOWN, HOMES};
 
@@ -41,10 +42,13 @@ impl Service {
             _ if !(reads || audits) => Ok(Answer::error(StatusCode::FORBIDDEN, WRITES)),
             Route::Packument(name) => Box::pin(self.as_it_came(name, &head)).await,
             Route::Evidence(name) => Box::pin(self.aged_evidence(name, &head)).await,
-            // Not led on to anybody else: what is followed is this gateway.
             Route::Tarball(name, file) => {
                 let hint = text(&head.headers, PACOTE_INTEGRITY).and_then(Integrity::from_sri);
-                Box::pin(self.tarball(TarballRequest::Named(name.clone(), file.clone(), hint), &head)).await
+                let request = TarballRequest::Named(name.clone(), file.clone(), hint);
+                Box::pin(self.tarball_for_follower(request, &head)).await
+            }
+            Route::Digest(integrity) => {
+                Box::pin(self.tarball_for_follower(TarballRequest::Digest(*integrity), &head)).await
             }
             _ => Ok(Box::pin(self.public(route, head, body, caller)).await),
         };
@@ -59,6 +63,13 @@ impl Service {
             answer.response.headers_mut().insert(ASKED, DOWN);
         }
         answer
+    }
+
+    /// Neither led on to anybody else, for what is followed is this gateway, nor asked of peers: the follower may be one of
+    /// them, and would wait for itself.
+    async fn tarball_for_follower(&self, request: TarballRequest, head: &Parts) -> Result<Answer, Failure> {
+        let tarball = self.fetch().tarball_alone(&request, needs_whole(head)).await?;
+        Ok(Self::sent_tarball(tarball, head))
     }
 
     async fn as_it_came(&self, name: &PackageName, head: &Parts) -> Result<Answer, Failure> {
