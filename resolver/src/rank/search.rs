@@ -70,15 +70,18 @@ impl Snapshot {
     /// Why no client at all is led to this one, by its number in the table; `None`: some may be.
     #[must_use]
     pub fn dismissal(&self, number: u32) -> Option<Rejection> {
-        let candidate = self.table.candidates.get(number as usize)?;
-        let standing = self.standings.get(number as usize)?;
-        if !candidate.admitted {
-            return Some(Rejection::NotAdmitted);
-        }
-        let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
-        let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
-        quarantined.or_else(|| Rejection::of(standing.state)).or_else(overloaded)
+        dismissal(self.table.candidates.get(number as usize)?, self.standings.get(number as usize)?)
     }
+}
+
+/// Why no client at all is led to a candidate that fares like this.
+fn dismissal(candidate: &Candidate, standing: &Standing) -> Option<Rejection> {
+    if !candidate.admitted {
+        return Some(Rejection::NotAdmitted);
+    }
+    let quarantined = standing.quarantined_s.map(Rejection::Quarantined);
+    let overloaded = || (standing.load >= OVERLOADED).then_some(Rejection::Overloaded);
+    quarantined.or_else(|| Rejection::of(standing.state)).or_else(overloaded)
 }
 
 impl Snapshot {
@@ -238,7 +241,7 @@ impl<'a> Asked<'a> {
         let unreachable = || {
             if number == THIS { None } else { self.unreachable(candidate, standing, told) }
         };
-        self.snapshot.dismissal(number).or_else(unreachable)
+        dismissal(candidate, standing).or_else(unreachable)
     }
 
     fn unreachable(&self, candidate: &Candidate, standing: &Standing, told: u8) -> Option<Rejection> {
