@@ -1,5 +1,5 @@
-//! Promise: the gateways of a LAN are one cache. What none of them has is downloaded once, and one connection to the Internet is
-//! enough for all.
+//! Promise: the gateways of a LAN are one cache. What one of them has, the others take from it; what none has is downloaded
+//! once; and one connection to the Internet is enough for all.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::thread;
@@ -18,6 +18,26 @@ const SLOW: Duration = Duration::from_millis(150);
 const PEERS: &str = "0.0.0.0:6738,[::]:6738";
 
 #[test]
+fn the_second_machine_takes_its_tarballs_from_the_first() {
+    in_own_network("the_second_machine_takes_its_tarballs_from_the_first", &[], || {
+        // Beside two gateways and a client on the same processors any peer is slow at times.
+        let mut scene = Scene::new(2, Connected::All, "[federation]\nhedge_ms = 10000\n");
+        // Otherwise it would fetch for the first what both want to be downloaded once.
+        scene.gateways[1].kill();
+        scene.install(0, Mode::Cold).expect_success();
+        let asked = scene.world.registry.tarball_requests();
+
+        scene.gateways[1].restart();
+        scene.await_inventories();
+        scene.install(1, Mode::Cold).expect_success();
+
+        assert_eq!(scene.world.registry.tarball_requests(), asked, "upstream was asked for tarballs again");
+        let (near, all) = (received(scene.gateway(1), "lan_peer"), scene.tarball_bytes());
+        assert!(near >= 0.95 * all, "{near} of {all} bytes came from the first machine");
+    });
+}
+
+#[test]
 fn one_connected_gateway_is_home_to_all() {
     in_own_network("one_connected_gateway_is_home_to_all", &[], || {
         let alone = bytes_of_one();
@@ -32,7 +52,7 @@ fn one_connected_gateway_is_home_to_all() {
 fn five_connected_gateways_download_everything_once() {
     in_own_network("five_connected_gateways_download_everything_once", &[], || {
         let alone = bytes_of_one();
-        // A machine that runs five gateways and five clients is slower than any peer may be.
+        // Beside five gateways and five clients on the same processors any peer is slow at times.
         let scene = Scene::new(5, Connected::AllWithHome, "[federation]\nhedge_ms = 10000\n");
         scene.world.registry.fault(Matcher::Tarballs, Times::Always, Fault::Delay(SLOW));
         scene.install_everywhere(Mode::Cold);
@@ -78,6 +98,11 @@ fn project() -> Project {
         let name = format!("part-{number:02}");
         project.with(Package::new(&name).version("1.0.0", |version| version.size(size(number))), "^1.0.0")
     })
+}
+
+/// Bytes that a gateway has received from sources of this kind.
+fn received(gateway: &Gateway, source: &str) -> f64 {
+    gateway.metric("open_registry_received_bytes_total", &[("source", source)])
 }
 
 impl Scene {
@@ -127,6 +152,10 @@ impl Scene {
         }
     }
 
+    fn gateway(&self, number: usize) -> &Gateway {
+        &self.gateways[number]
+    }
+
     fn install(&self, number: usize, mode: Mode) -> Outcome {
         let checkout = self.world.checkout(&format!("desk-{number}"));
         let settings = Settings::registry(&self.gateways[number].url());
@@ -142,6 +171,21 @@ impl Scene {
                 one.join().expect("an installation that ends").expect_success();
             }
         });
+    }
+
+    /// Until everybody has been told what the others hold.
+    fn await_inventories(&self) {
+        let held = |gateway: &Gateway| gateway.metric("open_registry_store_tarballs", &[]);
+        let all: f64 = self.gateways.iter().map(held).sum();
+        for gateway in &self.gateways {
+            let told = || gateway.metric("open_registry_peers_tarballs", &[]);
+            until(told, |told| *told >= all - held(gateway));
+        }
+    }
+
+    /// The bytes of all tarballs of an installation, as the npm registry has sent them to the first gateway.
+    fn tarball_bytes(&self) -> f64 {
+        self.gateway(0).metric("open_registry_store_tarball_bytes", &[])
     }
 
     fn internet_bytes(&self) -> f64 {
