@@ -228,10 +228,11 @@ fn gateways_that_are_connected_tell_each_other_what_they_hold_and_forget_it() {
     let newer = member(&registry, true, &[older.contact()]);
     let seen = |by: &Gateway| by.status()["connected"][0].clone();
     until(|| seen(&newer), |peer| peer["tarballs"] == 1 && peer["not_source"].is_null());
+    // Before either of them may fetch for both.
+    until(|| seen(&older), |peer| peer["tarballs"] == 0 && peer["not_source"] == "it holds nothing");
     assert_eq!(client_gets(&older, "/left/-/left-1.1.0.tgz").status, 200);
     until(|| seen(&newer), |peer| peer["tarballs"] == 2);
     assert!((newer.metric("open_registry_peers_tarballs", &[]) - 2.0).abs() < 0.1);
-    until(|| seen(&older), |peer| peer["tarballs"] == 0 && peer["not_source"] == "it holds nothing");
     let said = newer.ask(&["status"]).expect_success();
     assert!(
         said.stdout.contains("holds 2 tarballs") && said.stdout.contains("1 connected"),
