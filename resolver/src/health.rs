@@ -150,6 +150,12 @@ impl Health {
         }
     }
 
+    /// The same, to be probed about so often from now on.
+    #[must_use]
+    pub fn every(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
     /// What it is good for now.
     #[must_use]
     pub fn state(&self, now: Duration) -> State {

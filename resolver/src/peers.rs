@@ -203,11 +203,15 @@ impl Peers {
         self.guard.suspects(&self.known, now)
     }
 
-    /// Takes to whom clients were led since the last time: who has none for long is probed less often.
+    /// Takes to whom clients were led since the last time: who has none for long is probed less often, and whoever gets one
+    /// again is looked at now.
     pub fn note_told(&mut self, now: Duration) {
         let Some(table) = &self.table else { return };
-        for (known, number) in self.known.values_mut().zip(1..) {
+        for ((id, known), number) in self.known.iter_mut().zip(1..) {
             if table.take_told(number) {
+                if known.is_idle(now) {
+                    self.schedule.hasten(now, id);
+                }
                 known.used = now;
             }
         }
@@ -264,8 +268,7 @@ impl Peers {
 
     fn met(&mut self, id: PeerId, target: Target, outcome: Outcome, now: Duration) -> bool {
         let Some(known) = self.known.get_mut(&id) else { return false };
-        let idle = now.saturating_sub(known.used) >= health::IDLE_AFTER;
-        let usual = if idle { known.interval * health::IDLE_FACTOR } else { known.interval };
+        let usual = if known.is_idle(now) { known.interval * health::IDLE_FACTOR } else { known.interval };
         let Some(health) = known.health(&target) else { return false };
         let changed = health.learn(outcome, now);
         let pause = jittered(health, usual, &id, now);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Offence, Target};
-use crate::health::{Health, State};
+use crate::health::{self, Health, State};
 use crate::peer::Peer;
 use crate::rank::table::{Standing, mask};
 
@@ -39,10 +39,15 @@ impl Known {
         next.caught = core::mem::take(&mut self.caught);
         for target in next.targets().collect::<Vec<_>>() {
             if let (Some(before), Some(health)) = (self.health(&target).cloned(), next.health(&target)) {
-                *health = before;
+                *health = before.every(interval);
             }
         }
         next
+    }
+
+    /// No client has been led to it for long.
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        now.saturating_sub(self.used) >= health::IDLE_AFTER
     }
 
     pub(super) fn caught(self, caught: Vec<(Offence, Duration)>) -> Self {

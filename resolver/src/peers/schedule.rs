@@ -1,6 +1,7 @@
 //! When each target is to be looked at: in the order of time, and by whose it is.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
@@ -35,13 +36,22 @@ impl Schedule {
 
     /// Nothing of this peer is to be looked at.
     pub(super) fn remove(&mut self, id: &PeerId) {
-        let of_peer = self.times.range((*id, FIRST)..).take_while(|((whose, _), _)| whose == id);
-        let of_peer: alloc::vec::Vec<_> =
-            of_peer.map(|((_, target), when)| (*when, *id, target.clone())).collect();
-        for one in of_peer {
-            self.by_time.remove(&one);
-            self.times.remove(&(one.1, one.2));
+        for (when, target) in self.of_peer(id) {
+            self.by_time.remove(&(when, *id, target.clone()));
+            self.times.remove(&(*id, target));
         }
+    }
+
+    /// What of this peer is to be looked at is so at the latest then.
+    pub(super) fn hasten(&mut self, when: Duration, id: &PeerId) {
+        for (before, target) in self.of_peer(id) {
+            self.put(before.min(when), *id, target);
+        }
+    }
+
+    fn of_peer(&self, id: &PeerId) -> Vec<(Duration, Target)> {
+        let of_peer = self.times.range((*id, FIRST)..).take_while(|((whose, _), _)| whose == id);
+        of_peer.map(|((_, target), when)| (*when, target.clone())).collect()
     }
 
     /// When the first is to be looked at.
@@ -61,8 +71,6 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -95,6 +103,10 @@ mod tests {
                         of_time.sort();
                         prop_assert_eq!(&due, &of_time.into_iter().map(|(_, key)| key.clone()).collect::<Vec<_>>());
                         expected.retain(|_, at| *at > when);
+                    }
+                    2 => {
+                        schedule.hasten(when, &id);
+                        expected.iter_mut().filter(|((whose, _), _)| *whose == id).for_each(|(_, at)| *at = when.min(*at));
                     }
                     _ => {
                         schedule.put(when, id, target.clone());

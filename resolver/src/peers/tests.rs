@@ -87,6 +87,7 @@ fn a_peer_that_nobody_is_steered_to_is_looked_at_less_often() {
     assert!(peers.next_due().unwrap() >= at(3600 + 80), "nobody was led there");
     assert_eq!(told(&mut peers, at(3601)), [THIS, 1]);
     peers.note_told(at(3601));
+    assert_eq!(peers.due(at(3601)).len(), 1, "it is looked at now, when it is used again");
     peers.learn(met(1, PASSED), at(3601));
     assert!(peers.next_due().unwrap() <= at(3601 + 12));
 }
