@@ -4,7 +4,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
@@ -24,7 +23,7 @@ use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -47,8 +46,6 @@ pub struct Probed {
     pub outcome: Outcome,
     /// Which scheme that was.
     pub scheme: Scheme,
-    /// How long the connection took, where one stood.
-    pub connect: Option<Duration>,
 }
 
 /// Where one probe goes, and what it says there.
@@ -93,7 +90,7 @@ impl Prober {
                 Some(spot) => self.look(due, spot).await,
                 None => {
                     let outcome = Outcome::Refused("that is no address of an HTTP server".into());
-                    Probed { outcome, scheme: Scheme::Http, connect: None }
+                    Probed { outcome, scheme: Scheme::Http }
                 }
             },
         }
@@ -111,20 +108,18 @@ impl Prober {
     }
 
     async fn look(&self, due: &Due, spot: Spot) -> Probed {
-        let (scheme, mut connect) = (spot.authority.scheme(), None);
-        let asked = timeout(due.timeout, self.ask(due.id, spot, &mut connect)).await;
+        let scheme = spot.authority.scheme();
+        let asked = timeout(due.timeout, self.ask(due.id, spot)).await;
         let outcome = match asked {
             Ok(Ok(outcome) | Err(outcome)) => outcome,
             Err(_) => Outcome::TimedOut,
         };
-        Probed { outcome, scheme, connect }
+        Probed { outcome, scheme }
     }
 
-    async fn ask(&self, id: PeerId, spot: Spot, connect: &mut Option<Duration>) -> Result<Outcome, Outcome> {
+    async fn ask(&self, id: PeerId, spot: Spot) -> Result<Outcome, Outcome> {
         let question = Question { id, nonce: nonce()?, authority: spot.authority };
-        let started = Instant::now();
         let stream = open(&question.authority).await.map_err(|error| refused(&error))?;
-        *connect = Some(started.elapsed());
         let ends = stream.local_addr().and_then(|from| Ok((from.ip(), stream.peer_addr()?.ip())));
         let (from, to) = ends.map_err(|error| refused(&error))?;
         let text = match question.authority.scheme() {
