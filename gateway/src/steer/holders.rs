@@ -89,18 +89,10 @@ impl Holders {
     /// # Errors
     /// When the system's trust store cannot be read.
     pub fn new(own: PeerId, witness: impl Witness) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(PATIENCE));
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .try_with_platform_verifier()?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(PATIENCE)
-            .build(https);
+            .build(super::connector(PATIENCE)?);
         let (known, places) = (Cache::new(REMEMBERED), Arc::new(Semaphore::new(AT_ONCE)));
         let (said, witness) = (AtomicU64::new(0), Box::new(witness));
         Ok(Self { inner: Arc::new(Inner { own, known, places, said, witness, client }) })

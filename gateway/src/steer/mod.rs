@@ -5,6 +5,8 @@
 //! [`why`] tells them (with [`own`], where nobody has asked), and [`holders`] knows who has which tarball.
 
 mod announced;
+mod changes;
+mod connector;
 mod directory;
 mod entry;
 mod fare;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use announced::{Announced, AnnouncedError, Sound};
+pub use connector::connector;
 pub use directory::directory;
 pub(crate) use entry::address;
 pub use entry::{Entry, Place};

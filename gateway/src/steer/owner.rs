@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::changes;
 use crate::pulse::Pulses;
 
 /// Sightings that wait for the owner: a moment's worth of probes and of what clients' requests met. What does not fit is
@@ -277,7 +278,9 @@ impl<P: Probe> Owner<P> {
         self.published = Instant::now();
         self.moving = self.peers.is_moving(now);
         let was_holding = self.peers.is_holding(now);
-        self.publish.send_replace(Arc::new(self.peers.snapshot(now)));
+        let snapshot = Arc::new(self.peers.snapshot(now));
+        let before = self.publish.send_replace(Arc::clone(&snapshot));
+        changes::tell(&before, &snapshot);
         if self.peers.is_holding(now) && !was_holding {
             tracing::error!(
                 "half of all peers and upstream fell silent at once: this gateway seems to be cut off; for a minute peers \

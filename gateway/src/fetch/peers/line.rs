@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Wanted;
 use crate::share::WISH;
-use crate::steer::PEER;
+use crate::steer::{PEER, connector};
 use crate::swarm::{Protocol, Swarm};
 
 /// A peer on a LAN takes a connection within a millisecond; one that is farther away is hedged.
@@ -85,22 +85,13 @@ pub(super) enum NoAnswer {
 
 impl Line {
     pub(super) fn new(own: PeerId, swarm: Swarm) -> anyhow::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(DIAL));
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
-            .try_with_platform_verifier()?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_OF_ONE)
             .http1_max_buf_size(BUFFER)
             .http1_max_headers(MOST_HEADERS)
-            .build(https);
+            .build(connector(DIAL)?);
         Ok(Self { own, client, swarm, idle: Arc::default() })
     }
 
