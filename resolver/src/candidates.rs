@@ -76,7 +76,11 @@ impl<A: Clone + PartialEq> Candidates<A> {
 
     /// Somebody has said that there is such a peer. False when it is not taken: there is no room for it.
     pub fn seen(&mut self, id: PeerId, address: A, source: Source, now: Duration) -> bool {
-        if id == self.own || !(self.table.contains_key(&id) || self.make_room(source)) {
+        let known = self.table.get(&id).map(|one| one.source);
+        // Who becomes one of another source takes a place among those, too.
+        let counts =
+            known.is_some_and(|before| before <= source) || (id != self.own && self.make_room(source));
+        if id == self.own || (known.is_none() && !counts) {
             return false;
         }
         let candidate = self.table.entry(id).or_insert_with(|| Candidate {
@@ -86,7 +90,9 @@ impl<A: Clone + PartialEq> Candidates<A> {
             state: State::Waiting { until: now },
             failures: 0,
         });
-        candidate.source = candidate.source.min(source);
+        if counts {
+            candidate.source = candidate.source.min(source);
+        }
         candidate.seen = now;
         candidate.add(address, source, now);
         true

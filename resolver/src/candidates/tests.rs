@@ -115,6 +115,20 @@ fn who_has_gone_silent_is_forgotten() {
     assert!(candidates.is_empty());
 }
 
+#[test]
+fn who_comes_from_elsewhere_and_is_seen_near_takes_a_place_among_those_who_are_near() {
+    let mut candidates = nobody();
+    (0..MOST_FAR).for_each(|nth| assert!(candidates.seen(id(1000 + nth as u32), 7, Source::Far, SECOND)));
+    (0..MOST_NEAR).for_each(|nth| assert!(candidates.seen(id(1 + nth as u32), 7, Source::Near, SECOND)));
+    assert!(candidates.seen(id(1000), 8, Source::Near, SECOND), "it stays, as one from elsewhere");
+    assert!(!candidates.seen(id(2000), 7, Source::Far, SECOND), "it has left a place");
+    assert_eq!(candidates.len(), MOST_NEAR + MOST_FAR);
+
+    assert!(candidates.seen(id(1), 8, Source::Contact, SECOND), "the operator has as many as he names");
+    assert!(candidates.seen(id(1000), 9, Source::Near, SECOND));
+    assert!(candidates.seen(id(2000), 7, Source::Far, SECOND), "it has left no place");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Seen(u32, u32, Source),
