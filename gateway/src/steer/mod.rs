@@ -6,6 +6,7 @@
 
 mod announced;
 mod changes;
+mod complaints;
 mod connector;
 mod directory;
 mod entry;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use announced::{Announced, AnnouncedError, Sound};
+pub use complaints::Complaint;
 pub use connector::connector;
 pub use directory::directory;
 pub(crate) use entry::address;
@@ -34,7 +36,7 @@ pub use geo::Geo;
 pub use guide::{Basis, Guide};
 pub use holders::{HOP, Holders, PEER, Witness};
 pub use members::{Admission, Members};
-pub use owner::{Complaint, Found, Own, Owner, Probe, Steering};
+pub use owner::{Found, Own, Owner, Probe, Steering};
 pub use probe::{Prober, system_trust};
 pub use why::Explanation;
 

@@ -1,9 +1,7 @@
 //! The one task that learns of peers: it has them probed, takes what others have seen, and publishes what is known.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use resolver::health::Outcome;
@@ -11,12 +9,12 @@ use resolver::links::Links;
 use resolver::peer::PeerId;
 use resolver::peers::{Due, Peers, Sighting, Target};
 use resolver::rank::Snapshot;
-use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes;
+use super::complaints::{Complaint, Complaints};
 use crate::pulse::Pulses;
 
 /// Sightings that wait for the owner: a moment's worth of probes and of what clients' requests met. What does not fit is
@@ -55,22 +53,12 @@ pub trait Probe: Send + Sync + 'static {
     fn probe(&self, due: Due) -> impl Future<Output = Found> + Send;
 }
 
-/// The last thing that a probe of a target has found wrong.
-#[derive(Debug, Clone, Serialize)]
-pub struct Complaint {
-    /// Where.
-    pub target: String,
-    /// What.
-    pub words: String,
-}
-
 /// What is known of peers, for everybody who asks. Cheap to clone.
 #[derive(Clone)]
 pub struct Steering {
     known: watch::Receiver<Arc<Snapshot>>,
     sightings: mpsc::Sender<Sighting>,
-    /// By peer and target.
-    complaints: Arc<Mutex<BTreeMap<(PeerId, Target), Complaint>>>,
+    complaints: Complaints,
 }
 
 /// The task.
@@ -129,25 +117,12 @@ impl Steering {
     /// What was wrong with a peer when it was last probed, if anything was: with the first of its addresses that failed.
     #[must_use]
     pub fn complaint(&self, id: &PeerId) -> Option<Complaint> {
-        let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = (*id, Target::Address(IpAddr::from([0; 4])));
-        let next = complaints.range(first..).next().filter(|((of, _), _)| of == id);
-        next.map(|(_, complaint)| complaint.clone())
+        self.complaints.of(id)
     }
 
-    fn complain(&self, id: PeerId, target: Target, complaint: Option<Complaint>) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match &complaint {
-            Some(new) => complaints.insert((id, target), new.clone()),
-            None => complaints.remove(&(id, target)),
-        };
-        match (before, complaint) {
-            (before, Some(new)) if before.as_ref().is_none_or(|before| before.words != new.words) => {
-                tracing::warn!(peer = %id, address = new.target, "a peer did not prove itself: {}", new.words);
-            }
-            (Some(_), None) => tracing::info!(peer = %id, "a peer has proved itself again"),
-            _ => {}
-        }
+    fn is_admitted(&self, id: PeerId) -> bool {
+        let snapshot = self.snapshot();
+        snapshot.table.candidates().iter().any(|one| one.id == Some(id) && one.admitted)
     }
 }
 
@@ -167,7 +142,7 @@ impl<P: Probe> Owner<P> {
         }
         let (publish, known) = watch::channel(Arc::new(peers.snapshot(Duration::ZERO)));
         let (sender, sightings) = mpsc::channel(WAITING);
-        let steering = Steering { known, sightings: sender, complaints: Arc::default() };
+        let steering = Steering { known, sightings: sender, complaints: Complaints::default() };
         Self {
             peers,
             started,
@@ -270,6 +245,7 @@ impl<P: Probe> Owner<P> {
     }
 
     fn learn(&mut self, sighting: Sighting) -> bool {
+        self.steering.complaints.reconsider(&sighting);
         self.peers.learn(sighting, self.now())
     }
 
@@ -310,21 +286,13 @@ impl Steering {
             Target::Address(address) => address.to_string(),
             Target::Url(url) => url.clone(),
         };
-        let complaint = |words| Some(Complaint { target: place, words });
-        let outcome = match found {
-            Found::Passed { load, accepting } => {
-                self.complain(id, target.clone(), None);
-                Outcome::Passed { load, accepting }
-            }
-            Found::Failed(words) => {
-                self.complain(id, target.clone(), complaint(words));
-                Outcome::Failed
-            }
-            Found::Deceived(words) => {
-                self.complain(id, target.clone(), complaint(words));
-                Outcome::Deceived
-            }
+        let complaint = |words| Complaint { target: place, words };
+        let (outcome, complaint) = match found {
+            Found::Passed { load, accepting } => (Outcome::Passed { load, accepting }, None),
+            Found::Failed(words) => (Outcome::Failed, Some(complaint(words))),
+            Found::Deceived(words) => (Outcome::Deceived, Some(complaint(words))),
         };
+        self.complaints.take(id, target.clone(), complaint, || self.is_admitted(id));
         self.tell(Sighting::Met(id, target, outcome)).await;
     }
 }
