@@ -78,7 +78,7 @@ impl Peers {
                 Some(fare) => fare.rejected.clone(),
                 None => Some("nobody says where it serves clients".to_owned()),
             },
-            "not_source": not_source(neighbour, fare, held).or_else(|| standing.and_then(struck_out)),
+            "not_source": not_source(neighbour, fare, held, self.inventories.leaves_out(id)).or_else(|| standing.and_then(struck_out)),
             "tarballs": held,
             "sent": self.traffic.sent(id),
             "received": standing.map(|standing| standing.received),
@@ -92,13 +92,19 @@ fn fares(guide: &Guide) -> BTreeMap<PeerId, Fare> {
 }
 
 /// Why it is not asked for tarballs; `None`: it is.
-fn not_source(neighbour: Option<&Neighbour>, fare: Option<&Fare>, held: Option<usize>) -> Option<String> {
+fn not_source(
+    neighbour: Option<&Neighbour>,
+    fare: Option<&Fare>,
+    held: Option<usize>,
+    left_out: bool,
+) -> Option<String> {
     let words = match (neighbour, held) {
         _ if fare.is_some_and(|fare| fare.quarantined_s.is_some()) => "it was caught giving wrong bytes",
         (None, _) => "it is not connected",
         (Some(neighbour), _) if neighbour.card.as_ref().is_some_and(|card| !card.shares) => {
             "it shares nothing"
         }
+        (Some(_), None) if left_out => "there is no room here for the list of what it holds",
         (Some(_), None) => "it has not said what it holds",
         (Some(_), Some(0)) => "it holds nothing",
         (Some(_), Some(_)) => return None,

@@ -1,6 +1,6 @@
 //! What peers have said that they hold: a lookup asks nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use resolver::integrity::Integrity;
@@ -20,6 +20,8 @@ pub struct Inventories {
 struct Known {
     peers: BTreeMap<PeerId, Told>,
     tellings: u64,
+    /// Those for whom there was no room.
+    left_out: BTreeSet<PeerId>,
 }
 
 /// What one has said.
@@ -28,8 +30,10 @@ struct Told {
     prints: Prints,
     /// Which of its tellings that was: of two the later counts.
     telling: u64,
-    /// What is to come of it.
-    coming: usize,
+    /// What has come of all that it tells anew.
+    arrived: usize,
+    /// The part of all room that it may be found in.
+    part: f64,
 }
 
 /// One peer, as long as it tells: what it has told is forgotten with it.
@@ -64,12 +68,26 @@ impl Inventories {
         self.known().peers.insert(id, Told { prints, ..Told::default() });
     }
 
-    /// A peer begins to tell. What it has told before counts until it has told all.
-    pub(super) fn begin(&self, id: PeerId) -> Telling {
+    /// Whether there was no room for what it holds.
+    #[must_use]
+    pub fn leaves_out(&self, id: &PeerId) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).left_out.contains(id)
+    }
+
+    /// Those who are there; who has gone is not remembered.
+    pub(super) fn retain(&self, is_there: impl Fn(&PeerId) -> bool) {
+        self.known().left_out.retain(is_there);
+    }
+
+    /// A peer begins to tell. What it has told before counts until it has told all. Of all room no more than `part` may be taken
+    /// for it to find a place.
+    pub(super) fn begin(&self, id: PeerId, part: f64) -> Telling {
         let mut known = self.known();
         known.tellings += 1;
+        known.left_out.remove(&id);
         let number = known.tellings;
-        known.peers.entry(id).or_default().telling = number;
+        let told = known.peers.entry(id).or_default();
+        (told.telling, told.part) = (number, part);
         Telling { id, number, inventories: self.clone() }
     }
 
@@ -79,33 +97,60 @@ impl Inventories {
 }
 
 impl Telling {
-    /// Takes room for so many that are to come; of all room no more than `part` may be taken then.
-    pub(super) fn expect(&self, coming: usize, part: f64) -> Result<(), NotTaken> {
-        self.change(|told| told.coming = coming, part)
+    /// So many have arrived of all that it tells anew. What is announced takes no room, only what is here.
+    pub(super) fn arrived(&self, arrived: usize) -> Result<(), NotTaken> {
+        self.change(|told| told.arrived = arrived)
     }
 
     /// It has told all of this by now.
-    pub(super) fn know(&self, prints: Prints, part: f64) -> Result<(), NotTaken> {
+    pub(super) fn know(&self, prints: Prints) -> Result<(), NotTaken> {
         let mut old = prints;
-        let known = self.change(
-            |told| {
-                std::mem::swap(&mut told.prints, &mut old);
-                told.coming = 0;
-            },
-            part,
-        );
+        let known = self.change(|told| {
+            std::mem::swap(&mut told.prints, &mut old);
+            told.arrived = 0;
+        });
         // What it was is let go of when nobody waits for the lock.
         drop(old);
         known
     }
 
-    fn change(&self, change: impl FnOnce(&mut Told), part: f64) -> Result<(), NotTaken> {
+    /// Where there is no room for it, whoever has the most goes, be it this one.
+    fn change(&self, change: impl FnOnce(&mut Told)) -> Result<(), NotTaken> {
         let mut known = self.inventories.known();
-        let told = known.peers.get_mut(&self.id).filter(|told| told.telling == self.number);
-        change(told.ok_or(NotTaken)?);
-        let taken: usize = known.peers.values().map(|told| told.prints.len().max(told.coming)).sum();
+        let told =
+            known.peers.get_mut(&self.id).filter(|told| told.telling == self.number).ok_or(NotTaken)?;
+        change(told);
+        let part = told.part;
+        while known.is_over(part) {
+            let largest = known.largest(part).ok_or(NotTaken)?;
+            known.peers.remove(&largest);
+            known.left_out.insert(largest);
+            if largest == self.id {
+                return Err(NotTaken);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn is_over(&self, part: f64) -> bool {
+        let taken: usize = self.peers.values().map(Told::size).sum();
         #[allow(clippy::cast_precision_loss, reason = "some millions")]
-        if taken as f64 <= MOST as f64 * part { Ok(()) } else { Err(NotTaken) }
+        let is_over = taken as f64 > MOST as f64 * part;
+        is_over
+    }
+
+    /// Of those who may be found in no more than this part.
+    fn largest(&self, part: f64) -> Option<PeerId> {
+        let equals = self.peers.iter().filter(|(_, told)| told.part <= part);
+        equals.max_by_key(|(_, told)| told.size()).map(|(id, _)| *id)
+    }
+}
+
+impl Told {
+    fn size(&self) -> usize {
+        self.prints.len() + self.arrived
     }
 }
 
@@ -135,28 +180,38 @@ mod tests {
     #[test]
     fn who_tells_is_a_holder_until_it_tells_no_more() {
         let (inventories, left) = (Inventories::default(), Integrity::of(b"left"));
-        let telling = inventories.begin(peer(1));
-        telling.know([print(&left)].into_iter().collect(), 1.0).unwrap();
-        let again = inventories.begin(peer(1));
+        let telling = inventories.begin(peer(1), 1.0);
+        telling.know([print(&left)].into_iter().collect()).unwrap();
+        let again = inventories.begin(peer(1), 1.0);
         assert_eq!(inventories.holders(&left), [peer(1)], "while it tells it anew");
-        assert_eq!(telling.know(Prints::default(), 1.0), Err(NotTaken), "the later one counts");
+        assert_eq!(telling.know(Prints::default()), Err(NotTaken), "the later one counts");
         drop(telling);
         assert_eq!(inventories.holders(&left), [peer(1)]);
-        again.know(Prints::default(), 1.0).unwrap();
+        again.know(Prints::default()).unwrap();
         assert!(inventories.holders(&left).is_empty());
         drop(again);
         assert!(inventories.sizes().is_empty());
     }
 
     #[test]
-    fn all_together_tell_no_more_than_there_is_room_for() {
+    fn what_is_announced_takes_no_room_and_where_there_is_none_the_largest_goes() {
         let inventories = Inventories::default();
-        let tellings: Vec<_> = (0..5).map(|nth| inventories.begin(peer(nth))).collect();
-        let taken: Vec<_> = tellings.iter().map(|one| one.expect(1_000_000, 1.0).is_ok()).collect();
-        assert_eq!(taken, [true, true, true, true, false]);
+        let honest = inventories.begin(peer(9), 1.0);
+        honest.know([1, 2, 3].into_iter().collect()).unwrap();
+        let tellings: Vec<_> = (0..4).map(|nth| inventories.begin(peer(nth), 1.0)).collect();
+        for telling in &tellings {
+            telling.arrived(MOST / 4 - 1).unwrap();
+        }
+        tellings[3].arrived(MOST / 4).unwrap();
+        assert_eq!(tellings[2].arrived(MOST / 4 + 1), Err(NotTaken), "it is the largest");
+        assert!(inventories.leaves_out(&peer(2)) && !inventories.leaves_out(&peer(9)));
+        assert_eq!(inventories.sizes()[&peer(9)], 3);
+
+        let stranger = inventories.begin(peer(8), 0.5);
+        assert_eq!(stranger.arrived(10), Err(NotTaken), "those who are near are not sent away for it");
         drop(tellings);
-        let stranger = inventories.begin(peer(9));
-        assert_eq!((stranger.expect(1_000_000, 0.2), stranger.expect(800_000, 0.2)), (Err(NotTaken), Ok(())));
+        inventories.begin(peer(8), 0.5).arrived(10).unwrap();
+        assert!(!inventories.leaves_out(&peer(8)));
     }
 
     /// `cargo test --workspace --lib -- --ignored --nocapture what_a_lookup_costs`

@@ -9,7 +9,7 @@ use resolver::budget::Offence;
 use resolver::inventory::frame::{Frame, Garbage, HEAD, Head, Listener, News};
 use resolver::peer::PeerId;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,6 +26,8 @@ const MOST: usize = 256;
 const PACE: Duration = Duration::from_millis(20);
 /// Between two times that everything is told anew.
 const ANEW: Duration = Duration::from_secs(5);
+/// The longest that telling everything may take: a million tarballs by a line of 300 kbit/s.
+const TELLING: Duration = Duration::from_secs(120);
 /// The part of all room that is for peers of other networks whom nobody has named.
 const FOR_STRANGERS: f64 = 0.5;
 
@@ -46,7 +48,7 @@ enum Ended {
     Garbage(#[from] Garbage),
     #[error("there is no room for what it holds, or it tells that anew")]
     NotTaken,
-    #[error("it has been silent for {} seconds", SILENCE.as_secs())]
+    #[error("it has been silent for {} seconds, or takes more than {} to tell everything", SILENCE.as_secs(), TELLING.as_secs())]
     Silent,
 }
 
@@ -79,6 +81,7 @@ impl Ear {
                 changed = follow.changed() => {
                     let connected = follow.borrow_and_update().clone();
                     heard.retain(|id, _| connected.contains_key(id));
+                    self.inventories.retain(|id| connected.contains_key(id));
                     if changed.is_err() {
                         return;
                     }
@@ -90,8 +93,8 @@ impl Ear {
     fn hear(&self, id: PeerId, stream: Stream, swarm: &Swarm) -> AbortOnDropHandle<()> {
         let (ear, part) = (self.clone(), self.part(id, &swarm.neighbours()));
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let telling = ear.inventories.begin(id);
-            let Err(ended) = listen(stream, &telling, part).await;
+            let telling = ear.inventories.begin(id, part);
+            let Err(ended) = listen(stream, &telling).await;
             tracing::debug!(peer = %id, "a peer is not heard any more: {ended}");
             if matches!(ended, Ended::Garbage(_)) {
                 ear.sharing.note(Who::Peer(id), Offence::Garbage);
@@ -106,21 +109,24 @@ impl Ear {
     }
 }
 
-async fn listen(mut stream: Stream, telling: &Telling, part: f64) -> Result<std::convert::Infallible, Ended> {
+async fn listen(mut stream: Stream, telling: &Telling) -> Result<std::convert::Infallible, Ended> {
     let (mut listener, mut anew) = (Listener::default(), Instant::now());
+    let mut all_by = None;
     loop {
-        let frame = timeout(SILENCE, next(&mut stream)).await.map_err(|_| Ended::Silent)??;
-        match listener.take(frame)? {
-            News::Coming(count) => {
+        let silent = Instant::now() + SILENCE;
+        let frame = timeout_at(all_by.unwrap_or(silent).min(silent), next(&mut stream)).await;
+        match listener.take(frame.map_err(|_| Ended::Silent)??)? {
+            News::Coming(_) => {
                 sleep_until(anew).await;
                 anew = Instant::now() + ANEW;
-                telling.expect(usize::try_from(count).unwrap_or(usize::MAX), part)?;
+                all_by = Some(Instant::now() + TELLING);
             }
             News::Changed => {
-                telling.know(listener.known().clone(), part)?;
+                all_by = None;
+                telling.know(listener.known().clone())?;
                 sleep(PACE).await;
             }
-            News::Nothing => {}
+            News::Nothing => telling.arrived(listener.arrived())?,
         }
     }
 }

@@ -180,6 +180,12 @@ impl Listener {
         &self.known
     }
 
+    /// How many have come of all that is being told.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.coming.as_ref().map_or(0, |(so_far, _)| so_far.len())
+    }
+
     fn begin(&mut self, count: u32) -> Result<News, Garbage> {
         if usize::try_from(count).map_or(true, |count| count > MOST) {
             return Err(Garbage::TooMany);
