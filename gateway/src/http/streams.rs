@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
+use resolver::links::one_client;
 use resolver::peer::PeerId;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,10 @@ use crate::swarm::{Incoming, Stream, Swarm};
 const STREAMS: usize = 2048;
 /// Of one peer: a follower asks for 64 things at once and for 48 tarballs, and keeps a few for what comes next.
 const STREAMS_OF_ONE: usize = 128;
+/// Of all who come from one address, this machine's own aside: ids cost nothing.
+const STREAMS_OF_ADDRESS: usize = STREAMS / 4;
+/// How long a stream may wait for its next request: peers keep one for 20 s.
+const NEXT: Duration = Duration::from_secs(30);
 
 /// Serves one handler on streams.
 pub struct Streams<H> {
@@ -26,6 +32,7 @@ pub struct Streams<H> {
     swarm: Swarm,
     places: Arc<Semaphore>,
     ones: Shares<PeerId>,
+    addresses: Shares<IpAddr>,
     builder: auto::Builder<TokioExecutor>,
 }
 
@@ -34,7 +41,9 @@ impl<H: Handle> Streams<H> {
     #[must_use]
     pub fn new(handler: H, swarm: Swarm) -> Self {
         let (places, ones) = (Arc::new(Semaphore::new(STREAMS)), Shares::new(STREAMS_OF_ONE));
-        Self { handler, swarm, places, ones, builder: server::builder().http1_only() }
+        let mut builder = server::builder().http1_only();
+        builder.http1().header_read_timeout(NEXT);
+        Self { handler, swarm, places, ones, addresses: Shares::new(STREAMS_OF_ADDRESS), builder }
     }
 
     /// Serves streams until `stop`, or until no more can come; then lets answers that are under way come to their end.
@@ -52,16 +61,22 @@ impl<H: Handle> Streams<H> {
             tracing::debug!(peer = %from, "a peer has too many streams; closed");
             return;
         };
+        let wire = self.wire(from);
+        let address = one_client(wire.peer.ip());
+        let beside = (!address.is_loopback()).then(|| self.addresses.enter(address));
+        if matches!(beside, Some(None)) {
+            tracing::debug!(%address, "the peers of one address have too many streams; closed");
+            return;
+        }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             tracing::debug!(peer = %from, "peers have too many streams; closed");
             return;
         };
         let (streams, stop) = (Arc::clone(self), stop.clone());
         tracker.spawn(async move {
-            let wire = streams.wire(from);
             let stream = Box::pin(connection::limited(stream));
             connection::serve(&streams.builder, stream, &streams.handler, wire, &stop).await;
-            drop((one, place));
+            drop((one, beside, place));
         });
     }
 
@@ -76,8 +91,6 @@ impl<H: Handle> Streams<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::{Request, Response};
     use hyper::body::Incoming as Asked;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
