@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -157,6 +158,12 @@ fn networks_of_containers_are_left_out() {
     in_own_network("networks_of_containers_are_left_out", &[], || {
         let (containers, lan) = (Lan::new("docker0", 8), Lan::new("office", 7));
         let hosts = [containers.host("one"), containers.host("two")];
+        let ear = containers.host("ear");
+        let overheard = ear.run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:5353").expect("a port for multicast DNS");
+            socket.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 251), &ear.v4()).expect("the group");
+            socket.set_nonblocking(true).map(|()| socket).expect("a socket that does not wait")
+        });
         let start_at = |host: &Host, lines: &str| {
             host.run(|| builder(host).config_toml(&format!("[federation]\n{lines}\n")).start())
         };
@@ -168,10 +175,13 @@ fn networks_of_containers_are_left_out() {
         let fifth = lan.host("five");
         meet(&three, &start(&fifth));
         assert!(one.connected().is_empty() && two.connected().is_empty());
+        let word = overheard.recv(&mut [0; 1500]);
+        assert!(word.is_err(), "something was said where nothing is to be said: {word:?}");
         drop((one, two));
         let named = "interfaces = [\"docker0\"]";
         let (one, two) = (start_at(&hosts[0], named), start_at(&hosts[1], named));
         assert_soon("a network that is named", meet(&one, &two));
+        assert!(overheard.recv(&mut [0; 1500]).is_ok(), "nothing would have been heard");
     });
 }
 

@@ -172,6 +172,13 @@ impl<A: Clone + PartialEq> Candidates<A> {
         }
     }
 
+    /// How many have an address of which this is so, those whom the operator has named not counted.
+    #[must_use]
+    pub fn at(&self, is: impl Fn(&A) -> bool) -> usize {
+        let hearsay = self.table.values().filter(|one| one.source != Source::Contact);
+        hearsay.filter(|one| one.addresses.iter().any(&is)).count()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

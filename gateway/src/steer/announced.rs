@@ -124,8 +124,9 @@ impl Announced {
         let last = *self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         match signed.judge(self.author, last, now) {
             Verdict::New => {}
+            Verdict::Foreign => return Worth::Foreign,
             // One from the future may be right, and this clock wrong.
-            Verdict::Known | Verdict::Foreign | Verdict::Early => return Worth::Old,
+            Verdict::Known | Verdict::Early => return Worth::Old,
         }
         let (message, signature) = signed.evidence();
         if !is_signed_by(self.author, message.as_bytes(), signature) {
@@ -261,7 +262,7 @@ mod tests {
         let (home, other, dir) = (Home::new(), Home::new(), tempfile::tempdir().unwrap());
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
         let (first, second) = (home.text(&[entry_of(1)]), home.text(&[entry_of(2)]));
-        assert_eq!(follower.offer(&other.text(&[entry_of(3)])), Worth::Old);
+        assert_eq!(follower.offer(&other.text(&[entry_of(3)])), Worth::Foreign);
         assert_eq!(follower.offer(&second), Worth::New);
         assert_eq!(follower.offer(&first), Worth::Old);
         assert_eq!(follower.offer(&second), Worth::Old);

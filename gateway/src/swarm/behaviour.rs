@@ -3,22 +3,18 @@
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
-use libp2p::swarm::{NetworkBehaviour, StreamProtocol};
-use libp2p::{identify, kad, ping};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{PeerId, identify, ping};
 use libp2p_allow_block_list::BlockedPeers;
 use libp2p_connection_limits::ConnectionLimits;
 
 use super::bulletin::Gossip;
-use super::discovery::multicast::{self, Multicast};
+use super::discovery::multicast::Multicast;
+use super::lookup::Lookup;
 use super::streams;
 
 /// What tells this swarm from others in identify: whoever says something else is none of ours.
 pub(super) const VERSION: &str = "/open-registry/1";
-/// The name under which peers are looked up by their ids, so that nobody else's table is mixed with ours.
-const KADEMLIA: &str = "/open-registry/kad/1.0.0";
-/// Twenty peers with eight addresses each.
-const LONGEST_LOOKUP: usize = 16 * 1024;
 /// A peer is asked for a sign of life so often ...
 const PING: Duration = Duration::from_secs(2);
 /// ... and asked again after so long. libp2p forgives the first failure and then waits long for a new stream; so it is not its
@@ -29,7 +25,7 @@ const PONG: Duration = Duration::from_secs(3);
 const PER_PEER: u32 = 3;
 /// Connections in all, and those that others have made: 128 peers and what comes while they change. Each costs some 50 KiB.
 const ALL: u32 = 256;
-const INCOMING: u32 = 160;
+pub(super) const INCOMING: u32 = 160;
 const OUTGOING: u32 = 160;
 /// Handshakes under way, which cost time: of those who come in, and of those who are dialled.
 const BEGINNING: u32 = 64;
@@ -43,34 +39,38 @@ pub(super) struct Behaviour {
     pub(super) streams: streams::Behaviour,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
-    pub(super) kademlia: kad::Behaviour<MemoryStore>,
+    pub(super) lookup: Lookup,
     pub(super) gossip: Gossip,
     pub(super) mdns_v4: Multicast,
     pub(super) mdns_v6: Multicast,
 }
 
 impl Behaviour {
-    /// For a gateway with this key, that speaks these protocols on streams, and is announced by multicast or not.
-    pub(super) fn new(key: &Keypair, protocols: Vec<&'static str>, gossip: Gossip, announced: bool) -> Self {
-        let mdns = |v6| match announced {
-            true => multicast::new(key.public().to_peer_id(), v6),
-            false => None.into(),
-        };
+    /// For a gateway with this key, that speaks these protocols on streams; there is always a place for `named` peers.
+    pub(super) fn new(
+        key: &Keypair,
+        protocols: Vec<&'static str>,
+        gossip: Gossip,
+        named: impl Iterator<Item = PeerId>,
+        [mdns_v4, mdns_v6]: [Multicast; 2],
+    ) -> Self {
+        let mut limits = libp2p_connection_limits::Behaviour::new(limits());
+        named.for_each(|peer| limits.bypass_peer_id(&peer));
         let agent = format!("open-registry/{}", env!("CARGO_PKG_VERSION"));
         let identify = identify::Config::new(VERSION.to_owned(), key.public())
             .with_agent_version(agent)
             .with_push_listen_addr_updates(true)
             .with_cache_size(0);
         Self {
-            limits: libp2p_connection_limits::Behaviour::new(limits()),
+            limits,
             blocked: libp2p_allow_block_list::Behaviour::default(),
             streams: streams::Behaviour::new(protocols),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PONG)),
             identify: identify::Behaviour::new(identify),
-            kademlia: kademlia(key),
+            lookup: Lookup::new(key),
             gossip,
-            mdns_v4: mdns(false),
-            mdns_v6: mdns(true),
+            mdns_v4,
+            mdns_v6,
         }
     }
 }
@@ -83,19 +83,4 @@ fn limits() -> ConnectionLimits {
         .with_max_established_outgoing(Some(OUTGOING))
         .with_max_established(Some(ALL))
         .with_max_established_per_peer(Some(PER_PEER))
-}
-
-/// A table of peers and nothing else: no records are kept for anybody. Who is in it is put there by hand, once it is known to be
-/// ours.
-fn kademlia(key: &Keypair) -> kad::Behaviour<MemoryStore> {
-    let own = key.public().to_peer_id();
-    let nothing = MemoryStoreConfig { max_records: 0, max_provided_keys: 0, ..MemoryStoreConfig::default() };
-    let mut config = kad::Config::new(StreamProtocol::new(KADEMLIA));
-    config.set_kbucket_inserts(kad::BucketInserts::Manual);
-    config.set_record_filtering(kad::StoreInserts::FilterBoth);
-    config.set_max_packet_size(LONGEST_LOOKUP);
-    let mut kademlia = kad::Behaviour::with_config(own, MemoryStore::with_config(own, nothing), config);
-    // Nobody else can tell whether this gateway is reached from outside; those who cannot reach it fail once.
-    kademlia.set_mode(Some(kad::Mode::Server));
-    kademlia
 }

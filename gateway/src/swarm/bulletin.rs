@@ -29,6 +29,8 @@ pub enum Worth {
     New,
     /// It is known, or of no use any more.
     Old,
+    /// It is another author's.
+    Foreign,
     /// No honest peer passes such a thing on.
     Forged,
 }
@@ -78,7 +80,7 @@ pub(super) fn acceptance(worth: Worth) -> MessageAcceptance {
     match worth {
         Worth::New => MessageAcceptance::Accept,
         Worth::Old => MessageAcceptance::Ignore,
-        Worth::Forged => MessageAcceptance::Reject,
+        Worth::Foreign | Worth::Forged => MessageAcceptance::Reject,
     }
 }
 

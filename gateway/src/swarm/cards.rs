@@ -72,16 +72,21 @@ pub(super) fn urls(doors: &[Door], own: IpAddr) -> Vec<String> {
 
 /// Says what this gateway has to say, until the peer wants to hear no more.
 pub(super) async fn tell(
-    mut line: impl AsyncWrite + Unpin,
+    line: impl AsyncRead + AsyncWrite,
     mut said: watch::Receiver<Card>,
     urls: Vec<String>,
 ) {
+    let (mut read, mut write) = tokio::io::split(line);
+    let mut nothing = [0; 1];
     loop {
         let card = Card { urls: urls.clone(), ..said.borrow_and_update().clone() };
-        if !matches!(timeout(TAKING, send(&mut line, &card)).await, Ok(Ok(())))
-            || said.changed().await.is_err()
-        {
+        if !matches!(timeout(TAKING, send(&mut write, &card)).await, Ok(Ok(()))) {
             return;
+        }
+        tokio::select! {
+            changed = said.changed() => if changed.is_err() { return },
+            // Whoever hears has nothing to say: the stream has ended.
+            _ = read.read(&mut nothing) => return,
         }
     }
 }
@@ -188,6 +193,15 @@ mod tests {
             let Some((_, Heard::Card(card))) = heard.recv().await else { panic!("no card") };
             assert_eq!((card.sequence, card.urls.len()), (sequence, 1));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_gone_is_told_nothing_any_more() {
+        let (ours, theirs) = tokio::io::duplex(8192);
+        let (_say, said) = watch::channel(card(1));
+        let telling = tokio::spawn(tell(ours, said, Vec::new()));
+        drop(theirs);
+        timeout(TAKING, telling).await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

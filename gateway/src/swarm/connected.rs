@@ -1,14 +1,16 @@
 //! Whom this gateway is connected to, and by which connections.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use libp2p::swarm::ConnectionId;
+use resolver::bucket::Bucket;
 use resolver::card::Card;
 use resolver::peer::PeerId;
 use tokio::time::Instant;
 
+use super::address::Carrier;
 use super::vicinity::Vicinity;
 use super::{Neighbour, Neighbours};
 
@@ -26,6 +28,10 @@ struct Peer {
     since: Instant,
     /// When it was last asked for its card, and whether the stream lasts.
     asked: Option<(Instant, bool)>,
+    /// Where it says that it listens, and whether that was looked at.
+    listens: (Vec<(SocketAddr, Carrier)>, bool),
+    /// What it may still say to all.
+    words: Bucket,
 }
 
 #[derive(Debug)]
@@ -44,6 +50,9 @@ const ANSWER: Duration = Duration::from_secs(6);
 const INTRODUCED: Duration = Duration::from_secs(20);
 /// Between two streams for cards with one peer: the second is needed when the connection of the first has ended.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// What one peer may say to all: home's list changes when its operator changes something, and each is heard of each peer once.
+const WORDS: f64 = 20.0;
+const WORDS_A_SECOND: f64 = 0.2;
 
 impl Connected {
     /// A connection has been made.
@@ -53,6 +62,8 @@ impl Connected {
             card: None,
             since: Instant::now(),
             asked: None,
+            listens: (Vec::new(), true),
+            words: Bucket::full(WORDS_A_SECOND, WORDS, Duration::ZERO),
         });
         let until = Instant::now() + FIRST_ANSWER;
         peer.connections.push(Connection { id: connection, address, until });
@@ -111,6 +122,56 @@ impl Connected {
         .collect()
     }
 
+    /// It says that it listens there.
+    pub(super) fn listens(&mut self, id: &PeerId, places: Vec<(SocketAddr, Carrier)>) {
+        if let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.listens.0 != places) {
+            peer.listens = (places, false);
+        }
+    }
+
+    /// Who has said who it is and newly where it listens; of that, what its connections come from. Said once.
+    pub(super) fn moved(&mut self) -> Vec<(PeerId, Vec<(SocketAddr, Carrier)>)> {
+        let moved = self.peers.iter_mut().filter(|(_, peer)| peer.card.is_some() && !peer.listens.1);
+        moved
+            .map(|(id, peer)| {
+                peer.listens.1 = true;
+                let own = peer.addresses();
+                let places =
+                    peer.listens.0.iter().filter(|(place, _)| own.contains(&place.ip().to_canonical()));
+                (*id, places.copied().collect())
+            })
+            .collect()
+    }
+
+    /// It says something that is for all. False when it has said too much.
+    pub(super) fn may_say(&mut self, id: &PeerId) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        let now = peer.since.elapsed();
+        peer.words.spend(1.0, now);
+        peer.words.debt(now) <= 0.0
+    }
+
+    /// Whether all who are connected are in the networks around.
+    pub(super) fn all_near(&self, vicinity: &Vicinity) -> bool {
+        self.peers.values().flat_map(|peer| &peer.connections).all(|one| vicinity.is_near(one.address))
+    }
+
+    /// How many are connected.
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// The newest of the largest crowd that comes from one place, where more than one does; nobody of `kept`.
+    pub(super) fn of_largest_crowd(&self, kept: &BTreeSet<PeerId>) -> Option<PeerId> {
+        let mut crowds: BTreeMap<IpAddr, Vec<(Instant, PeerId)>> = BTreeMap::new();
+        for (id, peer) in self.peers.iter().filter(|(id, _)| !kept.contains(id)) {
+            let place = peer.connections.first().map(|one| resolver::links::one_client(one.address));
+            crowds.entry(place?).or_default().push((peer.since, *id));
+        }
+        let largest = crowds.into_values().max_by_key(Vec::len).filter(|crowd| crowd.len() > 1)?;
+        largest.into_iter().max().map(|(_, id)| id)
+    }
+
     /// Who has not said for too long who he is.
     pub(super) fn silent(&self) -> Vec<PeerId> {
         let is_silent = |peer: &Peer| peer.card.is_none() && peer.since.elapsed() >= INTRODUCED;
@@ -162,5 +223,58 @@ impl Peer {
         addresses.sort();
         addresses.dedup();
         addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(nth: u8) -> PeerId {
+        PeerId::of_key([nth; 32])
+    }
+
+    fn add(connected: &mut Connected, nth: u8, address: &str) {
+        connected.add(peer(nth), ConnectionId::new_unchecked(usize::from(nth)), address.parse().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_crowd_the_newest_goes_and_who_comes_alone_stays() {
+        let (mut connected, nobody) = (Connected::default(), BTreeSet::new());
+        add(&mut connected, 1, "192.0.2.1");
+        add(&mut connected, 2, "192.0.2.2");
+        assert_eq!(connected.of_largest_crowd(&nobody), None);
+        for nth in 10..14 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            add(&mut connected, nth, &format!("2001:db8::{nth}"));
+        }
+        add(&mut connected, 3, "192.0.2.2");
+        assert_eq!(connected.of_largest_crowd(&nobody), Some(peer(13)));
+        let named = (10..14).map(peer).collect();
+        assert_eq!(connected.of_largest_crowd(&named), Some(peer(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_peer_listens_counts_once_it_is_one_of_ours_and_where_it_comes_from() {
+        let mut connected = Connected::default();
+        add(&mut connected, 1, "192.0.2.1");
+        let place = |text: &str| (text.parse().unwrap(), Carrier::Tcp);
+        let said = vec![place("192.0.2.1:6738"), place("192.0.2.9:9100")];
+        connected.listens(&peer(1), said.clone());
+        assert!(connected.moved().is_empty(), "it has said no card");
+        let card = Card { version: "1".into(), urls: vec![], online: true, shares: true, sequence: 1 };
+        connected.said(&peer(1), card);
+        assert_eq!(connected.moved(), [(peer(1), vec![said[0]])]);
+        connected.listens(&peer(1), said);
+        assert!(connected.moved().is_empty(), "it says nothing new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_too_much_is_heard_no_more() {
+        let mut connected = Connected::default();
+        add(&mut connected, 1, "192.0.2.1");
+        let taken = (0..1000).filter(|_| connected.may_say(&peer(1))).count();
+        assert!((10..=30).contains(&taken), "{taken}");
+        assert!(!connected.may_say(&peer(2)), "nobody");
     }
 }

@@ -2,21 +2,25 @@
 
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{identify, kad, ping};
-use resolver::candidates::Source;
+use libp2p::{identify, ping};
 use resolver::card::Card;
-use resolver::links::{Class, one_client};
+use resolver::links::one_client;
 use resolver::peer::PeerId;
 
 use super::address;
-use super::behaviour::{BehaviourEvent, VERSION};
+use super::behaviour::{BehaviourEvent, INCOMING, VERSION};
 use super::cards::NotOurs;
+use super::lookup::Heard;
 use super::streams::{CARD, DIRECTORY, Opened};
 use super::task::Task;
 use super::{Protocol, Stream};
 
-/// Connections from one place outside: a university's gateways may share an address, and nobody needs more.
+/// Connections from one place: a university's gateways may share an address, and nobody needs more.
 const MOST_FROM_ONE: usize = 16;
+/// From so many peers on there is little room for others.
+const NEARLY_ALL: usize = INCOMING as usize * 9 / 10;
+/// Streams of those who have not said yet who they are: the first few of each of those who are just coming.
+const MOST_EARLY: usize = 64;
 /// Addresses that are read of what a peer says of itself.
 const MOST_SAID: usize = 8;
 
@@ -60,10 +64,7 @@ impl Task {
             }
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::MdnsV4(event) | BehaviourEvent::MdnsV6(event) => self.on_multicast(event),
-            BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed {
-                result: kad::QueryResult::GetClosestPeers(found),
-                ..
-            }) => self.on_looked_up(found),
+            BehaviourEvent::Lookup(Heard::Of(peer, addresses)) => self.on_named(&peer, &addresses),
             _ => {}
         }
     }
@@ -75,15 +76,15 @@ impl Task {
             self.swarm.close_connection(connection);
             return;
         };
-        let crowded = Class::of(ip) == Class::Public
-            && !self.vicinity.is_near(ip)
-            && self.connected.from(one_client(ip)) >= MOST_FROM_ONE;
-        if crowded {
+        // What comes by loopback is this machine's own.
+        let crowded = !ip.is_loopback() && self.connected.from(one_client(ip)) >= MOST_FROM_ONE;
+        if crowded && !self.named.contains(&id) {
             self.metrics.peer_refused("crowd");
             self.swarm.close_connection(connection);
             return;
         }
         self.connected.add(id, connection, ip);
+        self.make_room();
         let now = self.now();
         self.candidates.connected(&id, now);
         self.ask_for_cards();
@@ -96,9 +97,29 @@ impl Task {
         if left == 0 {
             let now = self.now();
             self.candidates.lost(&id, now);
-            self.swarm.behaviour_mut().kademlia.remove_peer(peer);
+            self.swarm.behaviour_mut().lookup.remove(peer);
+            self.early.retain(|opened| opened.peer != *peer);
+            self.telling.remove(&id);
         }
         self.publish();
+    }
+
+    /// When nearly all places are taken, the newest of those who come in a crowd goes: who comes from elsewhere finds a place.
+    fn make_room(&mut self) {
+        if self.connected.len() < NEARLY_ALL {
+            return;
+        }
+        if self.speech.may_speak() {
+            tracing::warn!(
+                connected = self.connected.len(),
+                "nearly all places for peers are taken; whoever comes in a crowd is sent away"
+            );
+        }
+        if let Some(one) = self.connected.of_largest_crowd(&self.named).and_then(address::peer_of) {
+            self.metrics.peer_refused("full");
+            // It is not connected any more if this fails.
+            let _ = self.swarm.disconnect_peer_id(one);
+        }
     }
 
     fn on_failed(&mut self, peer: &libp2p::PeerId, error: &DialError) {
@@ -113,15 +134,21 @@ impl Task {
         }
     }
 
-    fn on_opened(&mut self, Opened { peer, protocol, line }: Opened) {
-        let Some(id) = address::id_of(&peer) else { return };
-        if protocol == CARD {
-            return self.tell_card(id, line);
+    /// Who has not said yet that it is a gateway has nothing to ask of one. A gateway that has heard our card may be quicker than
+    /// we are in hearing its own: it is heard when that is here.
+    fn on_opened(&mut self, opened: Opened) {
+        match address::id_of(&opened.peer) {
+            Some(id) if opened.protocol == CARD => self.tell_card(id, opened.line),
+            Some(id) if self.connected.is_ours(&id) => self.take(id, opened),
+            Some(_) if self.early.len() < MOST_EARLY => self.early.push(opened),
+            _ => {}
         }
+    }
+
+    fn take(&mut self, id: PeerId, Opened { protocol, line, .. }: Opened) {
         if protocol == DIRECTORY {
             return self.tell_word(line);
         }
-        // Who has not said yet that it is a gateway has nothing to ask of one: whoever asks has heard our card, and waits for ours.
         let taker =
             Protocol::ALL.iter().find(|one| one.name() == protocol).and_then(|one| self.ends.opened.get(one));
         if let Some(taker) = taker {
@@ -135,46 +162,33 @@ impl Task {
         if info.protocol_version != VERSION {
             return self.turn_away(id, &NotOurs::Stranger);
         }
+        // Looked at once a second: who says something else all the time is not heard more often.
         let said = info.listen_addrs.iter().take(MOST_SAID).filter_map(address::place);
-        let places: Vec<_> = said.filter(|(place, _)| self.vicinity.may_be_dialled(*place)).collect();
-        for (place, carrier) in places {
-            let (at, now) = (address::of_place(place, carrier), self.now());
-            let source = if self.vicinity.is_beside(place.ip()) { Source::Near } else { Source::Far };
-            self.candidates.seen(id, at.clone(), source, now);
-            self.candidates.connected(&id, now);
-            self.swarm.behaviour_mut().kademlia.add_address(peer, at);
-        }
+        self.connected.listens(&id, said.collect());
     }
 
     pub(super) fn on_card(&mut self, id: PeerId, card: Card) {
         let known = self.connected.is_ours(&id);
         let foreign = self.connected.said(&id, card);
         if foreign > 0 {
-            tracing::warn!(peer = %id, foreign, "a peer names addresses as its own that its connection does not come from; they are not used");
+            tracing::debug!(peer = %id, foreign, "a peer names addresses as its own that its connection does not come from; they are not used");
             self.metrics.peer_refused("address");
         }
         if !known {
-            tracing::info!(peer = %id, "connected to a peer");
+            if self.speech.may_speak() {
+                tracing::info!(peer = %id, "connected to a peer");
+            }
             self.complained.remove(&id);
+            self.on_moved();
             self.ask_for_word(id);
+            self.take_early(id);
         }
         self.publish();
     }
 
-    /// Peers that other peers know.
-    fn on_looked_up(&mut self, found: kad::GetClosestPeersResult) {
-        let peers = match found {
-            Ok(found) => found.peers,
-            Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
-        };
-        let now = self.now();
-        for peer in peers {
-            let Some(id) = address::id_of(&peer.peer_id) else { continue };
-            for (place, carrier) in peer.addrs.iter().take(MOST_SAID).filter_map(address::place) {
-                if self.vicinity.may_be_dialled(place) {
-                    self.candidates.seen(id, address::of_place(place, carrier), Source::Far, now);
-                }
-            }
-        }
+    fn take_early(&mut self, id: PeerId) {
+        let is_of = |opened: &mut Opened| address::id_of(&opened.peer) == Some(id);
+        let of_it: Vec<_> = self.early.extract_if(.., is_of).collect();
+        of_it.into_iter().for_each(|opened| self.take(id, opened));
     }
 }

@@ -15,6 +15,11 @@ use super::task::{Found, Task};
 const LOOKS: u64 = 60;
 /// The first of them: by then those whom the operator names are connected.
 const FIRST_LOOK: u64 = 5;
+/// Addresses that are read of what one peer says of another.
+const MOST_NAMED: usize = 8;
+/// Candidates at one IP address of which others have told: gateways that share one are few, and whoever is pointed at is not
+/// knocked at by a crowd.
+const MOST_AT_ONE_PLACE: usize = 4;
 
 impl Task {
     pub(super) fn on_found(&mut self, found: Found) {
@@ -58,15 +63,25 @@ impl Task {
                     .for_each(|id| self.candidates.unseen(&id));
             }
         }
+        let behaviour = self.swarm.behaviour();
+        if multicast::is_flooded(&behaviour.mdns_v4) || multicast::is_flooded(&behaviour.mdns_v6) {
+            if self.speech.may_speak() {
+                tracing::warn!("the network announces more peers than there can be; forgetting them all");
+            }
+            self.renew_multicast();
+        }
+    }
+
+    /// What it has heard is forgotten, and it speaks on the interfaces that there are now.
+    fn renew_multicast(&mut self) {
+        if !self.is_multicast {
+            return;
+        }
         let listeners: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         let own = *self.swarm.local_peer_id();
+        let made = multicast::FAMILIES.map(|v6| multicast::anew(own, v6, &self.vicinity, &listeners));
         let behaviour = self.swarm.behaviour_mut();
-        for (one, v6) in [(&mut behaviour.mdns_v4, false), (&mut behaviour.mdns_v6, true)] {
-            if multicast::is_flooded(one) {
-                tracing::warn!("the network announces more peers than there can be; forgetting them all");
-                multicast::renew(one, own, v6, &listeners);
-            }
-        }
+        [behaviour.mdns_v4, behaviour.mdns_v6] = made;
     }
 
     /// Looks whether the networks around have changed.
@@ -75,11 +90,39 @@ impl Task {
             return;
         }
         self.publish();
-        let listeners: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        let own = *self.swarm.local_peer_id();
-        let behaviour = self.swarm.behaviour_mut();
-        multicast::renew(&mut behaviour.mdns_v4, own, false, &listeners);
-        multicast::renew(&mut behaviour.mdns_v6, own, true, &listeners);
+        self.renew_multicast();
+    }
+
+    /// Somebody who is connected has named another. Nobody is led to a place in the networks around by one who is elsewhere, and
+    /// few to the same place.
+    pub(super) fn on_named(&mut self, peer: &libp2p::PeerId, addresses: &[Multiaddr]) {
+        let Some(id) = address::id_of(peer) else { return };
+        let (all_near, now) = (self.connected.all_near(&self.vicinity), self.now());
+        for (place, carrier) in addresses.iter().filter_map(address::place).take(MOST_NAMED) {
+            let is_there = |one: &Multiaddr| address::ip(one) == Some(place.ip());
+            let may_be =
+                self.vicinity.may_be_dialled(place) && (all_near || !self.vicinity.is_beside(place.ip()));
+            if may_be && self.candidates.at(is_there) < MOST_AT_ONE_PLACE {
+                self.candidates.seen(id, address::of_place(place, carrier), Source::Far, now);
+            }
+        }
+    }
+
+    /// Where those are who have said who they are: of what they say themselves, what their connections come from.
+    pub(super) fn on_moved(&mut self) {
+        for (id, places) in self.connected.moved() {
+            let Some(peer) = address::peer_of(id) else { continue };
+            let now = self.now();
+            let places: Vec<_> =
+                places.into_iter().filter(|(place, _)| self.vicinity.may_be_dialled(*place)).collect();
+            for (place, carrier) in &places {
+                let source = if self.vicinity.is_beside(place.ip()) { Source::Near } else { Source::Far };
+                self.candidates.seen(id, address::of_place(*place, *carrier), source, now);
+            }
+            self.candidates.connected(&id, now);
+            let addresses = places.into_iter().map(|(place, carrier)| address::of_place(place, carrier));
+            self.swarm.behaviour_mut().lookup.put(peer, addresses);
+        }
     }
 
     fn heard_of(&mut self, id: PeerId, places: Vec<(SocketAddr, Carrier)>) {
@@ -125,7 +168,7 @@ impl Task {
         // Those nearest to a name that nobody has are others each time.
         let key = if self.looked < LOOKS { *self.swarm.local_peer_id() } else { libp2p::PeerId::random() };
         if self.swarm.network_info().num_peers() > 0 {
-            self.swarm.behaviour_mut().kademlia.get_closest_peers(key);
+            self.swarm.behaviour_mut().lookup.look_up(key);
         }
     }
 

@@ -14,6 +14,7 @@ use resolver::card::Card;
 
 use super::address::{self, Carrier};
 use super::behaviour::Behaviour;
+use super::discovery::multicast;
 use super::task::{Shell, Task};
 use super::vicinity::Vicinity;
 use super::{Bulletin, Config, Door, Incoming, Protocol, PskError, Swarm, bulletin, psk, streams, transport};
@@ -81,12 +82,18 @@ pub fn start(config: &Config, own: Own) -> Result<(Swarm, BTreeMap<Protocol, Inc
     let transport = transport::new(&key, psk, vicinity.clone())?;
     let protocols =
         Protocol::ALL.iter().map(|one| one.name()).chain([streams::CARD, streams::DIRECTORY]).collect();
+    let id = key.public().to_peer_id();
     // Multicast DNS of libp2p cannot look without being seen.
     let announced = config.discover && own.announces;
+    let multicast = multicast::FAMILIES.map(|v6| match announced {
+        true => multicast::new(id, v6, &vicinity),
+        false => None.into(),
+    });
     let gossip = bulletin::gossip(own.bulletin.author()).map_err(StartError::Gossip)?;
-    let behaviour = Behaviour::new(&key, protocols, gossip, announced);
-    let mut swarm =
-        Shell::new(transport, behaviour, key.public().to_peer_id(), SwarmConfig::with_tokio_executor());
+    let named =
+        config.home.iter().chain(&config.bootstrap).filter_map(|contact| address::peer_of(contact.id));
+    let behaviour = Behaviour::new(&key, protocols, gossip, named, multicast);
+    let mut swarm = Shell::new(transport, behaviour, id, SwarmConfig::with_tokio_executor());
     let mut listening = Vec::new();
     for address in &config.listen {
         listening.extend(listen(&mut swarm, *address, psk.is_some())?);

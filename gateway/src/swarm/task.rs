@@ -13,14 +13,16 @@ use resolver::peer::PeerId;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{self, Carrier};
 use super::behaviour::Behaviour;
 use super::cards::{self, Heard, NotOurs};
 use super::connected::Connected;
 use super::discovery::Discovery;
+use super::speech::Speech;
 use super::start::{Own, is_told};
-use super::streams::{CARD, Line};
+use super::streams::{CARD, Line, Opened};
 use super::vicinity::Vicinity;
 use super::{Bulletin, Command, Config, Contact, Door, Ends, NoStream, Protocol, Stream, contacts};
 use crate::metrics::Metrics;
@@ -85,6 +87,14 @@ pub struct Task {
     doors: Vec<Door>,
     card: Box<dyn Fn() -> Card + Send + Sync>,
     said: watch::Sender<Card>,
+    /// Whether peers are looked for by libp2p's mDNS, where it can be.
+    pub(super) is_multicast: bool,
+    /// Streams that were opened before it was known who has.
+    pub(super) early: Vec<Opened>,
+    /// Who is told our card.
+    pub(super) telling: BTreeMap<PeerId, AbortOnDropHandle<()>>,
+    /// What strangers make this gateway say in its log.
+    pub(super) speech: Speech,
     /// Until when they are kept out.
     blocked: BTreeMap<PeerId, Instant>,
     pub(super) started: Instant,
@@ -128,6 +138,10 @@ impl Task {
             named: contacts.iter().map(|contact| contact.id).collect(),
             complained: BTreeSet::new(),
             is_private: config.psk_file.is_some(),
+            is_multicast: config.discover && own.announces,
+            early: Vec::new(),
+            telling: BTreeMap::new(),
+            speech: Speech::default(),
             discovery,
             somewhere: Vec::new(),
             doors: own.doors,
@@ -190,6 +204,7 @@ impl Task {
             self.turn_away(id, &NotOurs::Silent);
         }
         self.ask_for_cards();
+        self.on_moved();
         self.let_in_again();
         self.dial();
         self.look_further();
@@ -281,11 +296,14 @@ impl Task {
         }
     }
 
-    /// Answers who asks.
-    pub(super) fn tell_card(&self, id: PeerId, line: Line) {
+    /// Answers who asks; of two streams of one peer the later counts.
+    pub(super) fn tell_card(&mut self, id: PeerId, line: Line) {
         let own = self.connected.address(&id).and_then(super::vicinity::own_address_towards);
         let urls = own.map(|own| cards::urls(&self.doors, own)).unwrap_or_default();
-        tokio::spawn(cards::tell(line, self.said.subscribe(), urls));
+        let telling = tokio::spawn(cards::tell(line, self.said.subscribe(), urls));
+        if self.connected.ids().contains(&id) {
+            self.telling.insert(id, AbortOnDropHandle::new(telling));
+        }
     }
 
     fn on_heard(&mut self, id: PeerId, heard: Heard) {

@@ -35,6 +35,8 @@ struct Inner {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Around {
     near: Vec<IpNet>,
+    /// Of the interfaces that are left out some has an IPv4 address, or an IPv6 address.
+    left_out: [bool; 2],
 }
 
 impl Vicinity {
@@ -49,8 +51,13 @@ impl Vicinity {
     /// Looks again. True when it has changed.
     pub(super) fn look(&self) -> bool {
         let Ok(addresses) = interfaces::addresses() else { return false };
-        let near = addresses.into_iter().filter(|one| one.up && self.is_meant(&one.interface));
-        let next = Around { near: near.map(|one| one.network).collect() };
+        let up = addresses.into_iter().filter(|one| one.up);
+        let (meant, others): (Vec<_>, Vec<_>) = up.partition(|one| self.is_meant(&one.interface));
+        let others: Vec<IpNet> = others.into_iter().map(|one| one.network).collect();
+        let of_family =
+            |v6| others.iter().any(|one| matches!(one, IpNet::V6(_)) == v6 && !one.addr().is_loopback());
+        let near = meant.into_iter().map(|one| one.network).collect();
+        let next = Around { near, left_out: [of_family(false), of_family(true)] };
         let mut around = self.inner.around.write().unwrap_or_else(PoisonError::into_inner);
         let changed = *around != next;
         *around = next;
@@ -70,6 +77,11 @@ impl Vicinity {
     /// The same, and it is another machine's or may be.
     pub(super) fn is_beside(&self, address: IpAddr) -> bool {
         self.around().near.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether there is an interface that is left out, with an address of this family.
+    pub(super) fn leaves_out(&self, v6: bool) -> bool {
+        self.around().left_out[usize::from(v6)]
     }
 
     /// The operator has named this place.

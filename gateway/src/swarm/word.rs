@@ -19,15 +19,20 @@ impl Task {
     pub(super) fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let text = std::str::from_utf8(&message.data);
-                let worth = text.map_or(Worth::Forged, |text| self.bulletin.offer(text));
+                let from = address::id_of(&propagation_source);
+                let is_flooding = from.is_none_or(|id| !self.connected.may_say(&id));
+                let worth = match std::str::from_utf8(&message.data) {
+                    Ok(text) if !is_flooding => self.bulletin.offer(text),
+                    _ => Worth::Forged,
+                };
                 let gossip = &mut self.swarm.behaviour_mut().gossip;
                 gossip.report_message_validation_result(
                     &message_id,
                     &propagation_source,
                     bulletin::acceptance(worth),
                 );
-                if let (Worth::Forged, Some(id)) = (worth, address::id_of(&propagation_source)) {
+                // Under the name of this author nobody passes another one's on.
+                if let (Worth::Forged | Worth::Foreign, Some(id)) = (worth, from) {
                     self.on_forgery(id);
                 }
             }
@@ -73,7 +78,8 @@ impl Task {
     pub(super) fn on_word(&mut self, id: PeerId, text: &str) {
         match self.bulletin.offer(text) {
             Worth::New => self.say_word(),
-            Worth::Old => {}
+            // Who is asked says what he knows, and he may follow somebody else.
+            Worth::Old | Worth::Foreign => {}
             Worth::Forged => self.on_forgery(id),
         }
     }
@@ -84,7 +90,9 @@ impl Task {
     }
 
     fn on_forgery(&mut self, id: PeerId) {
-        tracing::warn!(peer = %id, "a peer passed on a list of peers that home has not signed; it is kept out for ten minutes");
+        if self.speech.may_speak() {
+            tracing::warn!(peer = %id, "a peer passed on lists of peers that home has not signed, or too many; it is kept out for ten minutes");
+        }
         self.metrics.peer_refused("directory");
         self.block(id, FORGERY);
     }

@@ -118,8 +118,8 @@ fn who_has_gone_silent_is_forgotten() {
 #[test]
 fn who_comes_from_elsewhere_and_is_seen_near_takes_a_place_among_those_who_are_near() {
     let mut candidates = nobody();
-    (0..MOST_FAR).for_each(|nth| assert!(candidates.seen(id(1000 + nth as u32), 7, Source::Far, SECOND)));
-    (0..MOST_NEAR).for_each(|nth| assert!(candidates.seen(id(1 + nth as u32), 7, Source::Near, SECOND)));
+    (1000..).take(MOST_FAR).for_each(|nth| assert!(candidates.seen(id(nth), 7, Source::Far, SECOND)));
+    (1..).take(MOST_NEAR).for_each(|nth| assert!(candidates.seen(id(nth), 7, Source::Near, SECOND)));
     assert!(candidates.seen(id(1000), 8, Source::Near, SECOND), "it stays, as one from elsewhere");
     assert!(!candidates.seen(id(2000), 7, Source::Far, SECOND), "it has left a place");
     assert_eq!(candidates.len(), MOST_NEAR + MOST_FAR);

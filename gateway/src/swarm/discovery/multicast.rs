@@ -15,6 +15,8 @@ use libp2p::swarm::behaviour::{FromSwarm, NewListenAddr};
 use libp2p::{Multiaddr, PeerId};
 use socket2::{Domain, Socket, Type};
 
+use crate::swarm::vicinity::Vicinity;
+
 /// The port of multicast DNS (RFC 6762).
 const PORT: u16 = 5353;
 /// How often it is asked who is there; whoever starts later is heard of by his own dialling.
@@ -29,23 +31,33 @@ static SAID: AtomicBool = AtomicBool::new(false);
 /// A behaviour of one family, if it is wanted and can be had.
 pub(in crate::swarm) type Multicast = Toggle<Behaviour>;
 
-/// One that knows of no listener yet.
-pub(in crate::swarm) fn new(own: PeerId, v6: bool) -> Multicast {
+/// The families, as they are asked for below.
+pub(in crate::swarm) const FAMILIES: [bool; 2] = [false, true];
+
+/// One that knows of no listener yet; none, where it would also speak on an interface that is left out, for it cannot be told
+/// which it may use. There, DNS-SD alone looks for peers.
+pub(in crate::swarm) fn new(own: PeerId, v6: bool, vicinity: &Vicinity) -> Multicast {
+    if vicinity.leaves_out(v6) {
+        return None.into();
+    }
     let config = mdns::Config { ttl: TTL, query_interval: QUERY, enable_ipv6: v6 };
     let made = is_free().then(|| Behaviour::new(config, own).ok()).flatten();
     made.into()
 }
 
-/// A new one in place of one that is there, with what it is to announce.
-pub(in crate::swarm) fn renew(old: &mut Multicast, own: PeerId, v6: bool, listeners: &[Multiaddr]) {
-    if !old.is_enabled() {
-        return;
-    }
-    *old = new(own, v6);
+/// The same for a swarm that listens already.
+pub(in crate::swarm) fn anew(
+    own: PeerId,
+    v6: bool,
+    vicinity: &Vicinity,
+    listeners: &[Multiaddr],
+) -> Multicast {
+    let mut made = new(own, v6, vicinity);
     for address in listeners {
         let listener_id = ListenerId::next();
-        old.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr: address }));
+        made.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr: address }));
     }
+    made
 }
 
 /// Whether it holds more than anybody but a flooder announces.
