@@ -49,8 +49,8 @@ fn one_connected_gateway_is_home_to_all() {
 }
 
 #[test]
-fn five_connected_gateways_download_everything_once() {
-    in_own_network("five_connected_gateways_download_everything_once", &[], || {
+fn five_connected_gateways_with_a_home_among_them_download_everything_once() {
+    in_own_network("five_connected_gateways_with_a_home_among_them_download_everything_once", &[], || {
         let alone = bytes_of_one();
         // Beside five gateways and five clients on the same processors any peer is slow at times.
         let scene = Scene::new(5, Connected::AllWithHome, "[federation]\nhedge_ms = 10000\n");
@@ -58,6 +58,23 @@ fn five_connected_gateways_download_everything_once() {
         scene.install_everywhere(Mode::Cold);
         let all = scene.internet_bytes();
         assert!(all <= 1.1 * alone, "five gateways took {all} bytes of the Internet, one takes {alone}");
+    });
+}
+
+/// Metadata is each one's own affair: only upstream's word counts where there is no home.
+#[test]
+fn five_equals_download_every_tarball_once() {
+    in_own_network("five_equals_download_every_tarball_once", &[], || {
+        let alone = {
+            let scene = Scene::new(1, Connected::All, "");
+            scene.install_everywhere(Mode::Cold);
+            scene.world.registry.tarball_requests()
+        };
+        let scene = Scene::new(5, Connected::All, "[federation]\nhedge_ms = 10000\n");
+        scene.world.registry.fault(Matcher::Tarballs, Times::Always, Fault::Delay(SLOW));
+        scene.install_everywhere(Mode::Cold);
+        let all = scene.world.registry.tarball_requests();
+        assert!(all * 10 <= alone * 11, "five gateways asked for {all} tarballs, one asks for {alone}");
     });
 }
 
