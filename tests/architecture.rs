@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
 const IMPORTS: [(&str, &[&str]); 31] = [
     ("changes", &["fetch", "metrics", "store", "upstream"]),
-    ("command", &["config", "doctor", "explain", "setup", "steer", "tls", "warm"]),
+    ("command", &["config", "doctor", "explain", "setup", "steer", "swarm", "tls", "warm"]),
     (
         "config",
         &[

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, Problems, Setting, Sources, load};
 use crate::steer::Geo;
+use crate::swarm::check_psk;
 use crate::tls::{Tls, TlsError};
 use crate::{doctor, explain, setup, warm};
 
@@ -107,9 +108,10 @@ impl Flags {
 /// `open-registry check`: "ok" and the files that were read, and which certificate would be served.
 ///
 /// # Errors
-/// When the certificate cannot be used, or the words not be written.
+/// When the certificate or the key of a private swarm cannot be used, or the words not be written.
 pub fn check(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
-    let Config { http, dns, tls, .. } = &loaded.config;
+    let Config { http, dns, tls, federation, .. } = &loaded.config;
+    federation.psk_file.as_deref().map(check_psk).transpose()?;
     let over_tls = [("https", !http.tls_listen.is_empty()), ("dot", !dns.tls_listen.is_empty())];
     let over_tls: Vec<_> = over_tls.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect();
     let certificate = match Tls::check(tls, &over_tls) {
@@ -207,5 +209,13 @@ mod tests {
         assert!(said(&loaded).starts_with("ok: the built-in defaults"));
         loaded.files = vec!["a.toml".into(), "b.toml".into()];
         assert_eq!(said(&loaded), "ok: a.toml, b.toml\n");
+    }
+
+    #[test]
+    fn check_reads_the_key_of_a_private_swarm() {
+        let mut loaded = loaded(&parse("open-registry check"));
+        loaded.config.federation.psk_file = Some("no-such-key".into());
+        let error = check(&loaded, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("no-such-key (federation.psk_file)"), "{error}");
     }
 }

@@ -195,7 +195,7 @@ fn place(peer: &Value) -> String {
         list("addresses"),
         text("place"),
         since,
-        text("health"),
+        text("health").map(|health| format!("health {health}")),
         text("version").map(|version| format!("version {version}")),
         list("urls"),
         peer["tarballs"].as_u64().map(|tarballs| format!("holds {tarballs} tarballs")),
@@ -305,10 +305,10 @@ mod tests {
         let told = text.split_once("peers     1 connected, 1 known besides\n").unwrap().1;
         assert_eq!(
             told,
-            "  12D3KooWa\n    near, 192.168.7.9, connected for 1m 1s, up, version \\u{1b}[2J, \
+            "  12D3KooWa\n    near, 192.168.7.9, connected for 1m 1s, health up, version \\u{1b}[2J, \
              http://192.168.7.9:6736, holds 7 tarballs, 1.0 KiB sent\n    \
              clients   not: not admitted: clients are not steered to it\n    \
-             tarballs  are fetched from it\n  12D3KooWb\n    DE, AS680, down\n    \
+             tarballs  are fetched from it\n  12D3KooWb\n    DE, AS680, health down\n    \
              clients   not: it is down: its probes fail (192.0.2.7: silent)\n    \
              tarballs  not: it is not connected\n"
         );

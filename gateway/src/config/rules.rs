@@ -79,6 +79,7 @@ pub(crate) fn broken(config: &Config) -> Vec<Broken> {
         check(key, at_most(key, count, MOST_LISTENERS));
     }
     check("federation.home", reachable(config.federation.home.is_some(), listen.is_empty()));
+    check("federation.bootstrap", reachable(!bootstrap.is_empty(), listen.is_empty()));
     check("federation.interfaces", at_most("federation.interfaces", interfaces.len(), MOST_LISTENERS));
     check("federation.admit", self::admit(admit, config.federation.psk_file.is_some()));
     check("federation.hedge_ms", hedge(config.federation.hedge_ms));
@@ -233,10 +234,10 @@ fn tarball_host(text: &str) -> Result<(), String> {
     require(text.starts_with(host), || format!("{text:?} is not how that host is written; write \"{host}\""))
 }
 
-/// Home is reached as a peer.
-fn reachable(follows: bool, is_without_peers: bool) -> Result<(), String> {
-    require(!follows || !is_without_peers, || {
-        "is followed as a peer, but federation.listen is empty, so there are no peers: name an address there, or leave this \
+/// Home, and whoever leads to others, is reached as a peer.
+fn reachable(is_named: bool, is_without_peers: bool) -> Result<(), String> {
+    require(!is_named || !is_without_peers, || {
+        "is reached as a peer, but federation.listen is empty, so there are no peers: name an address there, or leave this \
          out"
         .to_owned()
     })

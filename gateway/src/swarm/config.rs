@@ -10,6 +10,8 @@ use libp2p::multiaddr::Protocol;
 use resolver::peer::PeerId;
 use serde::{Deserialize, Serialize};
 
+use super::contacts;
+
 /// `[federation]`: which peers there are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +48,7 @@ pub struct Contact {
     pub id: PeerId,
 }
 
-/// A text that is no contact.
+/// A text that is no contact, or one of a kind that is not spoken here: by TCP or by QUIC, at an address or a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} does not say where a peer is and who; write it like \
@@ -62,9 +64,7 @@ impl FromStr for Contact {
         let mut address: Multiaddr = text.parse().map_err(|_| refused())?;
         let Some(Protocol::P2p(id)) = address.pop() else { return Err(refused()) };
         let id = id.to_base58().parse().map_err(|_| refused())?;
-        if address.is_empty() {
-            return Err(refused());
-        }
+        contacts::shape(&address).ok_or_else(refused)?;
         Ok(Self { address, id })
     }
 }
@@ -107,7 +107,11 @@ mod tests {
     fn what_says_only_half_is_refused() {
         let id = PeerId::of_key([7; 32]);
         let half = format!("/p2p/{id}");
-        for refused in ["", "/ip4/192.0.2.7/tcp/6738", "192.0.2.7:6738", &half, "/ip4/192.0.2.7/p2p/Qm"] {
+        let [bare, ws] =
+            ["/ip4/192.0.2.7", "/dns4/a.example/tcp/6738/ws"].map(|place| format!("{place}/p2p/{id}"));
+        for refused in
+            ["", "/ip4/192.0.2.7/tcp/6738", "192.0.2.7:6738", &half, "/ip4/192.0.2.7/p2p/Qm", &bare, &ws]
+        {
             assert!(refused.parse::<Contact>().is_err(), "{refused}");
         }
     }

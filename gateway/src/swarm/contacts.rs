@@ -21,18 +21,26 @@ pub(super) async fn places(address: &Multiaddr) -> Vec<(SocketAddr, Carrier)> {
     if let Some(place) = address::place(address) {
         return vec![place];
     }
-    let mut parts = address.iter();
-    let Some((name, v4, v6)) = parts.next().and_then(name) else { return Vec::new() };
-    // With any address in place of its name it is one of the shapes that are known, or none.
-    let rest: Multiaddr = parts.collect();
-    let shape: Multiaddr = std::iter::once(Protocol::Ip4([127, 0, 0, 1].into())).chain(rest.iter()).collect();
-    let Some((shape, carrier)) = address::place(&shape) else { return Vec::new() };
+    let Some((name, v4, v6)) = address.iter().next().and_then(name) else { return Vec::new() };
+    let Some((shape, carrier)) = shape(address) else { return Vec::new() };
     let Ok(Ok(found)) = timeout(LOOK_UP, lookup_host((name, shape.port()))).await else { return Vec::new() };
     let wanted = |place: &SocketAddr| match place.ip() {
         IpAddr::V4(_) => v4,
         IpAddr::V6(_) => v6,
     };
     found.filter(wanted).take(MOST).map(|place| (place, carrier)).collect()
+}
+
+/// Port and carrier, whatever the name leads to; `None`: it is of a kind that nothing here speaks.
+pub(super) fn shape(address: &Multiaddr) -> Option<(SocketAddr, Carrier)> {
+    let mut parts = address.iter();
+    match name(parts.next()?) {
+        // With any address in place of its name it is one of the shapes that are known, or none.
+        Some(_) => {
+            address::place(&std::iter::once(Protocol::Ip4([127, 0, 0, 1].into())).chain(parts).collect())
+        }
+        None => address::place(address),
+    }
 }
 
 /// The name, and addresses of which families are meant.

@@ -30,6 +30,6 @@ pub use bulletin::{Bulletin, Worth};
 pub use cards::Door;
 pub use config::{Config, Contact};
 pub use handle::{Command, Ends, Incoming, Neighbour, Neighbours, NoStream, Protocol, Stream, Swarm};
-pub use psk::PskError;
+pub use psk::{PskError, check as check_psk};
 pub use start::{Own, StartError, start};
 pub use task::Task;

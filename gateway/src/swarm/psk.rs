@@ -39,6 +39,14 @@ pub(super) fn read(path: &Path) -> Result<PreSharedKey, PskError> {
     key.map(PreSharedKey::new).ok_or_else(|| PskError::NoKey(path.to_owned()))
 }
 
+/// Whether there is one.
+///
+/// # Errors
+/// [`PskError`].
+pub fn check(path: &Path) -> Result<(), PskError> {
+    read(path).map(drop)
+}
+
 fn parse(text: &str) -> Option<[u8; LENGTH]> {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let digits = match lines.as_slice() {
