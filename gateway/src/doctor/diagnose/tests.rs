@@ -474,7 +474,7 @@ fn what_is_between_a_gateway_and_its_peers_is_named() {
         (Some("avahi-daemon"), "setup avahi"),
         (Some("systemd-resolve"), "setup resolved-dnssd"),
         (Some("mdnsd"), "stop mdnsd"),
-        (None, "stop another program"),
+        (None, "as root"),
     ] {
         let found = look(true, 0, 0, by(program));
         assert_eq!(worst(&found), [("warning", "multicast-port")]);
