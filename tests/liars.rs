@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use harness::clients::{Mode, World, assert_same_packages};
 use harness::http::Request;
-use harness::{Client, Conduct, Gateway, Package, Registry, Release, Stranger, disk, projects, until};
+use harness::{
+    Client, Conduct, Fault, Gateway, Matcher, Package, Registry, Release, Stranger, Times, disk, projects,
+    until,
+};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -130,8 +133,10 @@ fn is_struck_out(_: &str, conduct: Conduct) {
     assert_sound(&gateway, VERSIONS);
 }
 
+/// Upstream takes its time, so that the neighbour comes and goes several times meanwhile.
 fn serves_everything(_: &str, conduct: Conduct) {
     let registry = Registry::builder().packages([LEFT.clone()]).start();
+    registry.fault(Matcher::Tarballs, Times::Always, Fault::Delay(Duration::from_millis(250)));
     let gateway = gateway(&registry);
     let neighbour = neighbour(conduct, &gateway, claimed(&LEFT));
     for release in LEFT.releases() {
@@ -156,7 +161,8 @@ fn installs(test: &str, conduct: Conduct) {
         through.lock(client, &locked.lockfile.expect("a lockfile"));
         client.install(&through, &world.through(&gateway), Mode::Frozen).expect_success();
         assert_same_packages(&through.installed(), &straight.installed());
-        assert!(!neighbour.asked().is_empty(), "it was never asked");
+        // One that comes and goes may have been away.
+        assert!(!neighbour.asked().is_empty() || conduct == Conduct::Flapping, "it was never asked");
         assert_eq!(disk::unsound(gateway.data()), Vec::<std::path::PathBuf>::new());
         assert_eq!(gateway.metric("open_registry_store_corrupt", &[]), 0.0);
     });
