@@ -18,7 +18,7 @@ const IMPORTS: [(&str, &[&str]); 31] = [
         ],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
-    ("doctor", &["config", "interfaces", "setup", "status", "terminal"]),
+    ("doctor", &["config", "interfaces", "setup", "status", "swarm", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
     ("fetch", &["metrics", "share", "steer", "store", "swarm", "upstream"]),
     (

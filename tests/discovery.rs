@@ -243,6 +243,9 @@ fn where_avahi_has_the_port_alone_it_announces_the_gateway_by_a_file() {
         let alone = start(&hosts[0]);
         let said = |line: &str| line.contains("port 5353") && line.contains("setup avahi");
         assert!(alone.wait_for_log(said, Duration::from_secs(20)), "{}", alone.log().join("\n"));
+        let diagnosis = alone.ask(&["doctor", "--json"]).stdout;
+        assert!(diagnosis.contains("avahi-daemon has port 5353"), "{diagnosis}");
+        assert!(diagnosis.contains("open-registry setup avahi"), "{diagnosis}");
         let service =
             alone.ask(&["--data", alone.data().to_str().unwrap(), "setup", "avahi"]).expect_success().stdout;
         avahi.announce(&service);

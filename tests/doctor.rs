@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::lan::{Host, Lan, NameServer, Office, PublicDns, Publication, ZONE};
-use harness::{Ca, Gateway, binary, in_own_network};
+use harness::{Ca, Gateway, Identity, binary, in_own_network};
 use serde_json::Value;
 
 /// What the issue allows where nobody answers, and room for a machine that is busy with other tests.
@@ -323,6 +323,50 @@ fn what_has_the_gateways_port_is_named_on_its_own_host() {
         assert!(told.contains(&format!("{} (udp, dns.listen) is free", server.at(53))), "{told}");
         assert!(told.contains(&format!("MiB are free for {}", data.display())), "{told}");
         drop(squatter);
+    });
+}
+
+#[test]
+fn what_keeps_a_gateway_from_its_peers_is_named_on_its_own_host() {
+    in_own_network("what_keeps_a_gateway_from_its_peers_is_named_on_its_own_host", &[], || {
+        let lan = Lan::new("office", 7);
+        let server = lan.host_at("server", 9);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("open-registry.toml");
+        let data = folder.path().join("data");
+        let start = format!(
+            "[http]\nlisten = [\"{}\"]\n[store]\ndir = \"{}\"\n[upstream]\nurl = \"http://127.0.0.1:9\"\n",
+            server.at(80),
+            data.display()
+        );
+        let look = |lines: &str| {
+            fs::write(&file, format!("{start}{lines}")).unwrap();
+            look(&server, &["--config", file.to_str().unwrap()])
+        };
+        let free = look("");
+        for topic in ["port-conflict", "multicast-port", "sharing"] {
+            assert!(!free.has("problem", topic) && !free.has("warning", topic), "{:#}", free.0);
+        }
+        assert!(free.0.to_string().contains("0.0.0.0:6738 (udp, federation.listen) is free"), "{:#}", free.0);
+
+        // Neither of them shares what it has.
+        let _multicast = server.run(|| UdpSocket::bind("0.0.0.0:5353").unwrap());
+        let _squatter = server.run(|| TcpListener::bind("0.0.0.0:6738").unwrap());
+        let found = look("");
+        assert!(
+            found.has("warning", "multicast-port") && found.has("problem", "port-conflict"),
+            "{:#}",
+            found.0
+        );
+        let told = found.0.to_string();
+        assert!(told.contains("has 0.0.0.0:6738 (tcp, federation.listen)"), "{told}");
+        assert!(!look("[federation]\ndiscover = false\n").has("warning", "multicast-port"));
+
+        let contact = format!("/ip4/192.168.7.1/tcp/6738/p2p/{}", Identity::new().id());
+        let lonely = "[share]\nenabled = false\n";
+        assert!(!look(lonely).has("warning", "sharing"));
+        let named = format!("{lonely}[federation]\nbootstrap = [\"{contact}\"]\n");
+        assert!(look(&named).has("warning", "sharing"));
     });
 }
 

@@ -16,6 +16,8 @@ use serde_json::json;
 /// Nobody listens there: whoever has this for upstream has no way to it.
 const NOWHERE: &str = "http://127.0.0.1:9";
 const BULK: &str = "/-/npm/v1/security/advisories/bulk";
+/// A client that is told at once what is wrong has started and ended by then, also on a busy machine.
+const SOON: Duration = Duration::from_secs(20);
 /// Everything is asked for again at once.
 const DOUBTING: &str = "[upstream]\nfresh = \"0s\"\nstale = \"0s\"\n";
 
@@ -297,5 +299,48 @@ fn installs_through_home(test: &str, client: Client) {
         world.registry.switch_off();
         home.kill();
         client.install(&through, &world.through(&follower), Mode::Frozen).expect_success();
+    });
+}
+
+/// What somebody types who installs nothing. Without npm's own retries, which take over a minute.
+#[test]
+fn npms_other_commands_work_through_home_and_say_soon_when_they_cannot() {
+    let (test, client) =
+        ("npms_other_commands_work_through_home_and_say_soon_when_they_cannot", Client::Npm10);
+    World::enter(test, client, |world| {
+        let config = "[federation]\ndiscover = false\n";
+        let home = world.gateway_builder().peers_at("127.0.0.1:6738").config_toml(config).start();
+        let follower = follower(&home);
+        let places = [("follower", &follower), ("home", &home)];
+        let checkouts = places.map(|(name, gateway)| {
+            let checkout = world.checkout(name);
+            client.install(&checkout, &world.through(gateway), Mode::Resolve).expect_success();
+            checkout
+        });
+        let run = |nth: usize, command: &[&str]| {
+            let gateway = places[nth].1;
+            let arguments = [command, &["--fetch-retries=0"]].concat();
+            let outcome = client.run(&checkouts[nth], &world.through(gateway), &arguments);
+            (outcome.output.replace(&gateway.url(), "gateway"), outcome)
+        };
+        for (command, answer) in [
+            (&["view", "left", "--json"][..], "\"latest\": \"1.0.0\""),
+            (&["view", "@scope/right@^1.0.0", "dist.integrity"], "sha512-"),
+            (&["search", "left", "--json"], "\"name\":\"left\""),
+            (&["audit"], "found 0 vulnerabilities"),
+        ] {
+            let [(ours, outcome), (theirs, _)] = [run(0, command), run(1, command)];
+            outcome.expect_success();
+            assert_eq!(ours, theirs);
+            assert!(ours.contains(answer), "{command:?}: {ours}");
+        }
+        world.assert_only_the_gateway_asked();
+
+        world.registry.switch_off();
+        for command in [&["view", "never-asked-for"][..], &["search", "right"], &["audit"]] {
+            let (said, outcome) = run(0, command);
+            assert!(!outcome.success && outcome.duration < SOON, "{:?}: {said}", outcome.duration);
+            assert!(said.contains("503") && said.contains("upstream"), "{command:?}: {said}");
+        }
     });
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use harness::http::{Reply, Request};
-
-use harness::{Gateway, Identity, Package, Registry, until};
+use harness::{Conduct, Gateway, Identity, Package, Registry, Release, Stranger, until};
+use resolver::integrity::Integrity;
+use resolver::inventory::print;
 
 const SOON: Duration = Duration::from_secs(20);
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
@@ -211,6 +212,44 @@ fn who_asks_for_what_does_not_exist_is_slowed_and_clients_beside_it_are_not() {
     let is_slow = |nth: u32| (0..3).all(|more| asks(nth * 3 + more) > Duration::from_millis(120));
     assert!((0..2000).any(is_slow));
     assert!(client_gets(&gateway, "/left").first_byte < Duration::from_secs(2));
+}
+
+/// The neighbour says that it holds everything, so that the gateway has reason to ask it for everything.
+#[test]
+fn what_is_private_is_told_to_no_peer_and_no_peer_is_asked_for_it() {
+    let registry = Registry::builder().packages([left(), plans()]).start();
+    let config = "[private]\nscopes = [\"@acme\"]\n[federation]\ndiscover = false\n";
+    let gateway =
+        Gateway::builder().upstream(registry.url()).peers_at("127.0.0.1:0").config_toml(config).start();
+    let (left, plans) = (left(), plans());
+    let [secret, open, private] = [left.at("1.0.0"), left.at("1.1.0"), plans.at("1.0.0")];
+    let neighbour = Stranger::neighbour(Conduct::Honest, [secret, open, private]);
+    neighbour.dial(&gateway.contact());
+    until(|| gateway.status()["connected"][0]["tarballs"].as_u64(), |told| *told == Some(3));
+
+    let with_integrity = |path: &str, release: &Release| {
+        Request::get(&format!("{}{path}", gateway.url())).header("pacote-integrity", &release.integrity)
+    };
+    // Several times: what comes of a request must not be told by the next one either.
+    for _ in 0..3 {
+        let by_token = with_integrity(TARBALL, secret).header("authorization", "Bearer secret").send();
+        assert_eq!((by_token.status, &by_token.body), (200, &secret.tarball));
+        for request in
+            [with_integrity(PRIVATE, private), Request::get(&format!("{}{PRIVATE}", gateway.url()))]
+        {
+            let reply = request.send();
+            assert_eq!((reply.status, &reply.body), (200, &private.tarball));
+        }
+        assert_eq!(client_gets(&gateway, "/@acme%2fplans").status, 200);
+    }
+    // What comes after it is told and asked for: so would it have been.
+    assert_eq!(with_integrity("/left/-/left-1.1.0.tgz", open).send().status, 200);
+    let fingerprint = |release: &Release| print(&Integrity::from_sri(&release.integrity).unwrap());
+    until(|| neighbour.told(), |told| told.contains(&fingerprint(open)));
+    assert_eq!(neighbour.told().into_iter().collect::<Vec<_>>(), [fingerprint(open)]);
+    let asked = neighbour.asked();
+    let of_open = by_digest(&open.integrity);
+    assert!(!asked.is_empty() && asked.iter().all(|head| head.contains(&of_open)), "{asked:#?}");
 }
 
 /// A gateway with peers on loopback, that looks for nobody.

@@ -77,6 +77,12 @@ pub async fn followed(config: &Config) -> Option<(String, Result<(), String>)> {
     Some((home["contact"].as_str()?.to_owned(), serves))
 }
 
+/// How many peers are connected to the gateway that runs here; `None`: no gateway is heard here.
+pub async fn connected(config: &Config) -> Option<usize> {
+    let status = ask(config.operator.listen.map(reachable)?).await.ok()??;
+    status["connected"].as_array().map(Vec::len)
+}
+
 /// A gateway may run without an operator's listener.
 fn unheard(config: &Config) -> &'static str {
     match config.operator.listen {

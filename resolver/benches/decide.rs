@@ -1,6 +1,7 @@
 //! What a decision costs among 10,000 peers and 1,000 declared networks: `cargo bench --workspace --bench decide`.
 //!
-//! It prints, with the spread of five rounds: what it costs to learn of a peer and of an outcome; a decision for clients that differ each time, where peers are spread over the
+//! It prints, with the spread of five rounds: what it costs to learn of a peer and of an outcome, and to look who of 64 has said to
+//! hold a tarball; a decision for clients that differ each time, where peers are spread over the
 //! world as people are (200 cities), and where all of them are in one; a look at everybody, which is what the decision saves;
 //! arranging all peers, a snapshot of how they fare, and the memory of both.
 
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use resolver::geo::{Code, Place, Whereabouts};
 use resolver::health::Outcome;
+use resolver::integrity::Integrity;
+use resolver::inventory::{self, Prints};
 use resolver::peer::{Endpoint, Peer, PeerId};
 use resolver::peers::{Peers, Sighting, Target};
 use resolver::rank::{Client, Purpose, Snapshot};
@@ -158,8 +161,28 @@ fn learning() {
     say("an outcome is learned", &rounds);
 }
 
+/// What it costs to look who of 64 neighbours has said to hold a tarball, with 100,000 each.
+fn holding() {
+    let mut draw = Draw(7);
+    let mut digest = || {
+        let mut digest = [0; 64];
+        digest[..4].copy_from_slice(&(draw.next(1 << 31) << 1 | draw.next(2)).to_be_bytes());
+        Integrity::from_digest(digest)
+    };
+    let asked: Vec<Integrity> = (0..10_000).map(|_| digest()).collect();
+    let neighbours: Vec<Prints> =
+        (0..64).map(|_| (0..100_000).map(|_| inventory::print(&digest())).collect()).collect();
+    let rounds = each(asked.len(), || {
+        for integrity in &asked {
+            black_box(neighbours.iter().filter(|prints| prints.holds(black_box(integrity))).count());
+        }
+    });
+    say("who of 64 neighbours with 100,000 tarballs each holds one", &rounds);
+}
+
 fn main() {
     learning();
+    holding();
     let mut spread = known(200);
     let snapshot = spread.snapshot(Duration::from_secs(1));
     decisions("decision, peers in 200 cities", &snapshot, &clients(true));

@@ -20,6 +20,9 @@ const CLEARLY: f64 = 2.0;
 const BODY: Duration = Duration::from_secs(2);
 /// Likewise for one that fetches from upstream for us, at upstream's pace.
 const BODY_FETCHED: Duration = Duration::from_secs(10);
+/// For a peer that has a strike or is on trial, after it was to answer: so long is a body of 25 MB on a LAN, and no longer does
+/// one hold a miss up that has nothing to show but a length.
+const BODY_DOUBTED: Duration = Duration::from_millis(250);
 /// Upstream, before it has given anything: a usual line.
 const USUAL_ANSWER: Duration = Duration::from_millis(50);
 const USUAL_PACE: f64 = 4e6;
@@ -166,13 +169,14 @@ impl Hedge {
         answer + Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 2)
     }
 
-    /// Looks at a peer that was asked `elapsed` ago and has given `so_far`.
+    /// Looks at a peer that was asked `elapsed` ago and has given `so_far`. `is_doubted`: it has a strike, or is on trial.
     #[must_use]
-    pub fn look(&self, errand: Errand, elapsed: Duration, so_far: &SoFar) -> Look {
+    pub fn look(&self, errand: Errand, elapsed: Duration, so_far: &SoFar, is_doubted: bool) -> Look {
         let (delay, longest) = match errand {
             Errand::Held => (self.delay(), BODY),
             Errand::Fetch => (self.deadline(), BODY_FETCHED),
         };
+        let longest = if is_doubted { longest.min(delay + BODY_DOUBTED) } else { longest };
         let longest = longest.max(self.fixed.unwrap_or_default());
         let Some(head) = so_far.head else {
             return if elapsed < delay { Look::Again(delay) } else { Look::Overdue };
@@ -247,7 +251,7 @@ mod tests {
             if came == length {
                 return None;
             }
-            match hedge.look(Errand::Held, elapsed, &so_far) {
+            match hedge.look(Errand::Held, elapsed, &so_far, false) {
                 Look::Overdue => return Some(elapsed),
                 Look::Again(at) => elapsed = at,
             }
@@ -259,8 +263,8 @@ mod tests {
         assert_eq!(Hedge::new(None).delay(), MS(30));
         assert_eq!(observed(12, 40).delay(), MS(12));
         let silent = SoFar::default();
-        assert_eq!(observed(12, 40).look(Errand::Held, MS(11), &silent), Look::Again(MS(12)));
-        assert_eq!(observed(12, 40).look(Errand::Held, MS(12), &silent), Look::Overdue);
+        assert_eq!(observed(12, 40).look(Errand::Held, MS(11), &silent, false), Look::Again(MS(12)));
+        assert_eq!(observed(12, 40).look(Errand::Held, MS(12), &silent, false), Look::Overdue);
         let mut mixed = Hedge::new(None);
         (0..32).for_each(|nth| mixed.answered(if nth % 16 == 0 { MS(200) } else { MS(20) }));
         assert_eq!(mixed.delay(), MS(20), "two of 32 do not count");
@@ -272,7 +276,7 @@ mod tests {
         hedge.fixed = Some(MS(5000));
         assert_eq!((hedge.delay(), hedge.deadline()), (MS(5000), MS(5000)));
         let slow = body(10, 1_000_000, 10);
-        assert_eq!(hedge.look(Errand::Held, MS(4999), &slow), Look::Again(MS(5000)));
+        assert_eq!(hedge.look(Errand::Held, MS(4999), &slow, false), Look::Again(MS(5000)));
     }
 
     #[test]
@@ -295,17 +299,28 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_doubted_holds_a_miss_up_for_a_quarter_of_a_second() {
+        let (hedge, quick) = (observed(2, 20), body(2, 2 << 30, 50_000_000));
+        let delay = hedge.delay();
+        assert_eq!(hedge.look(Errand::Held, delay + MS(250), &quick, true), Look::Overdue);
+        assert!(matches!(hedge.look(Errand::Held, delay + MS(250), &quick, false), Look::Again(_)));
+        assert!(
+            matches!(hedge.look(Errand::Held, MS(100), &quick, true), Look::Again(at) if at <= delay + MS(250))
+        );
+    }
+
+    #[test]
     fn whoever_fetches_for_others_has_twice_the_time_that_it_took_us_lately() {
         assert_eq!(Hedge::new(None).deadline(), DEADLINE_AT_FIRST);
         assert_eq!(observed(2, 300).deadline(), MS(800));
         assert_eq!(observed(2, 1).deadline(), SHORTEST_DEADLINE);
         assert_eq!(observed(2, 60_000).deadline(), LONGEST_DEADLINE);
         let fetching = SoFar::default();
-        assert_eq!(observed(2, 300).look(Errand::Fetch, MS(100), &fetching), Look::Again(MS(800)));
-        assert_eq!(observed(2, 300).look(Errand::Fetch, MS(800), &fetching), Look::Overdue);
+        assert_eq!(observed(2, 300).look(Errand::Fetch, MS(100), &fetching, false), Look::Again(MS(800)));
+        assert_eq!(observed(2, 300).look(Errand::Fetch, MS(800), &fetching, false), Look::Overdue);
         // At upstream's own pace its body may come.
         assert!(matches!(
-            observed(2, 300).look(Errand::Fetch, MS(1800), &body(300, 30_000_000, 15_000_000)),
+            observed(2, 300).look(Errand::Fetch, MS(1800), &body(300, 30_000_000, 15_000_000), false),
             Look::Again(_)
         ));
     }
@@ -344,6 +359,7 @@ mod tests {
             length in 1u64..1 << 32,
             pace in 0u64..1_000_000,
             fetch: bool,
+            doubted: bool,
         ) {
             let hedge = Hedge::new(None);
             let errand = if fetch { Errand::Fetch } else { Errand::Held };
@@ -352,7 +368,7 @@ mod tests {
                 let ms = u64::try_from(elapsed.as_millis()).unwrap();
                 let came = ms.saturating_sub(head).saturating_mul(pace).min(length - 1);
                 let so_far = if ms < head { SoFar::default() } else { body(head, length, came) };
-                match hedge.look(errand, elapsed, &so_far) {
+                match hedge.look(errand, elapsed, &so_far, doubted) {
                     Look::Overdue => break,
                     Look::Again(at) => {
                         prop_assert!(at > elapsed);

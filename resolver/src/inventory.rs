@@ -8,6 +8,7 @@
 
 pub mod frame;
 mod holdings;
+mod lookup;
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -52,9 +53,9 @@ impl Prints {
     /// Whether it is in the set.
     #[must_use]
     pub fn contains(&self, print: u32) -> bool {
-        match self.list.binary_search(&print) {
-            Ok(_) => self.removed.is_empty() || !self.removed.contains(&print),
-            Err(_) => !self.added.is_empty() && self.added.contains(&print),
+        match lookup::is_in(&self.list, print) {
+            true => self.removed.is_empty() || !self.removed.contains(&print),
+            false => !self.added.is_empty() && self.added.contains(&print),
         }
     }
 

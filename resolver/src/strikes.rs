@@ -98,6 +98,12 @@ impl Strikes {
         self.strikes
     }
 
+    /// It has a strike, or is on trial: what it promises is not to be waited for as what others promise.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.strikes > 0 || self.state == State::OnTrial
+    }
+
     /// Nothing is held against it.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -213,6 +219,7 @@ mod tests {
         assert_eq!(strikes.fitness(S(10)), Fitness::Trial);
         strikes.ask(S(10));
         assert_eq!(strikes.fitness(S(10)), Fitness::OnTrial, "one at a time");
+        assert!(strikes.is_doubted());
         strikes.served(S(11));
         assert_eq!(strikes.fitness(S(11)), Fitness::Fit);
         assert!(strike(&mut strikes, Fault::TooSlow, S(12)), "the next strike puts it out again");

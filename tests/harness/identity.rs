@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rcgen::{KeyPair, PKCS_ED25519};
+use rcgen::{KeyPair, PKCS_ED25519, SigningKey as _};
 
 /// What stands before the key in a libp2p peer id: the identity hash of 36 bytes, a protobuf of an ed25519 key.
 const BEFORE_KEY: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
@@ -35,6 +35,15 @@ impl Identity {
         let mut entry = format!("[[peer]]\nid = \"{}\"\nurls = {urls:?}\nadmit = true\n", self.id);
         writeln!(entry, "{lines}").expect("a write to memory");
         entry
+    }
+
+    /// The signature of these bytes (RFC 8032).
+    ///
+    /// # Panics
+    /// When the key is none.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        let key = KeyPair::from_pem(&self.pem).expect("a key");
+        key.sign(bytes).expect("a signature").try_into().expect("64 bytes")
     }
 
     /// Puts the key into the new data folder of a gateway, which has it from its first start on.

@@ -62,5 +62,5 @@ pub use network::in_own_network;
 pub use package::{Package, Release, VersionBuilder, public_keys, sign};
 pub use program::Said;
 pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};
-pub use stranger::Stranger;
+pub use stranger::{Conduct, Stranger};
 pub use until::until;

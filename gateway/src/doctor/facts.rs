@@ -35,6 +35,8 @@ pub struct Facts {
     pub upstream: Option<Upstream>,
     /// Whom the gateway that runs here follows, where it says so.
     pub home: Option<Home>,
+    /// What the gateway of this host has to do with peers; `None`: nothing.
+    pub peers: Option<Peers>,
     /// The addresses that the gateway of this host is to listen on.
     pub ports: Vec<Port>,
     /// Where the gateway of this host keeps everything.
@@ -165,6 +167,19 @@ pub struct Home {
     pub contact: String,
     /// Whether upstream is asked through it, and else why not.
     pub outcome: Result<(), String>,
+}
+
+/// What a gateway has to do with peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peers {
+    /// Whether it serves them what it holds.
+    pub shares: bool,
+    /// How many the configuration names.
+    pub configured: usize,
+    /// How many are connected to the gateway that runs here, as it says.
+    pub connected: usize,
+    /// Who keeps the port of multicast DNS to himself; `None`: nobody does, or nobody is looked for.
+    pub multicast: Option<Holder>,
 }
 
 /// A port that the configuration has the gateway listen on.

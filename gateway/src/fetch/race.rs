@@ -149,7 +149,7 @@ where
     fn look(&mut self) {
         let Some(newest) = self.runners.last_mut() else { return };
         let (begun, so_far) = (newest.meter.begun, newest.meter.so_far());
-        match self.peers.look(newest.source.errand, begun.elapsed(), &so_far) {
+        match self.peers.look(&newest.source, begun.elapsed(), &so_far) {
             Look::Again(after) => newest.look_at = begun + after,
             Look::Overdue => {
                 newest.overdue = true;

@@ -29,6 +29,7 @@ mod word;
 pub use bulletin::{Bulletin, Worth};
 pub use cards::Door;
 pub use config::{Config, Contact};
+pub use discovery::multicast::{MULTICAST_PORT, share_port};
 pub use handle::{Command, Ends, Incoming, Neighbour, Neighbours, NoStream, Protocol, Stream, Swarm};
 pub use psk::{PskError, check as check_psk};
 pub use start::{Own, StartError, start};

@@ -58,6 +58,13 @@ pub(super) fn command(client: Client, checkout: &Checkout, settings: &Settings, 
     command
 }
 
+/// Any other command, in the project's directory.
+pub(super) fn other(client: Client, checkout: &Checkout, arguments: &[&str]) -> Command {
+    let mut command = alone(client, checkout);
+    command.args(arguments);
+    command
+}
+
 /// The command that prints the registry that a client has as its default. Only yarn's is not the npm registry by
 /// its own name.
 pub(super) fn default_registry(client: Client, checkout: &Checkout) -> Option<Command> {

@@ -20,6 +20,8 @@ mod world;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::process::Command;
+
 pub use checkout::Checkout;
 pub use promise::{LockfilePromise, assert_same_lines, assert_same_packages};
 pub use tree::installed;
@@ -181,9 +183,22 @@ impl Client {
         checkout.prepare(self, mode);
         checkout.configure(&commands::configuration(self, settings));
         let command = commands::command(self, checkout, settings, mode);
+        self.finish(command, checkout, format!("{} ({mode:?})", self.name()))
+    }
+
+    /// Runs another command of this client in the checkout as it is: `["view", "left"]`.
+    ///
+    /// # Panics
+    /// When the clients are not there, or the project's directory cannot be written.
+    pub fn run(self, checkout: &Checkout, settings: &Settings, arguments: &[&str]) -> Outcome {
+        checkout.configure(&commands::configuration(self, settings));
+        let command = commands::other(self, checkout, arguments);
+        self.finish(command, checkout, format!("{} {}", self.name(), arguments.join(" ")))
+    }
+
+    fn finish(self, command: Command, checkout: &Checkout, subject: String) -> Outcome {
         let log = checkout.home().join("output.log");
         let Ended { success, duration, output } = runtime::block_on(process::run(command, &log, LIMIT));
-        let subject = format!("{} ({mode:?})", self.name());
         Outcome { success, duration, output, lockfile: checkout.lockfile(self), subject }
     }
 }

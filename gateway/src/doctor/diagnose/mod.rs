@@ -2,7 +2,7 @@
 //!
 //! [`view`] says what the facts mean for one address or one resolver; [`names`], whether the name leads to the
 //! gateway, and [`detour`], which resolvers cannot know; [`reach`], whether the gateway is there; [`host`] and
-//! [`clients`] look at both ends; [`cure`] has the recipes for the
+//! [`clients`] look at both ends, [`peers`] at those beside the gateway; [`cure`] has the recipes for the
 //! [`kinds`] of resolvers.
 
 mod clients;
@@ -11,6 +11,7 @@ mod detour;
 mod host;
 mod kinds;
 mod names;
+mod peers;
 mod reach;
 mod view;
 
@@ -53,9 +54,11 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
         .left_out
         .iter()
         .map(|one| Finding::new(Level::LeftOut, "left-out", format!("{}: {}", one.what, one.why)));
-    [clients::findings(&view), names::findings(&view), reach::findings(&view), host::findings(&view)]
+    let host = host::findings(&view).into_iter().chain(peers::findings(facts));
+    [clients::findings(&view), names::findings(&view), reach::findings(&view)]
         .concat()
         .into_iter()
+        .chain(host)
         .chain(left_out)
         .collect()
 }

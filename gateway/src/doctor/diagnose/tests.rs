@@ -2,8 +2,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::doctor::facts::{
-    Answer, Asked, Behind, Clients, Disk, Distrust, Door, Holder, Home, Lookup, Port, Resolved, Setting,
-    Upstream,
+    Answer, Asked, Behind, Clients, Disk, Distrust, Door, Holder, Home, Lookup, Peers, Port, Resolved,
+    Setting, Upstream,
 };
 
 const GATEWAY: &str = "192.168.7.9";
@@ -59,6 +59,7 @@ fn healthy() -> Facts {
         ],
         upstream: None,
         home: None,
+        peers: None,
         ports: Vec::new(),
         disk: None,
         clients: Clients::default(),
@@ -454,6 +455,34 @@ fn ports_of_the_gateways_host_are_judged() {
     assert_eq!(worst(&findings(&[(80, Holder::Other(None))])), []);
     let hidden = findings(&[(53, Holder::Other(None))]);
     assert!(hidden.iter().any(|finding| finding.level == Level::LeftOut && finding.what.contains("as root")));
+}
+
+#[test]
+fn what_is_between_a_gateway_and_its_peers_is_named() {
+    let by = |name: Option<&str>| Some(Holder::Other(name.map(str::to_owned)));
+    let look = |shares, configured, connected, multicast| {
+        with(|facts| facts.peers = Some(Peers { shares, configured, connected, multicast }))
+    };
+    assert_eq!(worst(&look(true, 3, 2, None)), []);
+    assert_eq!(worst(&look(false, 0, 0, None)), [], "who has nobody withholds nothing");
+    for (configured, connected, words) in [(0, 1, "1 of them connected"), (2, 0, "2 of them configured")] {
+        let found = look(false, configured, connected, None);
+        assert_eq!(worst(&found), [("warning", "sharing")]);
+        assert!(found.iter().any(|finding| finding.what.ends_with(words)), "{found:#?}");
+    }
+    for (program, fix) in [
+        (Some("avahi-daemon"), "setup avahi"),
+        (Some("systemd-resolve"), "setup resolved-dnssd"),
+        (Some("mdnsd"), "stop mdnsd"),
+        (None, "as root"),
+    ] {
+        let found = look(true, 0, 0, by(program));
+        assert_eq!(worst(&found), [("warning", "multicast-port")]);
+        let lines: Vec<_> = found.iter().flat_map(|finding| &finding.fix).collect();
+        assert!(lines.iter().any(|line| line.contains(fix)), "{lines:#?}");
+    }
+    let silent = look(false, 0, 0, by(Some("avahi-daemon")));
+    assert!(!format!("{silent:?}").contains("setup avahi"), "who shares nothing is not announced");
 }
 
 #[test]

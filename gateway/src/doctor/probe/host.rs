@@ -13,9 +13,10 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, eaccess};
 use resolver::links::Links;
 
-use super::super::facts::{Disk, Holder, Port};
+use super::super::facts::{Disk, Holder, Peers, Port};
 use crate::config::{Config, data_dir};
 use crate::interfaces;
+use crate::swarm;
 
 /// What systemd keeps for this program when it is a service.
 const STATE: &str = "/var/lib/open-registry";
@@ -83,6 +84,24 @@ fn by_holder(
         }
     }
     held
+}
+
+/// What the gateway of this host has to do with peers, of whom so many are connected.
+pub(super) fn peers(config: &Config, connected: usize) -> Option<Peers> {
+    let federation = &config.federation;
+    if config.offline || federation.listen.is_empty() {
+        return None;
+    }
+    let configured = config.peer.len() + federation.bootstrap.len() + usize::from(federation.home.is_some());
+    let multicast = federation.discover.then(multicast_holder).flatten();
+    Some(Peers { shares: config.share.enabled, configured, connected, multicast })
+}
+
+/// Who has the port of multicast DNS and lets nobody else in.
+fn multicast_holder() -> Option<Holder> {
+    swarm::share_port().err()?;
+    let port = SocketAddr::from((Ipv4Addr::UNSPECIFIED, swarm::MULTICAST_PORT));
+    Some(Holders::read().of("udp", port).unwrap_or(Holder::Other(None)))
 }
 
 /// The data directory: as configured, else a service's, else this user's.

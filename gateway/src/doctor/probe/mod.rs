@@ -46,12 +46,13 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
     let authorities =
         named.iter().map(|ip| (SocketAddr::new(*ip, DNS_PORT), "the gateway itself".to_owned()));
     let upstream_named = loaded.origin("upstream.url").is_some_and(|origin| origin == "--upstream");
-    let (resolvers, authorities, system, upstream, home) = tokio::join!(
+    let (resolvers, authorities, system, upstream, home, connected) = tokio::join!(
         join_all(configured.into_iter().map(|(server, origin)| ask::ask(server, origin, &names))),
         join_all(authorities.map(|(server, origin)| ask::ask(server, origin, &names))),
         look_up(&zone),
         reach_upstream(&visitor, config, (hosted || upstream_named) && !config.offline),
         home(config, hosted && !config.offline),
+        connected(config, hosted),
     );
     let authorities: Vec<Asked> = authorities.into_iter().filter(is_served).collect();
     let addresses = addresses(&named, &resolvers, &authorities, &system);
@@ -61,6 +62,7 @@ pub(super) async fn probe(request: &Request, loaded: &Loaded) -> anyhow::Result<
         hosts: files::hosts(&zone),
         services: files::services(),
         resolved: files::resolved(),
+        peers: hosted.then(|| host::peers(config, connected)).flatten(),
         ports: if hosted { host::ports(config)? } else { Vec::new() },
         disk: hosted.then(|| host::disk(config)).flatten(),
         clients: clients::of_this_user(&url),
@@ -162,6 +164,11 @@ async fn home(config: &Config, wanted: bool) -> Option<Home> {
         return None;
     }
     status::followed(config).await.map(|(contact, outcome)| Home { contact, outcome })
+}
+
+/// How many peers the gateway of this host has, as it says.
+async fn connected(config: &Config, hosted: bool) -> usize {
+    if hosted { status::connected(config).await.unwrap_or(0) } else { 0 }
 }
 
 /// Nobody at all at port 53 is no finding: the gateway need not answer DNS.

@@ -227,8 +227,10 @@ impl Peers {
     }
 
     /// Whether another source is to be asked besides one that was asked so long ago.
-    pub(super) fn look(&self, errand: Errand, elapsed: Duration, so_far: &SoFar) -> Look {
-        self.state().hedge.look(errand, elapsed, so_far)
+    pub(super) fn look(&self, source: &Source, elapsed: Duration, so_far: &SoFar) -> Look {
+        let state = self.state();
+        let is_doubted = state.records.get(&source.id).is_some_and(|record| record.strikes.is_doubted());
+        state.hedge.look(source.errand, elapsed, so_far, is_doubted)
     }
 
     /// What a peer may take to answer.

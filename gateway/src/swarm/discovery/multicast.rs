@@ -3,6 +3,7 @@
 //! Its behaviour has one family each, keeps all that it is told without a limit, and does not look again at an interface that
 //! has failed it. So there are two, and they are made anew when the networks around have changed, or they hold too much.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 use crate::swarm::vicinity::Vicinity;
 
 /// The port of multicast DNS (RFC 6762).
-const PORT: u16 = 5353;
+pub const MULTICAST_PORT: u16 = 5353;
 /// How often it is asked who is there; whoever starts later is heard of by his own dialling.
 const QUERY: Duration = Duration::from_secs(15);
 /// For how long what was announced holds: four questions.
@@ -65,15 +66,20 @@ pub(in crate::swarm) fn is_flooded(one: &Multicast) -> bool {
     one.as_ref().is_some_and(|one| one.discovered_nodes().len() > MOST_HELD)
 }
 
+/// Takes the port of multicast DNS beside whoever has it, and lets go of it again.
+///
+/// # Errors
+/// When whoever has it shares it with nobody.
+pub fn share_port() -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, MULTICAST_PORT)).into())
+}
+
 /// Whether the port can be shared with whoever has it. Said once if not.
 pub(super) fn is_free() -> bool {
-    let shared = || {
-        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())
-    };
-    let Err(error) = shared() else { return true };
+    let Err(error) = share_port() else { return true };
     if !SAID.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             %error,
