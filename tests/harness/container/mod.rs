@@ -3,6 +3,7 @@
 //! All containers share one root file system, which is read only to them: what they change is in memory, and
 //! gone with them.
 
+mod groups;
 mod root;
 
 use std::fs;
@@ -11,8 +12,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::groups::Groups;
 use crate::place::Place;
 
+/// Enters control groups, and becomes what stands behind the two dashes.
+const ENTER: &str = r#"while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@""#;
 /// From starting nspawn to the end of booting, which takes two seconds on an idle machine.
 const BOOT: Duration = Duration::from_secs(90);
 /// How long shutting down may take.
@@ -27,6 +31,7 @@ pub struct Container {
     /// Its process 1, by our number.
     leader: i32,
     place: Place,
+    _groups: Groups,
 }
 
 impl Container {
@@ -37,16 +42,18 @@ impl Container {
     pub fn boot() -> Result<Self, String> {
         let root = root::prepare()?;
         // Should this thread die before it can shut the container down, nspawn hears of it and does so.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "systemd-nspawn", "--quiet"]);
+        let groups = Groups::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", ENTER, "sh"]).args(groups.doors());
+        command.args(["--", "setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet"]);
         command.args(["--register=no", "--keep-unit", "--private-network", "--boot"]);
         command.args(["--volatile=overlay", "--console=pipe", "--directory"]).arg(root);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let nspawn = command.spawn().map_err(|error| format!("systemd-nspawn: {error}"))?;
-        Self::wait_for(nspawn)
+        Self::wait_for(nspawn, groups)
     }
 
-    fn wait_for(mut nspawn: Child) -> Result<Self, String> {
+    fn wait_for(mut nspawn: Child, groups: Groups) -> Result<Self, String> {
         let start = Instant::now();
         while start.elapsed() < BOOT {
             if nspawn.try_wait().is_ok_and(|ended| ended.is_some()) {
@@ -55,7 +62,7 @@ impl Container {
             }
             if let Some(leader) = child_of(nspawn.id()).filter(|leader| is_up(*leader)) {
                 let place = Place::with_network_of(leader).map_err(|error| error.to_string())?;
-                return Ok(Self { nspawn, leader, place });
+                return Ok(Self { nspawn, leader, place, _groups: groups });
             }
             thread::sleep(LOOK);
         }
