@@ -1,12 +1,13 @@
 //! What goes wrong for one is nobody else's trouble.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use harness::http::{self, Request};
 use harness::{Ca, Fault, Gateway, Matcher, Package, Registry, Times};
+use socket2::{Domain, Socket, Type};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,8 +21,10 @@ fn state(gateway: &Gateway) -> String {
 
 #[test]
 fn a_dead_host_of_tarballs_is_not_a_dead_upstream() {
-    // Bound and dropped: nobody listens there.
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Taken, so that nobody else has it, and not listened on.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let dead = taken.local_addr().unwrap().as_socket().unwrap();
     let moved = Package::new("moved").version("1.0.0", |v| v.tarball_on(&format!("http://{dead}")));
     let registry = Registry::builder().package(moved).package(left()).start();
     let config = format!("[upstream]\ntarball_hosts = [\"{dead}\"]\n");

@@ -216,7 +216,7 @@ mod tests {
 
     use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -291,8 +291,10 @@ mod tests {
 
     #[tokio::test]
     async fn where_nobody_answers_is_told() {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let base = format!("http://{free}");
+        // Taken, so that nobody else has it, and not listened on.
+        let taken = TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let base = format!("http://{}", taken.local_addr().unwrap());
         let down = Sighting::Met(PeerId::of_key(PEER_ID), steered(&base), Outcome::Unreachable);
         assert_eq!(seen(base, true, false).await, [down]);
     }

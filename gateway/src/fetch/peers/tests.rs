@@ -9,7 +9,7 @@ use resolver::plan::Windows;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 use super::stand_in::{Conduct, StandIn, id, wrong};
@@ -130,11 +130,18 @@ async fn registry(
     gate: Arc<Semaphore>,
     line: Line,
 ) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", socket.local_addr().unwrap());
     if line == Line::Down {
+        // Its port stays taken: another test's registry would be found there.
+        tokio::spawn(async move {
+            let _taken = socket;
+            std::future::pending::<()>().await;
+        });
         return address;
     }
+    let listener = socket.listen(64).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (contents, counted, gate) = (contents.clone(), Arc::clone(&counted), Arc::clone(&gate));
