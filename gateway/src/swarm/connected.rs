@@ -50,6 +50,9 @@ const ANSWER: Duration = Duration::from_secs(6);
 const INTRODUCED: Duration = Duration::from_secs(20);
 /// Between two streams for cards with one peer: the second is needed when the connection of the first has ended.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// The same with one who has not said anything yet: where two have dialled each other, one of the connections ends at once, and may
+/// be the one by which it was asked.
+const ASKED_SOON: Duration = Duration::from_millis(200);
 /// What one peer may say to all: home's list changes when its operator changes something, and each is heard of each peer once.
 const WORDS: f64 = 20.0;
 const WORDS_A_SECOND: f64 = 0.2;
@@ -113,7 +116,8 @@ impl Connected {
     /// Who is to be asked for its card now.
     pub(super) fn unasked(&mut self) -> Vec<PeerId> {
         let now = Instant::now();
-        let due = |peer: &Peer| peer.asked.is_none_or(|(when, lasts)| !lasts && now - when >= ASKED_AGAIN);
+        let pause = |peer: &Peer| if peer.card.is_some() { ASKED_AGAIN } else { ASKED_SOON };
+        let due = |peer: &Peer| peer.asked.is_none_or(|(when, lasts)| !lasts && now - when >= pause(peer));
         let due = self.peers.iter_mut().filter(|(_, peer)| due(peer));
         due.map(|(id, peer)| {
             peer.asked = Some((now, true));
@@ -267,6 +271,19 @@ mod tests {
         assert_eq!(connected.moved(), [(peer(1), vec![said[0]])]);
         connected.listens(&peer(1), said);
         assert!(connected.moved().is_empty(), "it says nothing new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_not_said_who_it_is_is_asked_again_soon() {
+        let mut connected = Connected::default();
+        add(&mut connected, 1, "192.0.2.1");
+        assert_eq!(connected.unasked(), [peer(1)]);
+        connected.fell_silent(&peer(1));
+        assert!(connected.unasked().is_empty(), "at once");
+        tokio::time::advance(ASKED_SOON).await;
+        assert_eq!(connected.unasked(), [peer(1)]);
+        tokio::time::advance(ASKED_AGAIN).await;
+        assert!(connected.unasked().is_empty(), "it is still being asked");
     }
 
     #[tokio::test(start_paused = true)]

@@ -309,7 +309,10 @@ impl Task {
     fn on_heard(&mut self, id: PeerId, heard: Heard) {
         match heard {
             Heard::Card(card) => self.on_card(id, card),
-            Heard::End => self.connected.fell_silent(&id),
+            Heard::End => {
+                self.connected.fell_silent(&id);
+                self.ask_for_cards();
+            }
             Heard::None(why) => self.turn_away(id, &why),
         }
     }
