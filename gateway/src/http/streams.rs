@@ -23,8 +23,9 @@ const STREAMS: usize = 2048;
 const STREAMS_OF_ONE: usize = 128;
 /// Of all who come from one address, this machine's own aside: ids cost nothing.
 const STREAMS_OF_ADDRESS: usize = STREAMS / 4;
-/// How long a stream may wait for its next request: peers keep one for 20 s.
-const NEXT: Duration = Duration::from_secs(30);
+/// How long a stream may wait for its next request. Followers keep one for 30 s, others for 20: whoever keeps it ends it, so that no
+/// request meets one that has just ended.
+const NEXT: Duration = Duration::from_secs(45);
 
 /// Serves one handler on streams.
 pub struct Streams<H> {
