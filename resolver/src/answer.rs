@@ -26,6 +26,9 @@ const MOST: usize = 2;
 const TTL_LAN: u32 = 20;
 /// Seconds that an answer holds anywhere else.
 const TTL_PUBLIC: u32 = 60;
+/// Seconds that the texts of a head hold: whoever follows by DNS hears of a new root so much later than he asks. A resolver
+/// asks for them three times a minute at most.
+pub const TTL_HEAD: u32 = 20;
 /// Seconds that it holds that there is nothing (RFC 2308): a peer that comes back is not missed for long.
 pub const TTL_NEGATIVE: u32 = 30;
 /// The ports that an address alone leads to.
@@ -70,6 +73,10 @@ pub enum Answer {
     Authority,
     /// The zone's NS record.
     NameServer,
+    /// What this gateway publishes ([`crate::head::dns::texts`]); no such record, while there is nothing.
+    Head,
+    /// The link to it ([`crate::head::dns::link`]); the same.
+    Link,
     /// RFC 8482: there is no "any".
     Minimal,
     /// The name is there, such a record is not.
@@ -109,9 +116,12 @@ pub fn answer(location: Location, kind: Kind, asker: &Asker, facts: &Facts) -> A
         (Location::Outside, _) => Answer::Refused,
         (Location::Nowhere, _) => Answer::NoName,
         (_, Kind::Any) => Answer::Minimal,
+        (Location::Link, Kind::Txt) => Answer::Link,
+        (Location::Link, _) => Answer::NoData,
         (Location::Apex, Kind::A | Kind::Aaaa) if !facts.peers.is_alone() => steered(kind, asker, facts),
         (_, Kind::A | Kind::Aaaa) => own(kind, arrival, facts),
-        (Location::Apex, Kind::Txt) => Answer::Words(words(arrival)),
+        (Location::Apex, Kind::Txt) => Answer::Head,
+        (Location::Direct, Kind::Txt) => Answer::Words(words(arrival)),
         (Location::Apex, Kind::Soa) => Answer::Authority,
         (Location::Apex, Kind::Ns) => Answer::NameServer,
         _ => Answer::NoData,
@@ -213,8 +223,8 @@ fn ttl(address: IpAddr) -> u32 {
     if Class::of(address) == Class::Public { TTL_PUBLIC } else { TTL_LAN }
 }
 
-/// For whoever wants to know by whom his question came here. One fact, for an answer must not be much longer than its
-/// question.
+/// For whoever wants to know by whom his question came here; not beside the texts of the head, for these hold for everybody, and all
+/// texts of a name have one time to live (RFC 2181, section 5.2). One fact, for an answer must not be much longer than its question.
 fn words(arrival: &Arrival) -> Vec<String> {
     [alloc::format!("client={}", arrival.client)].into()
 }

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::links::Class;
-use crate::peer::Scheme;
+use crate::peer::{PeerId, Scheme};
 use crate::proof::Authority;
 
 /// The longest card, in bytes of JSON.
@@ -38,6 +38,9 @@ pub struct Card {
     /// Of its head: milliseconds since 1970; 0: it has none.
     #[serde(default)]
     pub sequence: u64,
+    /// Whom it follows: who follows the same home can ask it for parts of home's index. `None`: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<PeerId>,
 }
 
 /// A card that is none.
@@ -116,6 +119,7 @@ mod tests {
             online: true,
             shares: true,
             sequence: 7,
+            home: Some(PeerId::of_key([7; 32])),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The peers that a home vouches for: a list that it signs, so that it is the same wherever it comes from, and known offline.
+//!
+//! It comes in two ways: signed by itself, and without a signature as `/.federation/peers.json` under home's root. Both have the same
+//! sequence, so that of two lists the later one is known, whichever way they came.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -45,11 +48,55 @@ pub enum Verdict {
     Early,
 }
 
+/// A document of a root that is no list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotADirectory {
+    /// It has too many bytes.
+    #[error("the list of peers has {0} bytes; at most {LONGEST} are read")]
+    TooLong(usize),
+    /// It is not the object that it should be.
+    #[error("the list of peers is not to be read: {0}")]
+    Unreadable(String),
+}
+
 impl<E: Serialize> Directory<E> {
     /// What is to be signed.
     #[must_use]
     pub fn message(&self) -> String {
         jws::message(TYPE, self)
+    }
+
+    /// The same without a signature, as it stands under a root.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("what entries of a configuration hold is JSON")
+    }
+}
+
+impl<E: DeserializeOwned> Directory<E> {
+    /// Reads one that stands under a root.
+    ///
+    /// # Errors
+    /// [`NotADirectory`].
+    pub fn parse(json: &[u8]) -> Result<Self, NotADirectory> {
+        if json.len() > LONGEST {
+            return Err(NotADirectory::TooLong(json.len()));
+        }
+        serde_json::from_slice(json).map_err(|error| NotADirectory::Unreadable(error.to_string()))
+    }
+}
+
+impl<E> Directory<E> {
+    /// What is to be done with it where `home` is followed and this sequence is the last that was taken; `now` since 1970.
+    #[must_use]
+    pub fn judge(&self, home: PeerId, last: Option<u64>, now: Duration) -> Verdict {
+        let latest = u64::try_from(now.saturating_add(AHEAD).as_millis()).unwrap_or(u64::MAX);
+        match () {
+            () if self.id != home => Verdict::Foreign,
+            () if self.sequence > latest => Verdict::Early,
+            () if last.is_some_and(|last| self.sequence <= last) => Verdict::Known,
+            () => Verdict::New,
+        }
     }
 }
 
@@ -82,17 +129,10 @@ impl<'a, E> Signed<'a, E> {
         (self.0.message(), self.0.signature())
     }
 
-    /// What is to be done with it where `home` is followed and this sequence is the last that was taken; `now` since 1970.
+    /// What is to be done with it: see [`Directory::judge`].
     #[must_use]
     pub fn judge(&self, home: PeerId, last: Option<u64>, now: Duration) -> Verdict {
-        let Directory { id, sequence, .. } = *self.directory();
-        let latest = u64::try_from(now.saturating_add(AHEAD).as_millis()).unwrap_or(u64::MAX);
-        match () {
-            () if id != home => Verdict::Foreign,
-            () if sequence > latest => Verdict::Early,
-            () if last.is_some_and(|last| sequence <= last) => Verdict::Known,
-            () => Verdict::New,
-        }
+        self.directory().judge(home, last, now)
     }
 }
 
@@ -153,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_under_a_root_is_the_same_list_without_its_signature() {
+        let text = text(7);
+        let signed = Signed::<String>::parse(&text).unwrap().into_directory();
+        let json = signed.to_json();
+        assert_eq!(Directory::<String>::parse(&json).unwrap(), signed);
+        assert_eq!(signed.judge(home(), Some(7), NOW), Verdict::Known, "whichever way it came");
+        let long = Directory { id: home(), sequence: 1, peers: vec!["x".repeat(LONGEST)] }.to_json();
+        assert_eq!(Directory::<String>::parse(&long).err(), Some(NotADirectory::TooLong(long.len())));
+        assert!(matches!(Directory::<String>::parse(b"[]"), Err(NotADirectory::Unreadable(_))));
+    }
+
+    #[test]
     fn too_long_a_list_and_a_thing_of_another_kind_are_none() {
         let directory = Directory { id: home(), sequence: 1, peers: vec!["x".repeat(LONGEST)] };
         let long = jws::signed(&directory.message(), [0; 64]);
@@ -162,6 +214,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_stands_under_a_root_is_a_directory_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            flip in any::<(u8, u8)>(),
+            cut in any::<u8>(),
+        ) {
+            let _ = Directory::<String>::parse(&bytes);
+            let mut bytes = Directory { id: home(), sequence: 7, peers: vec![String::from("one")] }.to_json();
+            let at = usize::from(flip.0) % bytes.len();
+            bytes[at] ^= flip.1;
+            bytes.truncate(bytes.len().min(usize::from(cut)));
+            if let Ok(read) = Directory::<String>::parse(&bytes) {
+                let again = Directory::parse(&read.to_json());
+                prop_assert_eq!(again, Ok(read));
+            }
+        }
+
         #[test]
         fn whatever_a_peer_sends_is_a_directory_or_refused(text in "[A-Za-z0-9_.-]{0,200}", flip in any::<(u8, u8)>()) {
             let _ = Signed::<String>::parse(&text);

@@ -5,12 +5,13 @@
 //!
 //! In reading order:
 //!
-//! - what can be asked for: [`package`] (names), [`integrity`] (digests), [`evidence`];
+//! - what can be asked for: [`package`] (names), [`integrity`] (digests), [`cid_text`] (IPFS addresses), [`evidence`];
 //! - in which shape: [`client`] (who asks), [`packument`] (npm's document and its forms), [`variant`] (which
 //!   bytes, and their ETag), [`range`];
 //! - from where: [`connectivity`] (is upstream there?), [`ways`] (through home, or directly), [`plan`] (ordered sources), [`attempts`] (how often),
 //!   [`confirmation`] (what a 304 speaks of), [`origin`] (which addresses a document may name), [`credentials`] (what
 //!   must not be kept), [`changes`] (what upstream says has changed);
+//! - of all that there is: [`index`] (a tree whose root hash names one state of it);
 //! - from whom else: [`sources`] (which peers), [`hedge`] (how long they may take), [`strikes`] (who is asked no more);
 //! - for how long: [`eviction`] (who makes room in a bounded store);
 //! - by which name: [`zone`] (ours), [`links`] (the networks around us), [`subnet`] (EDNS Client Subnet), [`fold`]
@@ -19,7 +20,9 @@
 //!   (what it holds), [`peering`], [`budget`] and [`shaper`] (what it may have of ours, by [`bucket`]s; how much, and how fast),
 //!   [`directory`] (whom home vouches for; signed as [`jws`] says), [`proof`] (that an address is its own), [`geo`] and [`networks`] (where it is and
 //!   whom it serves), [`health`] (how it fares), [`peers`] (who learns all that), [`rank`] (who is told),
-//!   [`redirect`] (who is sent on).
+//!   [`redirect`] (who is sent on);
+//! - under which root: [`head`] (which one counts), [`freshness`] (how fresh it makes a document), [`removed`] (what is no longer
+//!   served), [`car`] (blocks, as they travel), [`trustless`] (who asks for them).
 
 #![no_std]
 
@@ -33,8 +36,10 @@ pub mod attempts;
 pub mod bucket;
 pub mod budget;
 pub mod candidates;
+pub mod car;
 pub mod card;
 pub mod changes;
+pub mod cid_text;
 pub mod client;
 pub mod confirmation;
 pub mod connectivity;
@@ -43,9 +48,12 @@ pub mod directory;
 pub mod eviction;
 pub mod evidence;
 pub mod fold;
+pub mod freshness;
 pub mod geo;
+pub mod head;
 pub mod health;
 pub mod hedge;
+pub mod index;
 pub mod integrity;
 pub mod inventory;
 pub mod jws;
@@ -62,10 +70,13 @@ pub mod proof;
 pub mod range;
 pub mod rank;
 pub mod redirect;
+pub mod removed;
 pub mod shaper;
 pub mod sources;
 pub mod strikes;
 pub mod subnet;
+pub mod trustless;
+pub mod unconfirmed;
 pub mod variant;
 pub mod ways;
 pub mod zone;

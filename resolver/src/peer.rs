@@ -14,6 +14,8 @@ use crate::geo::Whereabouts;
 /// What stands before the 32 bytes of an ed25519 key in a libp2p peer id: an identity multihash of 36 bytes, of a
 /// protobuf with the key's type (1) and its 32 bytes.
 const PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+/// Bytes of the multihash's own at its beginning: the function and the length.
+const MULTIHASH: usize = 2;
 
 /// A libp2p peer id with an ed25519 key: `12D3KooW...`
 /// ([libp2p's specification](https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md)).
@@ -39,6 +41,22 @@ impl PeerId {
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The key as libp2p writes it: the protobuf that the id is the identity multihash of.
+    #[must_use]
+    pub fn public_key(&self) -> [u8; PREFIX.len() - MULTIHASH + 32] {
+        let mut bytes = [0; PREFIX.len() - MULTIHASH + 32];
+        let (kind, key) = bytes.split_at_mut(PREFIX.len() - MULTIHASH);
+        kind.copy_from_slice(&PREFIX[MULTIHASH..]);
+        key.copy_from_slice(&self.0);
+        bytes
+    }
+
+    /// The id of whoever has this key, as libp2p writes keys; `None` for one that is not of ed25519.
+    #[must_use]
+    pub fn of_public_key(bytes: &[u8]) -> Option<Self> {
+        bytes.strip_prefix(&PREFIX[MULTIHASH..])?.try_into().ok().map(Self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which bytes a client gets for one packument, and the entity tag that names exactly these bytes.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
 
@@ -47,6 +48,8 @@ pub struct Variant {
     pub encoding: Encoding,
     /// The tarball addresses.
     pub urls: TarballUrls,
+    /// Versions that are left out, in order.
+    pub hidden: Vec<String>,
 }
 
 impl Revision {
@@ -165,6 +168,9 @@ impl Variant {
             TarballUrls::At(base) => field(6, base.as_bytes()),
             TarballUrls::Omitted => field(7, b""),
         }
+        for version in &self.hidden {
+            field(10, version.as_bytes());
+        }
         let digest = hash.finalize();
         alloc::format!("\"{}\"", hex(&digest[..16]))
     }
@@ -206,7 +212,6 @@ pub fn none_match_names(if_none_match: &str, etag: &str) -> bool {
 mod tests {
     use super::*;
     use alloc::string::ToString;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     #[test]
@@ -267,7 +272,8 @@ mod tests {
             prop_oneof![Just(Form::Full), Just(Form::Abbreviated), "[0-9.]{0,5}".prop_map(Form::Manifest)];
         let encoding = proptest::sample::select(&Encoding::BY_PREFERENCE[..]);
         let urls = prop_oneof![Just(TarballUrls::Omitted), "[a-z:/]{0,6}".prop_map(TarballUrls::At)];
-        (form, encoding, urls).prop_map(|(form, encoding, urls)| Variant { form, encoding, urls })
+        (form, encoding, urls, prop::collection::vec("[0-9.]{1,5}", 0..3))
+            .prop_map(|(form, encoding, urls, hidden)| Variant { form, encoding, urls, hidden })
     }
 
     proptest! {
@@ -286,7 +292,12 @@ mod tests {
 
     #[test]
     fn an_etag_is_a_quoted_token() {
-        let variant = Variant { form: Form::Full, encoding: Encoding::Gzip, urls: TarballUrls::Omitted };
+        let variant = Variant {
+            form: Form::Full,
+            encoding: Encoding::Gzip,
+            urls: TarballUrls::Omitted,
+            hidden: Vec::new(),
+        };
         let etag = variant.etag(&Revision::of(b"x"));
         assert_eq!(etag.len(), 34);
         assert_eq!(etag.chars().filter(|c| *c == '"').collect::<Vec<_>>().len(), 2);

@@ -7,8 +7,10 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::head::dns::LINK_LABEL;
+
 /// The longest name in text form (RFC 1035, section 2.3.4), with room for the longest label put before it.
-const LONGEST: usize = 253 - (DIRECT.len() + 1);
+const LONGEST: usize = 253 - (LINK_LABEL.len() + 1);
 const LONGEST_LABEL: usize = 63;
 /// The name in the zone that always means the gateway that answers.
 const DIRECT: &str = "direct";
@@ -25,6 +27,8 @@ pub enum Location {
     Apex,
     /// `direct.<zone>`: the gateway that answers, whatever clients are steered to.
     Direct,
+    /// `_dnslink.<zone>`: where IPFS clients learn what the index is.
+    Link,
     /// In the zone, and nothing is there.
     Nowhere,
     /// Not in the zone.
@@ -60,6 +64,7 @@ impl Zone {
         match (labels.next(), labels.next()) {
             (None, _) => Location::Apex,
             (Some(label), None) if label.eq_ignore_ascii_case(DIRECT.as_bytes()) => Location::Direct,
+            (Some(label), None) if label.eq_ignore_ascii_case(LINK_LABEL.as_bytes()) => Location::Link,
             _ => Location::Nowhere,
         }
     }
@@ -121,7 +126,9 @@ mod tests {
         assert_eq!(locate("REGISTRY.eXample.com"), Location::Apex);
         assert_eq!(locate("direct.registry.example.com"), Location::Direct);
         assert_eq!(locate("Direct.registry.example.com"), Location::Direct);
+        assert_eq!(locate("_DNSLink.registry.example.com"), Location::Link);
         assert_eq!(locate("www.registry.example.com"), Location::Nowhere);
+        assert_eq!(locate("_dnslink.direct.registry.example.com"), Location::Nowhere);
         assert_eq!(locate("direct.direct.registry.example.com"), Location::Nowhere);
         for outside in ["example.com", "xregistry.example.com", "registry.example.com.evil", "", "com"] {
             assert_eq!(locate(outside), Location::Outside, "{outside:?}");

@@ -122,10 +122,14 @@ fn every_name_and_type_has_its_answer() {
     assert_eq!(say(Location::Apex, Kind::Ns), Answer::NameServer);
     assert_eq!(say(Location::Apex, Kind::Any), Answer::Minimal);
     assert_eq!(say(Location::Apex, Kind::Other), Answer::NoData);
+    assert_eq!(say(Location::Apex, Kind::Txt), Answer::Head);
     assert!(
-        matches!(say(Location::Apex, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20"])
+        matches!(say(Location::Direct, Kind::Txt), Answer::Words(words) if words == ["client=192.168.7.20"])
     );
-    assert_eq!(say(Location::Direct, Kind::Txt), Answer::NoData);
+    assert_eq!(say(Location::Link, Kind::Txt), Answer::Link);
+    for kind in [Kind::A, Kind::Aaaa, Kind::Soa, Kind::Other] {
+        assert_eq!(say(Location::Link, kind), Answer::NoData, "{kind:?}");
+    }
     assert_eq!(say(Location::Direct, Kind::Soa), Answer::NoData);
     assert_eq!(say(Location::Nowhere, Kind::A), Answer::NoName);
     assert_eq!(say(Location::Nowhere, Kind::Any), Answer::NoName);

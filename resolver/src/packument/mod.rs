@@ -13,10 +13,11 @@ mod outline;
 mod reader;
 mod render;
 mod split;
+mod without;
 
 pub use outline::{InvalidPackument, Outline, Release};
 pub use reader::Reader;
-pub use render::{Out, Text, render, render_text};
+pub use render::{Out, Text, render, render_text, render_without};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use core::ops::Range;
 use super::abbreviated::push_manifest;
 use super::json::push_string;
 use super::outline::{Outline, Release};
+use super::without;
 use crate::client::TarballUrls;
 use crate::variant::Form;
 
@@ -38,11 +39,28 @@ pub fn render<T: Text>(
     urls: &TarballUrls,
     out: Out<'_, T::Error>,
 ) -> Result<bool, T::Error> {
+    render_without(text, outline, form, urls, &[], out)
+}
+
+/// The same without these versions, in order; a manifest of one of them is none.
+///
+/// # Errors
+/// Those of `text` and `out`.
+pub fn render_without<T: Text>(
+    text: &mut T,
+    outline: &Outline,
+    form: &Form,
+    urls: &TarballUrls,
+    hidden: &[String],
+    out: Out<'_, T::Error>,
+) -> Result<bool, T::Error> {
     match form {
-        Form::Full => full(text, outline, urls, out)?,
-        Form::Abbreviated => abbreviated(text, outline, urls, out)?,
+        Form::Full if hidden.is_empty() => full(text, outline, urls, out)?,
+        Form::Full => return without::full(text, outline, urls, hidden, out),
+        Form::Abbreviated => abbreviated(text, outline, urls, hidden, out)?,
         Form::Manifest(version) => {
-            let Some(release) = outline.release(version) else { return Ok(false) };
+            let release = outline.release(version).filter(|release| !hidden.contains(&release.version));
+            let Some(release) = release else { return Ok(false) };
             manifest(text, outline, release, urls, out)?;
         }
     }
@@ -101,16 +119,18 @@ fn abbreviated<T: Text>(
     text: &mut T,
     outline: &Outline,
     urls: &TarballUrls,
+    hidden: &[String],
     out: Out<'_, T::Error>,
 ) -> Result<(), T::Error> {
-    out(head(outline).as_bytes())?;
+    out(head(outline, hidden).as_bytes())?;
     if let Some(time) = &outline.time {
         out(b",\"time\":")?;
         text.copy(time.clone(), out)?;
     }
     out(b",\"versions\":{")?;
     let (mut gathered, mut member) = (Vec::new(), String::new());
-    for (nth, release) in outline.releases().iter().enumerate() {
+    let shown = outline.releases().iter().filter(|release| !hidden.contains(&release.version));
+    for (nth, release) in shown.enumerate() {
         gathered.clear();
         manifest(text, outline, release, urls, &mut |piece| {
             gathered.extend_from_slice(piece);
@@ -129,29 +149,21 @@ fn abbreviated<T: Text>(
 }
 
 /// The abbreviated form up to its dist-tags.
-fn head(outline: &Outline) -> String {
+fn head(outline: &Outline, hidden: &[String]) -> String {
     let mut head = String::from("{\"name\":");
     push_string(&mut head, outline.name().as_str());
     if let Some(modified) = outline.modified() {
         head.push_str(",\"modified\":");
         push_string(&mut head, modified);
     }
-    head.push_str(",\"dist-tags\":{");
-    for (nth, (tag, version)) in outline.dist_tags.iter().enumerate() {
-        if nth > 0 {
-            head.push(',');
-        }
-        push_string(&mut head, tag);
-        head.push(':');
-        push_string(&mut head, version);
-    }
-    head.push('}');
+    head.push_str(",\"dist-tags\":");
+    without::push_tags(&mut head, &without::tags(outline, hidden));
     head
 }
 
 /// Copies the document from `copied` up to the release's tarball address, and writes the address that the policy wants;
 /// says how far the document has been used up.
-fn copy_until_tarball<T: Text>(
+pub(super) fn copy_until_tarball<T: Text>(
     text: &mut T,
     copied: usize,
     outline: &Outline,
