@@ -9,7 +9,7 @@ use crate::config::{Config, Loaded, Problems, Setting, Sources, load};
 use crate::steer::Geo;
 use crate::swarm::check_psk;
 use crate::tls::{Tls, TlsError};
-use crate::{doctor, explain, setup, warm};
+use crate::{doctor, explain, resolve, setup, warm};
 
 /// One gateway of a federation of npm registry caches.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ pub enum Task {
     Doctor(doctor::Request),
     /// Say whom a client is led to, or what is held of a package, and why
     Explain(explain::Request),
+    /// Say which IPFS address a version of a package has, where it stands in the index, and who has it
+    Resolve(resolve::Request),
     /// Fetch everything that a lockfile needs, so that its project installs without a connection
     Warm(warm::Request),
 }
@@ -58,6 +60,10 @@ struct Flags {
     /// Take this gateway's word on metadata, and fetch through it: /dns4/<host>/tcp/6738/p2p/<its id>
     #[arg(long, global = true, value_name = "multiaddr")]
     federate: Option<String>,
+
+    /// How the hash of its index comes here: http, dns, pubsub or ipns; may be given more than once
+    #[arg(long, global = true, value_name = "way")]
+    update_type: Vec<String>,
 
     /// Whether to serve peers what is held here
     #[arg(long, global = true, value_name = "bool", num_args = 1)]
@@ -100,8 +106,10 @@ impl Flags {
         let upstream = self.upstream.as_deref().map(|url| Setting::new("--upstream", "upstream.url", url));
         let data = self.data.as_deref().map(|dir| Setting::new("--data", "store.dir", dir));
         let home = self.federate.as_deref().map(|home| Setting::new("--federate", "federation.home", home));
+        let ways = (!self.update_type.is_empty())
+            .then(|| Setting::new("--update-type", "federation.update_type", self.update_type.clone()));
         let share = self.share.map(|share| Setting::new("--share", "share.enabled", share));
-        [offline, listen, upstream, data, home, share].into_iter().flatten().collect()
+        [offline, listen, upstream, data, home, ways, share].into_iter().flatten().collect()
     }
 }
 
@@ -152,6 +160,7 @@ pub fn config(loaded: &Loaded, out: &mut impl Write) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use resolver::head::polls::Way;
 
     use super::*;
     use crate::config::Files;
@@ -189,10 +198,12 @@ mod tests {
     fn every_flag_sets_its_key() {
         let line = "open-registry --offline --listen 0.0.0.0:80 --listen [::]:80 --upstream https://npm.example.com \
              --share false --federate \
-             /ip4/192.0.2.7/tcp/6738/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
+             /ip4/192.0.2.7/tcp/6738/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq --update-type dns \
+             --update-type pubsub";
         let config = loaded(&parse(line)).config;
         assert!(!config.share.enabled);
         assert_eq!(config.federation.home.unwrap().address.to_string(), "/ip4/192.0.2.7/tcp/6738");
+        assert_eq!(config.federation.update_type, [Way::Dns, Way::Pubsub]);
         assert!(config.offline);
         assert_eq!(config.http.listen, ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()]);
         assert_eq!(config.upstream.url.host_str(), Some("npm.example.com"));

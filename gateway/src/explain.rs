@@ -106,7 +106,7 @@ async fn about_client(
     config: &Config,
     notes: &mut impl Write,
 ) -> anyhow::Result<Explanation> {
-    if let Some(explanation) = ask(config.operator.listen, &format!("client={client}")).await? {
+    if let Some(explanation) = ask(config.operator.listen, &format!("/why?client={client}")).await? {
         return Ok(explanation);
     }
     writeln!(
@@ -118,12 +118,16 @@ async fn about_client(
 }
 
 async fn about_content(content: &str, config: &Config) -> anyhow::Result<Prospect> {
-    let query = format!("content={}", utf8_percent_encode(content, NON_ALPHANUMERIC));
-    let said = ask(config.operator.listen, &query).await?;
+    let target = format!("/why?content={}", utf8_percent_encode(content, NON_ALPHANUMERIC));
+    let said = ask(config.operator.listen, &target).await?;
     said.context("no gateway answers at operator.listen, and only the one that runs knows what it holds")
 }
 
-fn print(said: &(impl Serialize + Display), json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+/// Prints it, in words or as JSON.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(said: &(impl Serialize + Display), json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(said)?)?;
         return Ok(());
@@ -134,11 +138,17 @@ fn print(said: &(impl Serialize + Display), json: bool, out: &mut impl Write) ->
     Ok(())
 }
 
-/// `None`: nobody is there.
-async fn ask<T: DeserializeOwned>(operator: Option<SocketAddr>, query: &str) -> anyhow::Result<Option<T>> {
+/// What the gateway that runs here says at an address of its operator's listener; `None`: nobody is there.
+///
+/// # Errors
+/// When it says no, in its words, or what is not understood.
+pub async fn ask<T: DeserializeOwned>(
+    operator: Option<SocketAddr>,
+    target: &str,
+) -> anyhow::Result<Option<T>> {
     let Some(address) = operator.map(reachable) else { return Ok(None) };
     let Ok(Ok(stream)) = timeout(PATIENCE, TcpStream::connect(address)).await else { return Ok(None) };
-    let (status, body) = timeout(PATIENCE, get(stream, address, query))
+    let (status, body) = timeout(PATIENCE, get(stream, address, target))
         .await
         .map_err(anyhow::Error::from)
         .flatten()
@@ -152,12 +162,10 @@ async fn ask<T: DeserializeOwned>(operator: Option<SocketAddr>, query: &str) -> 
         .with_context(|| format!("{address} says what is not understood here"))
 }
 
-async fn get(stream: TcpStream, address: SocketAddr, query: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn get(stream: TcpStream, address: SocketAddr, target: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = http::Request::get(format!("/why?{query}"))
-        .header(HOST, address.to_string())
-        .body(Empty::<Bytes>::new())?;
+    let request = http::Request::get(target).header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let body =

@@ -1,9 +1,13 @@
 //! Wires the parts of one gateway together, and runs them.
 
 mod federation;
+mod follow;
 mod home;
+mod index;
 mod listening;
 mod peers;
+mod publishing;
+mod rooted;
 mod sharing;
 mod sources;
 
@@ -22,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::federation::Federation;
+use self::follow::Heads;
 use self::listening::{Around, Listening};
 use self::sharing::Shared;
 use crate::changes::Feed;
@@ -30,6 +35,7 @@ use crate::dns::Locate;
 use crate::fetch::{Fetch, Peers, Settings};
 use crate::http::{Ground, Guidance, Load, Policy, Prover, Server, Service};
 use crate::identity::Identity;
+use crate::index::Index;
 use crate::interfaces;
 use crate::metrics::Metrics;
 use crate::open_files;
@@ -66,53 +72,61 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     let this = peers::This { upstream: upstream.clone(), load: Arc::clone(&load) };
     let owner = peers::owner(&config, identity.id(), &geo, links.clone(), this)?;
     let steering = owner.steering();
+    let (tell_names, head) = watch::channel(None);
     let around = Around {
         id: identity.id(),
         links: links.clone(),
         peers: steering.follow(),
+        head: head.clone(),
         locate: locate(&geo),
         metrics: Arc::clone(&metrics),
         pulses: pulses.clone(),
     };
     let listening = Listening::open(&config, handed, tls.as_ref(), &around)?;
-    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &metrics)?;
+    let mut heads = Heads::of(&config, identity.id(), &metrics)?;
+    let mut federation = Federation::start(&config, &identity, &listening, &upstream, &heads, &metrics)?;
     let shared = Shared::new(&config, &mut federation, links.clone(), &metrics);
     home::follow(&config, identity.id(), federation.swarm.clone(), &upstream)?;
     let peers = sources::peers(&config, identity.id(), &steering, &shared, &metrics)?;
-    let fetch = fetch(&config, &store, &upstream, peers, &metrics);
-    let feed = config.upstream.changes.as_ref().filter(|_| !config.offline);
-    let feed = feed.map(|address| Feed::new(address, fetch.clone(), Arc::clone(&metrics)));
-    let place = Place::of(&config::data_dir(&config)?);
-    let warm_ups = WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone());
+    let rooted =
+        rooted::open(&config, identity.id(), heads.following.as_ref(), (&store, &shared, &peers), &metrics)?;
+    let fetch = fetch(&config, &store, &upstream, peers, &metrics)?;
+    let announced = federation.announced();
+    rooted::run(&config, rooted.as_ref().zip(heads.following.as_ref()), (&fetch, announced), stop.clone());
+    let index = index::index(&config, &store, &fetch, (&identity, federation.listed.take()))?;
+    let feed = feed(&config, &fetch, &index, &metrics);
+    let warm_ups = warm_ups(&config, &fetch, &stop)?;
     listening.announce();
     let guide = guide(&config, &listening, &links, &steering, &geo);
-    let operator = Operator::new(
+    let catalogue = publishing::catalogue(
+        &config,
         identity.id(),
-        fetch.clone(),
-        warm_ups,
-        feed.clone(),
-        guide.clone(),
-        shared.peers(),
-        Arc::clone(&metrics),
+        &index,
+        (&fetch, &shared),
+        (heads.following.clone(), rooted),
+        &metrics,
     );
-    let redirects = config.steer.redirect && !config.offline;
-    let guidance = Guidance::new(guide, peers::holders(&config, identity.id(), &steering)?, redirects);
-    let ground = ground(&config, &identity, &listening, links, &stop);
-    let prover = Prover::new(ground, load);
+    heads.run(&config, identity.id(), shared.swarm.clone(), stop.clone())?;
+    let told = (shared.peers(), catalogue.clone(), Arc::clone(&metrics));
+    let operator = Operator::new(identity.id(), fetch.clone(), warm_ups, feed.clone(), guide.clone(), told);
+    let guidance = guidance(&config, identity.id(), guide, &steering)?;
+    let prover = Prover::new(ground(&config, &identity, &listening, links, &stop), load);
     let service = Service::new(
         fetch.clone(),
         policy(&config),
         prover,
         guidance,
-        shared.sharing.clone(),
+        (shared.sharing.clone(), catalogue),
         Arc::clone(&metrics),
     );
     let shared = shared.serve(service.clone(), &store, &stop);
-    let server = Server::new(service, metrics.connections(), metrics.handshake_failures())
-        .excepting(config.http.trusted_proxies.clone());
+    let server = Server::new(service, metrics.connections(), metrics.handshake_failures());
+    let server = server.excepting(config.http.trusted_proxies.clone());
     let served = tokio::spawn(server.serve(listening.clients, stop.clone()));
     let closing = CancellationToken::new();
     let named = tokio::spawn(listening.dns.serve(closing.clone()));
+    let indexed = index::keep(&index, &closing);
+    publishing::tell(&index, identity.id(), (tell_names, heads.own), &metrics);
     let members = federation::members(&config, identity.id(), &geo);
     let connected =
         federation.run(members, steering.clone(), pulses.clone(), (stop.clone(), closing.clone()));
@@ -123,12 +137,7 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     keep_up(&upstream, fetch, feed, tls.as_ref(), &geo);
     tokio::spawn(peers::locate_forever(config.peer.clone(), identity.id(), geo, steering));
     let contact = first_contact(config.federation.home.clone(), upstream, operator.clone(), owner);
-    let (draining, ended) = (stop.clone(), closing.clone());
-    tokio::spawn(async move {
-        let owner = contact.await;
-        tokio::spawn(owner.run(pulses, draining, ended));
-        reloads.serve(tls).await;
-    });
+    tokio::spawn(begin(contact, pulses, (reloads, tls), (stop.clone(), closing.clone())));
     tell_transfer(metrics);
 
     stop.cancelled().await;
@@ -139,10 +148,8 @@ pub async fn run(config: Config, handed: Handed) -> anyhow::Result<()> {
     shared.await?;
     // Names are answered, and the operator and peers too, until the last client has what it asked for.
     closing.cancel();
-    named.await?;
-    operated.await?;
-    if let Some(connected) = connected {
-        connected.await?;
+    for task in [named, operated, indexed].into_iter().chain(connected) {
+        task.await?;
     }
     store.close().await;
     say("Stopped");
@@ -159,6 +166,7 @@ fn transfer(metrics: &Metrics) -> Transfer {
 /// Starts what looks after things by itself, as long as the gateway runs.
 fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&Tls>, geo: &Geo) {
     tokio::spawn(upstream.clone().probe_forever());
+    tokio::spawn(fetch.clone().learn_blocked_forever());
     tokio::spawn(fetch.repair_forever());
     if let Some(feed) = feed {
         tokio::spawn(feed.follow_forever());
@@ -170,8 +178,35 @@ fn keep_up(upstream: &Upstream, fetch: Fetch, feed: Option<Feed>, tls: Option<&T
 }
 
 /// Whatever gets content.
-fn fetch(config: &Config, store: &Store, upstream: &Upstream, peers: Peers, metrics: &Arc<Metrics>) -> Fetch {
-    Fetch::with_peers(store.clone(), upstream.clone(), Some(peers), settings(config), Arc::clone(metrics))
+fn fetch(
+    config: &Config,
+    store: &Store,
+    upstream: &Upstream,
+    peers: Peers,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Fetch> {
+    let with = (Some(peers), sources::takedowns(config)?);
+    let fetch =
+        Fetch::with_peers(store.clone(), upstream.clone(), with, settings(config), Arc::clone(metrics));
+    // Before the first request.
+    fetch.learn_blocked_of_store();
+    Ok(fetch)
+}
+
+/// Upstream's change feed, if one is followed.
+fn feed(config: &Config, fetch: &Fetch, index: &Index, metrics: &Arc<Metrics>) -> Option<Feed> {
+    let Some(address) = config.upstream.changes.as_ref().filter(|_| !config.offline) else {
+        // Offline, what was said before is still so.
+        index.say_state(config.upstream.changes.as_ref().and_then(|_| fetch.store().feed_state()));
+        return None;
+    };
+    let fresh = config.upstream.fresh.duration();
+    Some(Feed::new(address, fetch.clone(), index.clone(), fresh, Arc::clone(metrics)))
+}
+
+fn warm_ups(config: &Config, fetch: &Fetch, stop: &CancellationToken) -> anyhow::Result<WarmUps> {
+    let place = Place::of(&config::data_dir(config)?);
+    Ok(WarmUps::new(fetch.clone(), config.private.scopes.clone(), place, stop.clone()))
 }
 
 /// The same facts as names are answered from.
@@ -191,6 +226,12 @@ fn guide(
         steering: Some(steering.clone()),
         geo: geo.clone(),
     })
+}
+
+/// Whom clients are led to, and who of them has what they ask for.
+fn guidance(config: &Config, own: PeerId, guide: Guide, steering: &Steering) -> anyhow::Result<Guidance> {
+    let redirects = config.steer.redirect && !config.offline;
+    Ok(Guidance::new(guide, peers::holders(config, own, steering)?, redirects))
 }
 
 /// What this gateway may prove to be its own.
@@ -242,10 +283,14 @@ fn own_urls(config: &Config, id: PeerId) -> Vec<Url> {
 
 fn policy(config: &Config) -> Policy {
     Policy {
-        canonical_tarballs: config.canonical_tarballs().as_str().trim_end_matches('/').to_owned(),
+        canonical_tarballs: canonical_tarballs(config),
         trusted_proxies: config.http.trusted_proxies.clone(),
         private_scopes: config.private.scopes.clone(),
     }
+}
+
+fn canonical_tarballs(config: &Config) -> String {
+    config.canonical_tarballs().as_str().trim_end_matches('/').to_owned()
 }
 
 /// Where a network is: where its first address is, which stands for all of it.
@@ -268,6 +313,18 @@ async fn first_contact(
     home::tell(home.as_ref(), &upstream, answered.map(drop));
     operator.set_ready();
     owner
+}
+
+/// Is ready once upstream and every peer were looked at, and goes on looking at peers.
+async fn begin(
+    contact: impl Future<Output = Owner<Prober>>,
+    pulses: Pulses,
+    (reloads, tls): (Reloads, Option<Tls>),
+    (stop, end): (CancellationToken, CancellationToken),
+) {
+    let owner = contact.await;
+    tokio::spawn(owner.run(pulses, stop, end));
+    reloads.serve(tls).await;
 }
 
 fn tell_transfer(metrics: Arc<Metrics>) {

@@ -1,5 +1,6 @@
 //! Does: the sockets, the disk and the upstream of one gateway. What to do is asked of `resolver`.
 
+pub mod catalogue;
 pub mod changes;
 pub mod command;
 pub mod config;
@@ -7,10 +8,13 @@ pub mod dns;
 pub mod doctor;
 pub mod explain;
 pub mod fetch;
+pub mod follow;
 pub mod gateway;
 pub mod http;
 pub mod identity;
+pub mod index;
 pub mod interfaces;
+pub mod line;
 pub mod listen;
 pub mod log;
 pub mod metrics;
@@ -18,6 +22,8 @@ pub mod open_files;
 pub mod operator;
 pub mod private;
 pub mod pulse;
+pub mod resolve;
+pub mod rooted;
 pub mod service;
 pub mod setup;
 pub mod share;
@@ -25,6 +31,7 @@ pub mod status;
 pub mod steer;
 pub mod store;
 pub mod swarm;
+pub mod takedown;
 pub mod terminal;
 pub mod tls;
 pub mod units;

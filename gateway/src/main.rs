@@ -9,7 +9,7 @@ use gateway::command::{self, Command, Task};
 use gateway::config::{Config, Loaded};
 use gateway::service::Handed;
 use gateway::terminal::UntilClosed;
-use gateway::{doctor, explain, gateway::run, log, open_files, setup, status, warm};
+use gateway::{doctor, explain, gateway::run, log, open_files, resolve, setup, status, warm};
 use resolver::peer::PeerId;
 use rustls::crypto::aws_lc_rs;
 
@@ -41,6 +41,7 @@ fn perform(command: &Command) -> anyhow::Result<ExitCode> {
         Some(Task::Status) => show_status(&loaded.config, &mut out)?,
         Some(Task::Doctor(request)) => return examine(request, &loaded),
         Some(Task::Explain(request)) => explain_to(request, &loaded.config)?,
+        Some(Task::Resolve(request)) => look_up(request, &loaded.config)?,
         Some(Task::Warm(request)) => return warm_up(request, &loaded.config, command.verbose()),
         None => serve(loaded.config, command.verbose())?,
     }
@@ -70,6 +71,11 @@ fn explain_to(request: &explain::Request, config: &Config) -> anyhow::Result<()>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut out, mut notes) = (UntilClosed(io::stdout()), UntilClosed(io::stderr()));
     runtime.block_on(explain::run(request, config, &mut out, &mut notes))
+}
+
+fn look_up(request: &resolve::Request, config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(resolve::run(request, config, &mut UntilClosed(io::stdout())))
 }
 
 /// Fails where something is missing; stopped by a signal, it says so as a shell does.

@@ -1,6 +1,8 @@
 //! What is counted, in Prometheus' words.
 
 mod federation;
+mod index;
+mod rooted;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use federation::Federation;
+pub use index::Index;
+pub use rooted::Rooted;
 
 /// Upper bounds in seconds, from a LAN mirror to the longest wait.
 const LATENCIES: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
@@ -44,6 +48,8 @@ pub struct Metrics {
     changes_invalidated: Counter,
     gauges: StoreGauges,
     federation: Federation,
+    index: Index,
+    rooted: Rooted,
     sent_total: Arc<AtomicU64>,
     received_total: AtomicU64,
 }
@@ -151,6 +157,8 @@ impl Metrics {
             changes_invalidated: Counter::default(),
             gauges: StoreGauges::default(),
             federation: Federation::default(),
+            index: Index::default(),
+            rooted: Rooted::default(),
             sent_total: Arc::default(),
             received_total: AtomicU64::default(),
         };
@@ -246,6 +254,8 @@ impl Metrics {
         );
         self.register_store();
         self.federation.register(&mut self.registry);
+        self.index.register(&mut self.registry);
+        self.rooted.register(&mut self.registry);
     }
 
     fn register_store(&mut self) {
@@ -287,6 +297,18 @@ impl Metrics {
     #[must_use]
     pub fn federation(&self) -> &Federation {
         &self.federation
+    }
+
+    /// What is counted of the index.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What is counted of the root that is followed.
+    #[must_use]
+    pub fn rooted(&self) -> &Rooted {
+        &self.rooted
     }
 
     /// Bytes of a body have come from upstream.

@@ -1,5 +1,6 @@
 //! The operator's listener: metrics, health and status, and warm-ups for the command. It knows no client and nothing private.
 
+mod index;
 mod peers;
 
 use std::collections::BTreeMap;
@@ -17,8 +18,10 @@ use resolver::peer::PeerId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::catalogue::Catalogue;
 use crate::changes::Feed;
 use crate::fetch::{Connection, Content, Fetch, NoProspect};
+use crate::follow::Following;
 use crate::http::{Body, Handle, Wire, full};
 use crate::metrics::Metrics;
 use crate::steer::Guide;
@@ -50,6 +53,7 @@ struct Inner {
     changes: Option<Feed>,
     guide: Guide,
     peers: Peers,
+    catalogue: Catalogue,
     warm_ups: WarmUps,
     metrics: Arc<Metrics>,
     id: PeerId,
@@ -67,8 +71,7 @@ impl Operator {
         warm_ups: WarmUps,
         changes: Option<Feed>,
         guide: Guide,
-        peers: Peers,
-        metrics: Arc<Metrics>,
+        (peers, catalogue, metrics): (Peers, Catalogue, Arc<Metrics>),
     ) -> Self {
         let (ready, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
         Self {
@@ -78,6 +81,7 @@ impl Operator {
                 changes,
                 guide,
                 peers,
+                catalogue,
                 metrics,
                 id,
                 ready,
@@ -112,7 +116,11 @@ impl Operator {
             "/metrics" => self.metrics(),
             "/status" => typed(StatusCode::OK, "application/json", self.status().to_string()),
             "/why" => self.why(query).await,
-            _ => words(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz, /status and /why\n"),
+            "/resolve" => self.resolve(query).await,
+            _ => words(
+                StatusCode::NOT_FOUND,
+                "here are /metrics, /healthz, /readyz, /status, /why and /resolve\n",
+            ),
         }
     }
 
@@ -166,7 +174,10 @@ impl Operator {
             "ready": self.is_ready(),
             "upstream": Connection::of(self.inner.fetch.upstream()),
             "home": self.inner.fetch.upstream().home(),
+            "followed": self.inner.catalogue.following().map(|following| self.followed(following)),
             "changes": self.inner.changes.as_ref().map(changes),
+            "index": index::status(&self.inner.catalogue),
+            "blocked": blocked(self.inner.fetch.takedowns().count()),
             "store": store_status(self.inner.fetch.store().totals()),
             "bytes": {
                 "sent": sent,
@@ -206,6 +217,21 @@ impl Handle for Operator {
     }
 }
 
+impl Operator {
+    /// Home's head, and which root of home's counts already.
+    fn followed(&self, following: &Following) -> serde_json::Value {
+        let mut status = following.status();
+        let settled = self.inner.fetch.settled();
+        status["settled"] = json!(settled.map(|(root, _)| root.to_string()));
+        status["current_s"] = json!(settled.and_then(|(_, since)| since).map(|since| since.as_secs()));
+        status
+    }
+}
+
+fn blocked((own, home): (usize, usize)) -> serde_json::Value {
+    json!({ "own": own, "home": home })
+}
+
 fn changes(feed: &Feed) -> serde_json::Value {
     let status = feed.status();
     json!({
@@ -214,6 +240,8 @@ fn changes(feed: &Feed) -> serde_json::Value {
         "lag": status.lag,
         "last_success_s": status.last_success_s,
         "invalidated": status.invalidated,
+        "unconfirmed": status.unconfirmed,
+        "current_s": status.current_s,
         "failures": status.failures,
         "error": status.error,
     })

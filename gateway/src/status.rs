@@ -142,6 +142,9 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     if let Some(home) = home(&status["home"]) {
         writeln!(out, "home      {home}")?;
     }
+    if let Some(followed) = followed_root(&status["followed"]) {
+        writeln!(out, "followed  {followed}")?;
+    }
     writeln!(
         out,
         "held      {} packuments ({}), {} tarballs ({}){}",
@@ -151,6 +154,12 @@ fn print(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         size(&store["tarball_bytes"]),
         if store["full"] == true { "; nothing new can be kept" } else { "" }
     )?;
+    if let Some(blocked) = blocked(&status["blocked"]) {
+        writeln!(out, "blocked   {blocked}")?;
+    }
+    if let Some(index) = index(&status["index"]) {
+        writeln!(out, "index     {index}")?;
+    }
     let bytes = &status["bytes"];
     let from = by_source(&bytes["received_from"]);
     writeln!(out, "traffic   {} sent, {} received{from}", size(&bytes["sent"]), size(&bytes["received"]))?;
@@ -236,6 +245,53 @@ fn home(home: &Value) -> Option<String> {
     Some(format!("{contact} is {connected}; {way}"))
 }
 
+/// Which root of home's is followed; `None`: nobody is.
+fn followed_root(followed: &Value) -> Option<String> {
+    followed.is_object().then_some(())?;
+    let Some(root) = followed["root"].as_str() else {
+        return Some("home has not told any root yet".to_owned());
+    };
+    let age = humantime::format_duration(Duration::from_secs(followed["age_s"].as_u64().unwrap_or(0)));
+    let standing = match followed["standing"].as_str() {
+        Some("quiet") => "; home has said nothing for long, or it is kept from this gateway",
+        Some("expired") => "; it is out of date, and used for want of a newer one",
+        _ => "",
+    };
+    let by = match followed["by"].as_str() {
+        Some("disk") | None => "from disk".to_owned(),
+        Some(way) => format!("by {}", escape(way)),
+    };
+    let counts = match followed["settled"].as_str() {
+        Some(settled) if settled == root => "",
+        Some(_) => "; the one before counts until what differs is known",
+        None => "; it does not count yet",
+    };
+    Some(format!("root {}, signed {age} ago, {by}{counts}{standing}", escape(root)))
+}
+
+/// What is not served; `None`: nothing is blocked.
+fn blocked(blocked: &Value) -> Option<String> {
+    let (own, home) = (blocked["own"].as_u64().unwrap_or(0), blocked["home"].as_u64().unwrap_or(0));
+    (own + home > 0).then(|| format!("{own} by this gateway's configuration, {home} by home's"))
+}
+
+/// What is published; `None`: a gateway of a version that publishes nothing.
+fn index(index: &Value) -> Option<String> {
+    let number = |key: &str| index[key].as_u64().unwrap_or(0);
+    let Some(root) = index["root"].as_str() else {
+        return index.is_object().then(|| "nothing is published yet".to_owned());
+    };
+    let age = humantime::format_duration(Duration::from_secs(number("age_s")));
+    Some(format!(
+        "root {}, signed {age} ago (sequence {}): {} packages, {} blocks, {} in all",
+        escape(root),
+        number("sequence"),
+        number("packages"),
+        number("blocks"),
+        ByteSize(number("bytes")),
+    ))
+}
+
 fn word(value: &Value) -> String {
     escape(value.as_str().unwrap_or("unknown")).into_owned()
 }
@@ -276,6 +332,13 @@ mod tests {
         );
         assert!(text.contains("http://up is down (\\u{1b}[2J)\n"), "{text}");
         assert!(!text.contains("home  "), "nobody is followed");
+        assert!(!text.contains("index  "), "a version that has none");
+        let published = json!({
+            "root": "bafy\u{1b}", "sequence": 1_800_000_000_000_u64, "age_s": 61, "packages": 2, "blocks": 9, "bytes": 2048,
+        });
+        let told = "root bafy\\u{1b}, signed 1m 1s ago (sequence 1800000000000): 2 packages, 9 blocks, 2.0 KiB in all";
+        assert_eq!(index(&published).as_deref(), Some(told));
+        assert_eq!(index(&json!({ "root": null })).as_deref(), Some("nothing is published yet"));
         let contact = "/ip4/192.0.2.7/tcp/6738/p2p/12D3KooWy";
         let followed = json!({ "contact": contact, "connected_s": 60, "serves": true, "cause": null });
         let through = format!("{contact} is connected for 1m; upstream is asked through it");

@@ -1,8 +1,11 @@
 //! Follows the change feed, if one is configured: what it names is confirmed before it is served once more.
 //!
-//! It only spares waiting and staleness. Nothing is fetched because of it that nobody asks for, nothing is served for
-//! longer because of it, and what it fails to say is found out as if there were none. The latch of upstream learns
-//! nothing from it.
+//! It only spares waiting and staleness. Nothing is served for longer because of it, and what it fails to say is found out as if there
+//! were none. The latch of upstream learns nothing from it. Nothing is fetched because of it that nobody asks for, unless this gateway is
+//! followed: then what is held and has changed is confirmed behind ([`confirming`]), so that followers can be told that all of it is
+//! upstream's word of now.
+
+mod confirming;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,9 +14,12 @@ use resolver::changes::{self, InvalidFeed, Page, Standing, Why};
 use url::Url;
 
 use crate::fetch::{Failure, Fetch};
+use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::store::{Cursor, StoreError};
 use crate::upstream::UpstreamError;
+
+use confirming::Confirming;
 
 /// How often the feed's end is looked at: how late a change is noticed, for one small request.
 const POLL: Duration = Duration::from_secs(5);
@@ -33,6 +39,7 @@ struct Inner {
     fetch: Fetch,
     metrics: Arc<Metrics>,
     status: Mutex<Status>,
+    confirming: Confirming,
 }
 
 /// How following goes.
@@ -46,6 +53,10 @@ pub struct Status {
     pub last_success_s: Option<u64>,
     /// Held packuments that it has named since the start.
     pub invalidated: u64,
+    /// Held packuments that have changed and were not confirmed yet; nobody asks for them unless this gateway is followed.
+    pub unconfirmed: usize,
+    /// When all that is held was last known to be upstream's word: seconds since 1970.
+    pub current_s: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
     /// The last of them.
@@ -68,9 +79,10 @@ enum Trouble {
 impl Feed {
     /// Asks nobody yet.
     #[must_use]
-    pub fn new(address: &Url, fetch: Fetch, metrics: Arc<Metrics>) -> Self {
-        let inner = Inner { address: address.to_string(), fetch, metrics, status: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+    pub fn new(address: &Url, fetch: Fetch, index: Index, fresh: Duration, metrics: Arc<Metrics>) -> Self {
+        let confirming = Confirming::new(index, fresh, fetch.store().feed_state());
+        let address = address.to_string();
+        Self { inner: Arc::new(Inner { address, fetch, metrics, status: Mutex::default(), confirming }) }
     }
 
     /// Where the feed is.
@@ -82,7 +94,8 @@ impl Feed {
     /// How following goes.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.known().clone()
+        let (unconfirmed, current_s) = self.inner.confirming.told();
+        Status { unconfirmed, current_s, ..self.known().clone() }
     }
 
     /// Ends with the program.
@@ -92,9 +105,16 @@ impl Feed {
         if let Some(cursor) = &cursor {
             self.inner.fetch.doubt_all_before(cursor.doubted_ms);
         }
+        tokio::spawn(self.clone().confirm_forever());
         loop {
+            let looked = since_1970();
             let pause = match self.catch_up(&mut cursor).await {
-                Ok(()) => self.succeeded(),
+                Ok(()) => {
+                    if self.known().lag == Some(0) {
+                        self.has_looked(looked).await;
+                    }
+                    self.succeeded()
+                }
                 Err(trouble) => self.failed(&trouble),
             };
             tokio::time::sleep(pause).await;
@@ -128,6 +148,7 @@ impl Feed {
         };
         let page = Page::read(&document, cursor.since, PAGE)?;
         let held = self.inner.fetch.changed(&page.names).await?;
+        self.doubt(page.names.iter().filter(|name| self.inner.fetch.may_hold(name)));
         self.inner.metrics.changes_invalidated(held as u64);
         self.known().invalidated += held as u64;
         let further = page.next > cursor.since;
@@ -150,6 +171,7 @@ impl Feed {
             "following the change feed from its end; what is held is confirmed first"
         );
         let doubted_ms = self.inner.fetch.doubt_all();
+        self.doubt_all();
         let cursor = Cursor { feed: self.inner.address.clone(), since: end, doubted_ms };
         self.inner.fetch.store().keep_cursor(cursor.clone()).await?;
         self.stands(end, end);
@@ -172,7 +194,7 @@ impl Feed {
         if status.failures > 0 {
             tracing::info!("the change feed answers again");
         }
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = since_1970().as_secs();
         *status = Status { failures: 0, error: None, last_success_s: Some(seconds), ..status.clone() };
         self.inner.metrics.changes_succeeded(seconds);
         POLL
@@ -192,4 +214,8 @@ impl Feed {
     fn known(&self) -> MutexGuard<'_, Status> {
         self.inner.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

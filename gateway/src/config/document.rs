@@ -22,6 +22,8 @@ pub(crate) struct Contents {
 /// One entry of a list: `[[peer]]` and what stands below it.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
+    /// The list's name: `peer`.
+    pub(crate) list: String,
     /// `file:line`
     pub(crate) place: String,
     /// Its values, each with the list's name before its key: `peer.urls`.
@@ -105,7 +107,7 @@ impl Reading<'_> {
             let mut inside = Reading { file, lines, values, problems: &mut *self.problems, contents };
             inside.table(name, table);
             let settings = inside.contents.settings;
-            self.contents.tables.push(Table { place, settings });
+            self.contents.tables.push(Table { list: name.to_owned(), place, settings });
         }
     }
 

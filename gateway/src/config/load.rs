@@ -10,7 +10,7 @@ use super::keys::{Key, Keys};
 use super::layers::{DEFAULT, Layers, Sources};
 use super::problem::{Problem, Problems};
 use super::setting::Setting;
-use super::{Config, peers, rules};
+use super::{Config, blocks, peers, rules};
 
 /// How a sentence goes on that shows what a good value looks like.
 const ADVICE: &str = "write it like";
@@ -24,8 +24,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Where the value of each key was written.
     pub(crate) origins: BTreeMap<String, String>,
-    /// Where each `[[peer]]` was written.
-    pub(crate) peers: Vec<String>,
+    /// Where each entry of a list was written, by the list's name.
+    pub(crate) entries: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Loaded {
@@ -44,8 +44,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let Layers { settings, tables, files, mut problems } = Layers::read(sources);
     let figment = settings.into_iter().fold(Figment::new(), Figment::merge);
     let origins = origins(&figment);
-    let peer = peers::read(&tables, &mut problems);
-    let config = extract(figment, &mut problems).map(|config| Config { peer, ..config });
+    let of = |list| tables.iter().filter(|table| table.list == list).collect::<Vec<_>>();
+    let peer = peers::read(&of(peers::LIST), &mut problems);
+    let block = blocks::read(&of(blocks::LIST), &mut problems);
+    let config = extract(figment, &mut problems).map(|config| Config { peer, block, ..config });
     if let Some(config) = &config {
         problems.extend(rules::broken(config).into_iter().map(|broken| {
             let place = origins.get(broken.key).map_or(broken.key, String::as_str);
@@ -54,8 +56,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     }
     match config {
         Some(config) if problems.is_empty() => {
-            let peers = tables.into_iter().map(|table| table.place).collect();
-            Ok(Loaded { config, files, origins, peers })
+            let places = |list| (list, of(list).into_iter().map(|table| table.place.clone()).collect());
+            let entries = [peers::LIST, blocks::LIST].map(places).into();
+            Ok(Loaded { config, files, origins, entries })
         }
         _ => Err(Problems(problems)),
     }

@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{dns, http, operator, private, share, steer, store, swarm, tls, upstream, zone};
+use crate::{dns, http, operator, private, share, steer, store, swarm, takedown, tls, upstream, zone};
 
+mod blocks;
 mod document;
 mod keys;
 mod layers;
@@ -60,6 +61,9 @@ pub struct Config {
     /// The other gateways that the operator knows of, of all files.
     #[serde(default)]
     pub peer: Vec<steer::Entry>,
+    /// What is not served here, of all files.
+    #[serde(default)]
+    pub block: Vec<takedown::Block>,
     /// What is passed to upstream and never kept.
     pub private: private::Config,
     /// Where metrics, health and status are served.

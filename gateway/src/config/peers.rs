@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use resolver::fold::{Folded, site, stands_for_v4};
 use resolver::geo::Code;
 use resolver::peer::PeerId;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::document::Table;
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use super::load::explain;
 use super::problem::Problem;
 use super::rules::{base, leads_to, require};
@@ -37,9 +38,12 @@ struct Placed<'a> {
 }
 
 /// The entries of these tables, in their order; what is wrong goes to `problems`.
-pub(crate) fn read(tables: &[Table], problems: &mut Vec<Problem>) -> Vec<Entry> {
+pub(crate) fn read(tables: &[&Table], problems: &mut Vec<Problem>) -> Vec<Entry> {
     let before = problems.len();
-    let placed: Vec<_> = tables.iter().filter_map(|table| typed(table, problems)).collect();
+    let placed: Vec<_> = tables
+        .iter()
+        .filter_map(|table| Some(Placed { entry: typed(table, LIST, problems)?, table }))
+        .collect();
     for one in &placed {
         one.check(problems);
     }
@@ -51,16 +55,20 @@ pub(crate) fn read(tables: &[Table], problems: &mut Vec<Problem>) -> Vec<Entry> 
 }
 
 /// A value that cannot be read is reported and gives way to the example's, so that the rest of the entry is read as well.
-fn typed<'a>(table: &'a Table, problems: &mut Vec<Problem>) -> Option<Placed<'a>> {
+pub(super) fn typed<E: DeserializeOwned>(
+    table: &Table,
+    list: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<E> {
     let mut settings = table.settings.clone();
     for wrong in 0..=settings.len() {
         let error = match dict(&settings).deserialize() {
-            Ok(entry) => return (wrong == 0).then_some(Placed { entry, table }),
+            Ok(entry) => return (wrong == 0).then_some(entry),
             Err(error) => error,
         };
         let Some(setting) = settings.iter_mut().find(|setting| is_at(setting, &error.path)) else {
             // What an entry lacks is said of the entry.
-            let error = error.with_path(LIST);
+            let error = error.with_path(list);
             problems.push(explain(&table.place, &error, None));
             return None;
         };
@@ -244,8 +252,9 @@ fn twice(placed: &[Placed<'_>]) -> Vec<Problem> {
     problems
 }
 
-/// The names of an entry's values, in the order of the example.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    let names = Keys::known().members().filter_map(|key| key.name.split('.').nth(1));
+/// The names of the values of a list's entry, in the order of the example.
+pub(crate) fn names(list: &'static str) -> impl Iterator<Item = &'static str> {
+    let of_list = move |key: &&Key| key.name.split('.').next() == Some(list);
+    let names = Keys::known().members().filter(of_list).filter_map(|key| key.name.split('.').nth(1));
     names.scan("", |last, name| Some((std::mem::replace(last, name) != name).then_some(name))).flatten()
 }

@@ -26,9 +26,11 @@ impl Loaded {
             }
             file.push_str(&self.line(key, &values));
         }
-        let entries = values.find_ref(peers::LIST).and_then(Value::as_array).unwrap_or_default();
-        for (entry, origin) in entries.iter().zip(&self.peers) {
-            file.push_str(&table(entry, origin));
+        for (list, origins) in &self.entries {
+            let entries = values.find_ref(list).and_then(Value::as_array).unwrap_or_default();
+            for (entry, origin) in entries.iter().zip(origins) {
+                file.push_str(&table(list, entry, origin));
+            }
         }
         Ok(file)
     }
@@ -47,9 +49,9 @@ impl Loaded {
 }
 
 /// An entry of a list, its values in the order of the example.
-fn table(entry: &Value, origin: &str) -> String {
-    let mut lines = format!("\n[[{}]]  # {}\n", peers::LIST, escape(origin));
-    for (name, value) in peers::names().filter_map(|name| Some((name, entry.find_ref(name)?))) {
+fn table(list: &'static str, entry: &Value, origin: &str) -> String {
+    let mut lines = format!("\n[[{list}]]  # {}\n", escape(origin));
+    for (name, value) in peers::names(list).filter_map(|name| Some((name, entry.find_ref(name)?))) {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{name} = {}", toml(value));
     }

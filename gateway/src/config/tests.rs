@@ -268,9 +268,52 @@ fn the_example_of_a_peer_is_one_and_has_every_key() {
     assert_eq!(config.peer.len(), 1);
     let every = figment::value::Value::serialize(&config.peer[0]).unwrap();
     let every = every.as_dict().unwrap().keys().map(String::as_str);
-    assert_eq!(every.collect::<BTreeSet<_>>(), peers::names().collect::<BTreeSet<_>>());
+    assert_eq!(every.collect::<BTreeSet<_>>(), peers::names(peers::LIST).collect::<BTreeSet<_>>());
     let engines = config.peer[0].peer();
     assert!(engines.endpoints[0].https && engines.whereabouts.place.is_some() && !engines.admitted);
+}
+
+#[test]
+fn the_example_of_a_block_is_one_and_has_every_key() {
+    let etc = Etc::new(&[("example.toml", &keys::with_examples(keys::DEFAULTS))]);
+    let loaded = load(&only(etc.path("example.toml"))).unwrap();
+    assert_eq!(loaded.config.block.len(), 1);
+    let every = figment::value::Value::serialize(&loaded.config.block[0]).unwrap();
+    let every = every.as_dict().unwrap().keys().map(String::as_str);
+    assert_eq!(every.collect::<BTreeSet<_>>(), peers::names(blocks::LIST).collect::<BTreeSet<_>>());
+    let etc = Etc::new(&[("shown.toml", &loaded.to_toml().unwrap())]);
+    assert_eq!(load(&only(etc.path("shown.toml"))).unwrap().config.block, loaded.config.block);
+}
+
+#[test]
+fn every_wrong_value_of_a_block_names_its_line_and_what_is_wanted() {
+    let of = |lines: &str| problems_of(&format!("[[block]]\npackage = \"left\"\n{lines}\n"));
+    assert_eq!(of("reason = \"an order\""), [""; 0]);
+    for (lines, wanted) in [
+        ("", ":1: block: missing field `reason`"),
+        ("reason = \" \"", ":3: block.reason: is a sentence"),
+        ("reason = \"a\\nb\"", ":3: block.reason: is a sentence"),
+        ("reason = 7", ":3: block.reason: "),
+        ("reason = \"an order\"\nversion = \"*\"", ":4: block.version: is one version"),
+        (
+            "reason = \"an order\"\nversion = \"1.0.0\"\nintegrity = \"sha1-x\"",
+            ":5: block.integrity: is the dist.integrity",
+        ),
+        (
+            "reason = \"an order\"\nversions = []",
+            ":4: unknown key \"block.versions\"; did you mean \"block.version\"?",
+        ),
+    ] {
+        let found = of(lines);
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{lines}: {found:?}");
+    }
+    let twice = problems_of(&"[[block]]\npackage = \"left\"\nreason = \"an order\"\n".repeat(2));
+    assert!(
+        twice.len() == 1 && twice[0].starts_with(":4: block: this is blocked at :1 already"),
+        "{twice:?}"
+    );
+    let name = problems_of("[[block]]\npackage = \"Left \"\nreason = \"an order\"\n");
+    assert!(name.len() == 1 && name[0].starts_with(":2: block.package: "), "{name:?}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use resolver::answer::Facts;
 use resolver::geo::Whereabouts;
+use resolver::head::dns::Text;
 use resolver::links::Links;
 use resolver::rank::Snapshot;
 use resolver::zone::Zone;
@@ -79,6 +80,15 @@ pub struct Config {
 /// Says where on Earth a network is, as far as that is known.
 pub type Locate = Arc<dyn Fn(IpNet) -> Whereabouts + Send + Sync>;
 
+/// What the zone's texts say of the head that this gateway publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Of the zone's own name.
+    pub texts: Vec<Text>,
+    /// Of `_dnslink`.
+    pub link: Text,
+}
+
 /// What the zone's DNS knows of the rest of this gateway.
 pub struct Surroundings {
     /// The name.
@@ -93,6 +103,8 @@ pub struct Surroundings {
     pub links: watch::Receiver<Arc<Links>>,
     /// Other gateways, and how they fare.
     pub peers: watch::Receiver<Arc<Snapshot>>,
+    /// What is published; `None`: nothing yet.
+    pub head: watch::Receiver<Option<Arc<Announced>>>,
     /// Says where on Earth a network is.
     pub locate: Locate,
     /// Where queries are counted.
@@ -115,6 +127,7 @@ pub struct Dns {
     backend: Arc<Backend>,
     links: watch::Receiver<Arc<Links>>,
     peers: watch::Receiver<Arc<Snapshot>>,
+    head: watch::Receiver<Option<Arc<Announced>>>,
     doors: Vec<Door>,
     everywhere: Everywhere,
     datagrams: Vec<SocketGroup>,
@@ -138,7 +151,7 @@ impl Dns {
     /// # Errors
     /// When an address cannot be bound.
     pub fn bind(config: &Config, surroundings: Surroundings, handed: Sockets) -> anyhow::Result<Self> {
-        let Surroundings { zone, id, addresses, served, links, peers, locate, metrics, pulses } =
+        let Surroundings { zone, id, addresses, served, links, peers, head, locate, metrics, pulses } =
             surroundings;
         let forwarder = Forwarder::new(&config.forward)?;
         let facts = Facts {
@@ -157,6 +170,7 @@ impl Dns {
             backend: Arc::new(backend),
             links,
             peers,
+            head,
             doors: Vec::new(),
             everywhere: Everywhere::new(Vec::new(), close.clone()),
             close,
@@ -234,6 +248,8 @@ impl Dns {
         }
         let following = follow_peers(Arc::clone(&self.backend), self.peers.clone());
         serving.spawn(self.close.clone().run_until_cancelled_owned(following));
+        let publishing = follow_head(Arc::clone(&self.backend), self.head.clone());
+        serving.spawn(self.close.clone().run_until_cancelled_owned(publishing));
         stop.run_until_cancelled(self.follow_links(&serving)).await;
         self.close.cancel();
         serving.close();
@@ -271,6 +287,15 @@ async fn follow_peers(backend: Arc<Backend>, mut peers: watch::Receiver<Arc<Snap
     while peers.changed().await.is_ok() {
         let known = Arc::clone(&peers.borrow_and_update());
         backend.responder.learn_peers(&known);
+    }
+}
+
+/// Learns what is published, from what is now on.
+async fn follow_head(backend: Arc<Backend>, mut head: watch::Receiver<Option<Arc<Announced>>>) {
+    head.mark_changed();
+    while head.changed().await.is_ok() {
+        let announced = head.borrow_and_update().clone();
+        backend.responder.learn_head(announced);
     }
 }
 

@@ -6,22 +6,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::answer::{Answer, Facts, Kind, TTL_NEGATIVE, answer};
+use resolver::answer::{Answer, Facts, Kind, TTL_HEAD, TTL_NEGATIVE, answer};
 use resolver::asker::Asker;
+use resolver::head::dns::Text;
 use resolver::links::{Arrival, Links};
 use resolver::rank::Snapshot;
 use resolver::subnet::Subnet;
 use resolver::zone::Zone;
 
-use super::Locate;
 use super::decided::{Decided, Said};
 use super::message::{HEADER, Packet, Reply, Request, Transport};
 use super::rate::{Allowance, Rates};
 use super::usual::Usual;
+use super::{Announced, Locate};
 use crate::metrics::{Counter, Metrics};
 
 /// Seconds that the zone's own records hold: what they say changes with the configuration.
@@ -31,6 +32,8 @@ const TTL_ZONE: u32 = 3600;
 const REFRESH: i32 = 3600;
 const RETRY: i32 = 600;
 const EXPIRE: i32 = 86400;
+/// For how many answers the one with the head counts where they are limited: it has five times as many octets as a usual one.
+const HEAD_COSTS: u32 = 4;
 /// The bit of a header's third octet that says that it is an answer's.
 const RESPONSE: u8 = 0x80;
 /// OPT (41), and the types from 128 to 254: none can be had as a record (RFC 6895, section 3.1).
@@ -56,6 +59,8 @@ pub(super) struct Responder {
     authority: Record,
     name_server: Record,
     facts: ArcSwap<Facts>,
+    /// Beside the facts: with each new root all that was decided would be decided again.
+    head: ArcSwapOption<Announced>,
     locate: Locate,
     rates: Option<Rates>,
     usual: Option<Usual>,
@@ -113,6 +118,7 @@ impl Responder {
             id,
             locate,
             facts: ArcSwap::from_pointee(facts),
+            head: ArcSwapOption::empty(),
             metrics,
         }
     }
@@ -130,6 +136,11 @@ impl Responder {
     /// Other gateways fare so from now on.
     pub(super) fn learn_peers(&self, peers: &Arc<Snapshot>) {
         self.facts.rcu(|facts| Facts { peers: Arc::clone(peers), ..Facts::clone(facts) });
+    }
+
+    /// This is published from now on.
+    pub(super) fn learn_head(&self, head: Option<Arc<Announced>>) {
+        self.head.store(head);
     }
 
     /// Whom a question is for; where he is matters to whoever has peers.
@@ -201,6 +212,16 @@ impl Responder {
         Some(given(told, out))
     }
 
+    /// An answer that is much longer than its question counts for several.
+    fn charge(&self, client: IpAddr) {
+        if let Some(rates) = self.rates.as_ref().filter(|_| Rates::concern(client)) {
+            let now = self.started.elapsed();
+            for _ in 1..HEAD_COSTS {
+                rates.take(client, now);
+            }
+        }
+    }
+
     /// Answers a usual query by its short way; false: it is none.
     pub(super) fn answer_usual(&self, packet: &[u8], arrival: &Arrival, desk: &mut Desk) -> bool {
         let Some(usual) = &self.usual else { return false };
@@ -254,7 +275,13 @@ impl Responder {
     ) -> Reaction {
         let facts = self.facts.load();
         let asker = self.asker(&facts, arrival, request.subnet());
-        let answer = self.answer(&request, &asker, &facts);
+        let answer = match self.answer(&request, &asker, &facts) {
+            Answer::Head | Answer::Link if self.head.load().is_none() => Answer::NoData,
+            answer => answer,
+        };
+        if answer == Answer::Head && transport == Transport::Udp {
+            self.charge(arrival.client);
+        }
         self.metrics.dns_query(transport.name(), outcome(&answer));
         if answer == Answer::Forward {
             return Reaction::LookUp(request);
@@ -309,6 +336,15 @@ impl Responder {
             Answer::Words(words) => {
                 words.into_iter().map(|word| record(0, RData::TXT(TXT::new(vec![word])))).collect()
             }
+            Answer::Head => {
+                let head = self.head.load();
+                let texts = head.iter().flat_map(|head| &head.texts);
+                texts.map(|text| record(TTL_HEAD, words(text))).collect()
+            }
+            Answer::Link => {
+                let head = self.head.load();
+                head.iter().map(|head| record(TTL_HEAD, words(&head.link))).collect()
+            }
             Answer::Authority => vec![respelled(&self.authority, owner)],
             Answer::NameServer => vec![respelled(&self.name_server, owner)],
             Answer::Minimal => {
@@ -342,6 +378,10 @@ fn respelled(record: &Record, owner: &Name) -> Record {
     let mut record = record.clone();
     record.name = owner.clone();
     record
+}
+
+fn words(text: &Text) -> RData {
+    RData::TXT(TXT::from_bytes(text.iter().map(Vec::as_slice).collect()))
 }
 
 fn data(address: IpAddr) -> RData {
@@ -384,6 +424,8 @@ fn outcome(answer: &Answer) -> &'static str {
         | Answer::Words(_)
         | Answer::Authority
         | Answer::NameServer
+        | Answer::Head
+        | Answer::Link
         | Answer::Minimal => "answered",
         Answer::NoData => "no_data",
         Answer::NoName => "no_name",

@@ -11,8 +11,11 @@ use proptest::collection;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use resolver::answer::Facts;
+use resolver::head::{Signed, dns, publish};
 use resolver::links::{Arrival, By, Link, Links};
+use resolver::peer::PeerId;
 
+use super::Announced;
 use super::edns::MAX_PAYLOAD;
 use super::message::{Packet, Reply, Transport};
 use super::responder::{Desk, Reaction, Responder};
@@ -367,6 +370,92 @@ fn only_who_wants_recursion_is_looked_up_for() {
     message.metadata.recursion_desired = false;
     assert!(!look_up(&message));
     assert!(!look_up(&query("registry.example.com.", RecordType::A)));
+}
+
+const ROOT: &str = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
+
+/// A head as it is published; nobody looks at its signature here.
+fn announced() -> Announced {
+    let (id, now) = (PeerId::of_key([7; 32]), Duration::from_secs(1_800_000_000));
+    let head = publish::next(id, ROOT.parse().unwrap(), None, now);
+    let record = head.record(&[0x5a; 64]);
+    let checked = Signed::read(&record, id).unwrap().check(|_, _, _| true).unwrap();
+    Announced { texts: dns::texts(&checked).into(), link: dns::link(&head.root) }
+}
+
+fn strings(answer: &Message) -> Vec<Vec<&[u8]>> {
+    let data = answer.answers.iter().map(|record| match &record.data {
+        RData::TXT(text) => text.txt_data.iter().map(|string| &string[..]).collect(),
+        other => panic!("{other:?}"),
+    });
+    data.collect()
+}
+
+fn say_of(responder: &Responder, message: &Message, client: &str, transport: Transport) -> Option<Message> {
+    let (arrival, mut desk) = (Arrival { client: client.parse().unwrap(), ..arrival() }, Desk::default());
+    match responder.react(&message.to_vec().unwrap(), &arrival, transport, &mut desk) {
+        Reaction::Answer => Some(Message::from_vec(&desk.answer).unwrap()),
+        _ => None,
+    }
+}
+
+fn for_1232(name: &str, record: RecordType) -> Message {
+    with_edns(query(name, record), |edns| {
+        edns.set_max_payload(1232);
+    })
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figure is worth more than the limit")]
+fn the_zones_texts_are_the_head_and_fit_into_one_datagram() {
+    let responder = responder(false);
+    let apex = for_1232("registry.example.com.", RecordType::TXT);
+    let below = for_1232("_dnslink.registry.example.com.", RecordType::TXT);
+    let none = say_of(&responder, &apex, "192.168.7.20", Transport::Udp).unwrap();
+    assert!(none.answers.is_empty() && !none.authorities.is_empty(), "nothing is published yet");
+    responder.learn_head(Some(Arc::new(announced())));
+
+    let said = say_of(&responder, &apex, "192.168.7.20", Transport::Udp).unwrap();
+    assert!(!said.metadata.truncation);
+    assert!(said.answers.iter().all(|record| record.ttl == 20), "{said:?}");
+    let told = dns::read(strings(&said)).unwrap();
+    assert_eq!(told.root, Some(ROOT.parse().unwrap()));
+    assert_eq!(told.records.len(), 1);
+    let length = said.to_vec().unwrap().len();
+    println!("the head by DNS: {length} octets, its record {}", told.records[0].len());
+    assert!(length <= 600, "{length}");
+
+    let linked = say_of(&responder, &below, "192.168.7.20", Transport::Udp).unwrap();
+    let linked = strings(&linked);
+    assert_eq!(dns::read_link(linked[0].iter().copied()), Some(ROOT.parse().unwrap()));
+    let bare = query("registry.example.com.", RecordType::TXT);
+    let by_connection = say_of(&responder, &bare, "192.168.7.20", Transport::Tcp).unwrap();
+    assert_eq!(by_connection.answers.len(), 2);
+}
+
+#[test]
+fn whoever_asked_is_told_at_the_name_that_is_this_gateway_alone() {
+    let said = ask(&query("direct.registry.example.com.", RecordType::TXT));
+    assert_eq!(strings(&said), [[b"client=192.168.7.20"]]);
+    assert_eq!(said.answers[0].ttl, 0);
+}
+
+/// Questions under a victim's address would bring it the head, again and again.
+#[test]
+fn a_public_network_gets_the_head_less_often_than_other_answers() {
+    let responder = responder(false);
+    responder.learn_head(Some(Arc::new(announced())));
+    let answered = |record, client: &str| {
+        let question = for_1232("registry.example.com.", record);
+        let said = (0..300).filter_map(|_| say_of(&responder, &question, client, Transport::Udp));
+        said.filter(|answer| !answer.metadata.truncation).count()
+    };
+    // What comes in while this takes its time is more.
+    let (heads, others) =
+        (answered(RecordType::TXT, "203.0.113.5"), answered(RecordType::SOA, "198.51.100.5"));
+    assert!((50..=150).contains(&heads) && others >= 200, "{heads} {others}");
+    let private = answered(RecordType::TXT, "192.168.7.20");
+    assert_eq!(private, 300, "a private network holds no victims of strangers");
 }
 
 /// How many bytes of answer a byte of question buys at most, over all that can be asked with a small packet. It is

@@ -220,7 +220,8 @@ impl Downloads {
             return Ok((blob, Provenance::Store));
         }
         let Given { draft, integrity, source, .. } = self.race(order, progress, shared).await?;
-        let kept = self.inner.store.keep_blob(draft, &integrity).await;
+        let fetched_for = order.named.as_ref().map(|(name, _)| name);
+        let kept = self.inner.store.keep_blob(draft, &integrity, fetched_for).await;
         kept.map(|blob| (blob, source)).map_err(|_| Ended::NoRoom)
     }
 

@@ -1,6 +1,9 @@
 //! Why a client cannot have what he asked for.
 
+use std::sync::Arc;
+
 use crate::store::StoreError;
+use crate::takedown::Notice;
 use crate::upstream::UpstreamError;
 
 /// Why content cannot be had. The texts are fit for a client.
@@ -25,6 +28,9 @@ pub enum Failure {
         /// Why it cannot be had.
         cause: String,
     },
+    /// This gateway's operator, or home's, does not serve it (RFC 7725).
+    #[error("{0}")]
+    Blocked(Arc<Notice>),
     /// Our own disk.
     #[error("this gateway cannot use its disk; its log says why")]
     Disk,
@@ -49,6 +55,7 @@ impl Failure {
             Self::NotFound(_) => Self::NotFound(what),
             Self::Refused { status, .. } => Self::Refused { what, status },
             Self::Unavailable { cause, .. } => Self::Unavailable { what, cause },
+            Self::Blocked(notice) => Self::Blocked(notice),
             Self::Disk => Self::Disk,
         }
     }

@@ -89,31 +89,70 @@ impl Fetch {
     /// A body as it came, or packed when it came as it is and is not short: a disk without room leaves 16 MiB of memory
     /// for it, which is little for 40 MB of JSON and much for the same in a tenth of its size.
     async fn receive(&self, answer: &mut Answer, is_plain: bool) -> Result<(Draft, bool), TakeError> {
-        let (mut raw, mut packer, mut length) = (self.inner.store.draft(), None, 0);
-        let source = Provenance::of(answer);
+        let (mut coming, source) = (Coming::new(self.inner.store.draft(), is_plain), Provenance::of(answer));
         while let Some(chunk) = answer.chunk().await? {
             source.count(&self.inner.packuments.metrics, chunk.len());
-            length += chunk.len() as u64;
-            if length > LONGEST {
-                return Err(UpstreamError::Wrong("its packument is larger than any may be".into()).into());
-            }
-            if is_plain && packer.is_none() && length > SHORT {
-                // What has come is still in the draft's buffer.
-                let mut begun = Packer::new()?;
-                let so_far = begun.pack(&raw.take_buffered())?;
-                raw.write(&so_far).await?;
-                packer = Some(begun);
-            }
-            match &mut packer {
-                Some(packer) => raw.write(&packer.pack(&chunk)?).await?,
-                None => raw.write(&chunk).await?,
-            }
+            coming.take(&chunk).await?;
         }
-        let is_packed = packer.is_some();
-        if let Some(packer) = packer {
-            raw.write(&packer.finish()?).await?;
+        coming.finish().await
+    }
+
+    /// Takes the packument of `name` that has come otherwise than in an answer, and was verified; home knew at `confirmed_ms` that
+    /// upstream has it.
+    pub(super) async fn take_verified(
+        &self,
+        name: &PackageName,
+        (raw, is_packed): (Draft, bool),
+        confirmed_ms: u64,
+    ) -> Result<Taken, TakeError> {
+        let held = self.inner.store.packument(name);
+        let (name, coding) = (name.clone(), None);
+        let (etag, last_modified, tag) = (None, None, None);
+        let body = Body { name, raw, coding, is_packed, etag, last_modified, held, confirmed_ms, tag };
+        let store = self.inner.store.clone();
+        let taken = self.inner.workers.run(move || body.take(&store)).await;
+        taken.unwrap_or_else(|| Err(UpstreamError::Wrong("its packument cannot be read".into()).into()))
+    }
+}
+
+/// A body that is coming.
+pub(super) struct Coming {
+    raw: Draft,
+    packer: Option<Packer>,
+    is_plain: bool,
+    length: u64,
+}
+
+impl Coming {
+    /// `is_plain`: it has no coding.
+    pub(super) fn new(raw: Draft, is_plain: bool) -> Self {
+        Self { raw, packer: None, is_plain, length: 0 }
+    }
+
+    pub(super) async fn take(&mut self, chunk: &[u8]) -> Result<(), TakeError> {
+        self.length += chunk.len() as u64;
+        if self.length > LONGEST {
+            return Err(UpstreamError::Wrong("its packument is larger than any may be".into()).into());
         }
-        Ok((raw, is_packed))
+        if self.is_plain && self.packer.is_none() && self.length > SHORT {
+            // What has come is still in the draft's buffer.
+            let mut begun = Packer::new()?;
+            let so_far = begun.pack(&self.raw.take_buffered())?;
+            self.raw.write(&so_far).await?;
+            self.packer = Some(begun);
+        }
+        match &mut self.packer {
+            Some(packer) => self.raw.write(&packer.pack(chunk)?).await?,
+            None => self.raw.write(chunk).await?,
+        }
+        Ok(())
+    }
+
+    /// What has come, and whether it was packed.
+    pub(super) async fn finish(mut self) -> Result<(Draft, bool), TakeError> {
+        let Some(packer) = self.packer else { return Ok((self.raw, false)) };
+        self.raw.write(&packer.finish()?).await?;
+        Ok((self.raw, true))
     }
 }
 

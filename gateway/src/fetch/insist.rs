@@ -32,14 +32,20 @@ impl Fetch {
         let what = format!("version {version_or_tag} of {name}");
         let mut document = self.packument(name, wish).await?;
         if let Some(version) = self.version_in(&document, version_or_tag).await? {
+            if let Some(notice) = self.takedowns().of_version(name, &version) {
+                return Err(Failure::Blocked(notice));
+            }
             return Ok((document, version));
         }
         // Home's word may be of before.
         if document.source != Provenance::Upstream {
             document = self.confirmed(name, &what).await?;
         }
-        let version = self.version_in(&document, version_or_tag).await?;
-        version.map(|version| (document, version)).ok_or(Failure::NotFound(what))
+        let version = self.version_in(&document, version_or_tag).await?.ok_or(Failure::NotFound(what))?;
+        match self.takedowns().of_version(name, &version) {
+            Some(notice) => Err(Failure::Blocked(notice)),
+            None => Ok((document, version)),
+        }
     }
 
     async fn version_in(&self, document: &Document, version_or_tag: &str) -> Result<Option<String>, Failure> {

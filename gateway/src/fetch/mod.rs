@@ -5,11 +5,14 @@
 
 mod arriving;
 mod behind;
+mod blocked;
 mod budget;
 mod coder;
+mod confirmed;
 mod decode;
 mod download;
 mod evidence;
+mod examined;
 mod failure;
 mod flights;
 mod from_upstream;
@@ -23,11 +26,13 @@ mod progress;
 mod prospect;
 mod race;
 mod ready;
+mod removed;
 mod renderings;
 mod repairs;
 mod rewrite;
 mod tarballs;
 mod through;
+mod under_root;
 mod workers;
 
 #[cfg(test)]
@@ -43,9 +48,12 @@ use resolver::plan::Windows;
 
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::takedown::Takedowns;
 use crate::upstream::{Answer, Upstream};
 
 pub use arriving::Arriving;
+pub use confirmed::Doubtful;
+pub use examined::install_form;
 pub use failure::Failure;
 pub use packuments::Document;
 pub use peers::{Basis, Peers, Standing};
@@ -78,6 +86,7 @@ struct Inner {
     workers: Workers,
     budget: Budget,
     peers: Option<Peers>,
+    takedowns: Takedowns,
     downloads: Downloads,
     evidence: flights::Flights<EvidenceName, (crate::store::Evidence, Provenance)>,
 }
@@ -145,15 +154,15 @@ impl Fetch {
     /// Wires the parts.
     #[must_use]
     pub fn new(store: Store, upstream: Upstream, settings: Settings, metrics: Arc<Metrics>) -> Self {
-        Self::with_peers(store, upstream, None, settings, metrics)
+        Self::with_peers(store, upstream, (None, Takedowns::none()), settings, metrics)
     }
 
-    /// Likewise, with peers that are asked for tarballs before upstream.
+    /// Likewise, with peers that are asked for tarballs before upstream, and without what is not served here.
     #[must_use]
     pub fn with_peers(
         store: Store,
         upstream: Upstream,
-        peers: Option<Peers>,
+        (peers, takedowns): (Option<Peers>, Takedowns),
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -171,6 +180,7 @@ impl Fetch {
                 metrics,
             ),
             peers,
+            takedowns,
             evidence: flights::Flights::default(),
             store,
             upstream,

@@ -1,8 +1,8 @@
 //! Packuments: served while fresh, confirmed by upstream when not (at first behind the client's back), and served all
 //! the same when upstream does not answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{
@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use resolver::attempts::{Attempts, Next, Setback};
 use resolver::confirmation::Validators;
 use resolver::connectivity::Link;
+use resolver::freshness;
 use resolver::package::PackageName;
 use resolver::packument::Outline;
 use resolver::plan::{self, Held, Plan, Windows, Wish};
@@ -25,6 +26,7 @@ use super::ingest::{TakeError, Taken};
 use super::lately::Lately;
 use super::{FIRST_BYTE, Fetch, Provenance, age, now_ms};
 use crate::metrics::Metrics;
+use crate::rooted::Rooted;
 use crate::store::{Frames, PackumentRecord, Store, StoreError};
 use crate::upstream::{self, Answer, UpstreamError, headers};
 
@@ -39,7 +41,11 @@ pub(super) struct Packuments {
     pub(super) doubted_ms: AtomicU64,
     pub(super) flights: Flights<PackageName, Readable>,
     behind: Behind,
+    /// Addresses that are worked out.
+    pub(super) addresses: Behind,
     pub(super) metrics: Arc<Metrics>,
+    /// The root that is followed, once that is known.
+    pub(super) rooted: OnceLock<Rooted>,
 }
 
 /// A packument that can be read.
@@ -108,14 +114,22 @@ impl Packuments {
             doubted_ms: AtomicU64::new(0),
             flights: Flights::default(),
             behind: Behind::default(),
+            addresses: Behind::default(),
             metrics,
+            rooted: OnceLock::new(),
         }
     }
 }
 
 impl Packuments {
-    /// Since upstream has confirmed what is held, as far as that counts.
+    /// Since upstream has confirmed what is held, as far as that counts; or since home was current, where its root names it.
     pub(super) fn age(&self, name: &PackageName, held: &PackumentRecord) -> Duration {
+        let confirmed = self.confirmed(name, held);
+        self.known_by_root(name, held, confirmed).map_or(confirmed, |known| freshness::age(&known))
+    }
+
+    /// The same, without a root.
+    fn confirmed(&self, name: &PackageName, held: &PackumentRecord) -> Duration {
         let doubted = self.doubted_ms.load(Ordering::Relaxed);
         // In the future it was noted by a clock that went wrong, and must not make all that is held stale for ever.
         if doubted > now_ms() {
@@ -148,9 +162,18 @@ impl Fetch {
     /// [`Failure`], when it is neither held nor to be had.
     pub async fn packument(&self, name: &PackageName, wish: Wish) -> Result<Document, Failure> {
         let packuments = &self.inner.packuments;
+        if let Some(notice) = self.takedowns().of_package(name) {
+            return Err(Failure::Blocked(notice));
+        }
         let held = self.inner.store.packument(name);
         if held.is_none() && packuments.lately.is_absent(name, wish) {
             return Err(Failure::NotFound(name.to_string()));
+        }
+        if let Some(held) = &held {
+            self.learn_address_behind(name, held);
+        }
+        if let Some(document) = self.when_cut_off(name, held.as_ref()).await {
+            return Ok(document);
         }
         let link = match held {
             Some(_) => self.inner.upstream.latch().link(),
@@ -270,6 +293,10 @@ impl Fetch {
         let is_doubted =
             held.as_ref().is_some_and(|held| self.inner.packuments.age(name, held) == Duration::MAX);
         let before = held.map(|held| held.revision);
+        let under_root = if wish == Wish::Usual { self.under_root(name).await } else { None };
+        if let Some(readable) = under_root.as_ref().filter(|readable| self.is_enough(name, readable)) {
+            return Ok(readable.clone());
+        }
         let (began, mut attempts) = (Instant::now(), Attempts::default());
         let insists = wish == Wish::Confirmed || is_doubted;
         let mut question = Question { attempt: 0, conditional: true, apart: false, insists };
@@ -310,7 +337,10 @@ impl Fetch {
                     lately.failed(name, error.pause());
                 }
                 tracing::debug!(%name, %error, "upstream did not give the packument");
-                return Err(Failure::of(name.as_str(), &error));
+                // What home has signed is something, however long ago.
+                return under_root
+                    .filter(|_| error != UpstreamError::Missing)
+                    .ok_or_else(|| Failure::of(name.as_str(), &error));
             };
             tokio::time::sleep(pause).await;
             // A confirmation of bytes that cannot be read would never end.
@@ -323,6 +353,7 @@ impl Fetch {
         self.inner.packuments.lately.missing(name);
         if self.inner.store.packument(name).is_some() {
             tracing::info!(%name, "upstream has said twice that it does not have this package; removed");
+            self.note_removed(name, None).await?;
             match self.inner.store.remove_packument(name).await {
                 // It is asked about again when it is asked for.
                 Ok(()) | Err(StoreError::Full) => {}
@@ -377,11 +408,20 @@ impl Fetch {
     }
 
     async fn take(&self, name: &PackageName, answer: Answer) -> Result<Readable, TakeError> {
-        let Taken { record, new } = self.take_packument(name, answer).await?;
+        let source = Provenance::of(&answer).label();
+        let taken = self.take_packument(name, answer).await?;
+        self.inner.packuments.metrics.rooted().document(source, false);
+        self.keep_taken(name, taken).await
+    }
+
+    pub(super) async fn keep_taken(&self, name: &PackageName, taken: Taken) -> Result<Readable, TakeError> {
+        let Taken { record, new } = taken;
         let Some(new) = new else {
             return self.confirm(name, record).await;
         };
         self.tell_undated(name, &new.outline);
+        self.learn_blocked(name, &new.outline);
+        self.note_removed(name, Some(&new.outline)).await?;
         self.inner.renderings.remember(record.revision, Arc::new(new.outline));
         match self.inner.store.keep_packument(name, new.draft, record.clone()).await {
             Ok(kept) => Ok(kept.into()),

@@ -20,6 +20,7 @@ pub use content::{Content, InvalidContent};
 
 use super::{Fetch, age, now_ms};
 use crate::store::PackumentRecord;
+use crate::takedown::Notice;
 use crate::upstream::Upstream;
 
 /// Why nothing can be said.
@@ -180,6 +181,9 @@ impl Fetch {
         link: &Link,
     ) -> Packument {
         let packuments = &self.inner.packuments;
+        if let Some(notice) = self.takedowns().of_package(name) {
+            return Packument { held: None, plan: Steps::blocked(&notice) };
+        }
         if held.is_none() && packuments.lately.is_absent(name, Wish::Usual) {
             return Packument { held: None, plan: Steps::absent() };
         }
@@ -247,7 +251,11 @@ impl Fetch {
         let named = release.and_then(|(release, _)| release.tarball.as_deref());
         let address = file.as_ref().map(|file| self.inner.upstream.origins().tarball(named, name, file));
         let plan = Plan::for_tarball(held_bytes.is_some(), link);
+        let blocked = self.blocked_file(name, version, expected.as_ref());
         let plan = match (held_bytes, release) {
+            _ if blocked.is_some() => {
+                blocked.map_or_else(Steps::without_digest, |notice| Steps::blocked(&notice))
+            }
             (Some(_), _) => Steps::of(&plan, "it is held, and its bytes never change".into()),
             (None, None) => Steps::of(&plan, "it is not held, and its packument comes first".into()),
             (None, Some(_)) if expected.is_none() => Steps::without_digest(),
@@ -344,6 +352,10 @@ impl Steps {
 
     fn without_digest() -> Self {
         Self::nowhere("upstream names no digest for it, so it cannot be verified")
+    }
+
+    fn blocked(notice: &Notice) -> Self {
+        Self::nowhere(&notice.to_string())
     }
 
     fn nowhere(why: &str) -> Self {

@@ -91,6 +91,11 @@ impl Renderings {
     pub(super) fn remember(&self, revision: Revision, outline: Arc<Outline>) {
         self.outlines.insert(revision, outline);
     }
+
+    /// An outline that is in memory, for whoever only looks.
+    pub(super) fn outline_at_hand(&self, revision: &Revision) -> Option<Arc<Outline>> {
+        self.outlines.peek(revision)
+    }
 }
 
 impl Fetch {
@@ -99,7 +104,7 @@ impl Fetch {
     /// # Errors
     /// When it cannot be read; nothing is done about that.
     pub(super) async fn outline_unused(&self, record: &PackumentRecord) -> io::Result<Arc<Outline>> {
-        if let Some(outline) = self.inner.renderings.outlines.peek(&record.revision) {
+        if let Some(outline) = self.inner.renderings.outline_at_hand(&record.revision) {
             return Ok(outline);
         }
         let (store, revision) = (self.inner.store.clone(), record.revision);
@@ -189,7 +194,7 @@ impl Fetch {
         }
     }
 
-    async fn obtain_ready(
+    pub(super) async fn obtain_ready(
         &self,
         document: &Document,
         variant: &Variant,
@@ -251,9 +256,10 @@ impl Job {
     fn render(&self, frames: &Frames) -> io::Result<Option<Made>> {
         let outline = self.outline.clone().map_or_else(|| store::outline(frames).map(Arc::new), Ok)?;
         let mut coder = Coder::new(self.variant.encoding, self.store.draft())?;
-        let (form, urls) = (&self.variant.form, &self.variant.urls);
-        let rendered =
-            packument::render(&mut frames.text()?, &outline, form, urls, &mut |piece| coder.write(piece))?;
+        let Variant { form, urls, hidden, .. } = &self.variant;
+        let mut text = frames.text()?;
+        let mut out = |piece: &[u8]| coder.write(piece);
+        let rendered = packument::render_without(&mut text, &outline, form, urls, hidden, &mut out)?;
         if !rendered {
             return Ok(None);
         }
@@ -283,6 +289,14 @@ pub(super) fn lost(store: &Store, document: &Document, error: &io::Error) -> Los
         store.document_is_damaged(&document.record.revision);
     }
     Lost::Document
+}
+
+/// Reading a document that is held has failed; one that is damaged goes.
+pub(super) fn damaged(store: &Store, revision: &Revision, error: &io::Error) {
+    tracing::warn!(%error, revision = revision.hex(), "a document cannot be read");
+    if error.kind() == io::ErrorKind::InvalidData {
+        store.document_is_damaged(revision);
+    }
 }
 
 fn made_before(store: &Store, key: &VariantKey, encoding: Encoding) -> Option<Ready> {

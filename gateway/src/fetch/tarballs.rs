@@ -63,10 +63,14 @@ impl Fetch {
     }
 
     async fn tarball_for(&self, request: &TarballRequest, manner: Manner) -> Result<Tarball, Failure> {
-        match request {
-            TarballRequest::Digest(integrity) => self.by_digest(integrity, manner).await,
-            TarballRequest::Named(name, file, hint) => self.by_name(name, file, *hint, manner).await,
+        if let Some(notice) = self.blocked(request) {
+            return Err(Failure::Blocked(notice));
         }
+        let tarball = match request {
+            TarballRequest::Digest(integrity) => self.by_digest(integrity, manner).await?,
+            TarballRequest::Named(name, file, hint) => self.by_name(name, file, *hint, manner).await?,
+        };
+        self.unless_blocked(tarball)
     }
 
     /// The digest that a name stands for, as far as that is known without asking anybody: upstream's word before the

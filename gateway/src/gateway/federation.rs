@@ -2,21 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use resolver::card::Card;
 use resolver::peer::PeerId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::follow::Heads;
 use super::listening::Listening;
 use crate::config::{self, Config};
+use crate::follow::OwnHead;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
 use crate::steer::{Admission, Announced, AnnouncedError, Geo, Members, Steering};
-use crate::swarm::{self, Incoming, Own, Protocol, Swarm, Task};
+use crate::swarm::{self, Bulletin as _, Bulletins, Incoming, Own, Protocol, Swarm, Task};
 use crate::upstream::Upstream;
+
+/// How often the card says another sequence: a head changes once a second, and a card is sent to all again when it does.
+const SEQUENCE: Duration = Duration::from_secs(60);
 
 /// What there is of it. Offline, or with nowhere to listen, there are no peers.
 pub(super) struct Federation {
@@ -24,6 +30,8 @@ pub(super) struct Federation {
     pub(super) swarm: Swarm,
     /// What peers open, for whoever serves them.
     pub(super) incoming: BTreeMap<Protocol, Incoming>,
+    /// This gateway's own list of peers, as it stands under its root.
+    pub(super) listed: Option<Vec<u8>>,
     running: Option<Running>,
 }
 
@@ -43,22 +51,29 @@ impl Federation {
         identity: &Arc<Identity>,
         listening: &Listening,
         upstream: &Upstream,
+        heads: &Heads,
         metrics: &Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        if config.offline || config.federation.listen.is_empty() {
-            return Ok(Self { swarm: Swarm::none(), incoming: BTreeMap::new(), running: None });
-        }
         let announced = Arc::new(announced(config, identity, &config::data_dir(config)?)?);
+        let listed = announced.listed().filter(|_| announced.author() == identity.id());
+        if config.offline || config.federation.listen.is_empty() {
+            return Ok(Self { swarm: Swarm::none(), incoming: BTreeMap::new(), listed, running: None });
+        }
         let own = Own {
             identity: Arc::clone(identity),
             doors: listening.doors(),
-            card: Box::new(card(config.share.enabled, upstream.clone())),
+            card: Box::new(card(config, upstream.clone(), heads.own.clone())),
             announces: config.share.enabled,
-            bulletin: announced.clone(),
+            bulletins: Bulletins { directory: announced.clone(), heads: heads.said(config) },
             metrics: Arc::clone(metrics),
         };
         let (swarm, incoming, task) = swarm::start(&config.federation, own)?;
-        Ok(Self { swarm, incoming, running: Some(Running { task, announced }) })
+        Ok(Self { swarm, incoming, listed, running: Some(Running { task, announced }) })
+    }
+
+    /// Home's list of peers, or this gateway's own; `None`: there are no peers.
+    pub(super) fn announced(&self) -> Option<Arc<Announced>> {
+        self.running.as_ref().map(|running| Arc::clone(&running.announced))
     }
 
     /// Runs it. From `stop` on nobody is looked for any more; at `end` all connections end.
@@ -96,12 +111,23 @@ fn announced(config: &Config, identity: &Identity, dir: &Path) -> Result<Announc
 }
 
 /// What this gateway says of itself now.
-fn card(shares: bool, upstream: Upstream) -> impl Fn() -> Card + Send + Sync {
+fn card(config: &Config, upstream: Upstream, head: OwnHead) -> impl Fn() -> Card + Send + Sync + use<> {
+    let (shares, home) = (config.share.enabled, config.federation.home.as_ref().map(|home| home.id));
+    // Since when the card says it. Who wants to know at once listens to gossip.
+    let said = Mutex::new((None::<Instant>, 0));
+    let sequence = move || {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.1 == 0 || said.0.is_none_or(|since| since.elapsed() > SEQUENCE) {
+            *said = (Some(Instant::now()), head.sequence());
+        }
+        said.1
+    };
     move || Card {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         urls: Vec::new(),
         online: upstream.is_asked_directly(),
         shares,
-        sequence: 0,
+        sequence: sequence(),
+        home,
     }
 }

@@ -9,7 +9,7 @@ use resolver::rank::Snapshot;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::dns::{self, Dns, Locate, Sockets, Surroundings};
+use crate::dns::{self, Announced, Dns, Locate, Sockets, Surroundings};
 use crate::http::Door;
 use crate::listen::Listeners;
 use crate::metrics::Metrics;
@@ -46,6 +46,8 @@ pub(super) struct Around {
     pub(super) links: watch::Receiver<Arc<Links>>,
     /// Other gateways.
     pub(super) peers: watch::Receiver<Arc<Snapshot>>,
+    /// What is published of the index.
+    pub(super) head: watch::Receiver<Option<Arc<Announced>>>,
     /// Says where networks are.
     pub(super) locate: Locate,
     /// Where all is counted.
@@ -146,6 +148,7 @@ fn surroundings(config: &Config, clients: &[&Listeners], around: &Around) -> Sur
         served: clients.iter().flat_map(|listeners| listeners.reached()).collect(),
         links: around.links.clone(),
         peers: around.peers.clone(),
+        head: around.head.clone(),
         locate: Arc::clone(&around.locate),
         metrics: Arc::clone(&around.metrics),
         pulses: around.pulses.clone(),

@@ -32,7 +32,8 @@ pub(super) struct Shared {
     pub(super) inventories: Inventories,
     traffic: Traffic,
     named: BTreeSet<PeerId>,
-    swarm: Swarm,
+    /// For whoever has to know who is connected.
+    pub(super) swarm: Swarm,
     incoming: BTreeMap<Protocol, Incoming>,
 }
 

@@ -1,4 +1,4 @@
-//! Peers as sources of tarballs.
+//! Peers as sources of tarballs, and what is served from no source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,20 @@ use std::time::Duration;
 use resolver::peer::PeerId;
 
 use super::sharing::Shared;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::fetch::{Basis, Peers};
 use crate::metrics::Metrics;
 use crate::steer::Steering;
+use crate::takedown::Takedowns;
+
+/// What the configuration blocks, and what home was last known to.
+///
+/// # Errors
+/// When it is more than followers read, or there is no data directory.
+pub(super) fn takedowns(config: &Config) -> anyhow::Result<Takedowns> {
+    let home = config.federation.home.as_ref().map(|home| home.id);
+    Ok(Takedowns::open(&config::data_dir(config)?, &config.block, home)?)
+}
 
 /// Who is asked for tarballs before upstream. What is seen of them is told to whoever learns of peers.
 ///

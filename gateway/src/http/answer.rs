@@ -1,5 +1,7 @@
 //! What all answers have in common: npm's way of saying errors, and how a failure becomes a status.
 
+use std::sync::Arc;
+
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -8,6 +10,7 @@ use super::body::{self, Body};
 use super::headers::value;
 use super::route::Refusal;
 use crate::fetch::Failure;
+use crate::takedown::Notice;
 
 /// How a cache handled a request (RFC 9211).
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -57,9 +60,16 @@ impl From<Failure> for Answer {
             Failure::Refused { status, .. } => {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
             }
+            Failure::Blocked(_) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
             Failure::Unavailable { .. } | Failure::Disk => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::error(status, &failure.to_string())
+    }
+}
+
+impl From<Arc<Notice>> for Answer {
+    fn from(notice: Arc<Notice>) -> Self {
+        Failure::Blocked(notice).into()
     }
 }
 

@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 
+use super::rooms::Room;
 use crate::fetch::{Arriving, Sending};
 use crate::metrics::Sent;
 use crate::share::Pace;
@@ -96,6 +97,17 @@ pub fn streamed(chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) 
     let frames = chunks.map(|chunk| chunk.map(Frame::data).map_err(Error::from));
     let rest = Rest::Stream(BodyExt::boxed_unsync(StreamBody::new(frames)));
     Body { rest, sent: None, pace: None }
+}
+
+/// Chunks as they come, that take a place among those who are sent blocks until their end.
+pub(super) fn streamed_in(
+    room: Room,
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Body {
+    streamed(chunks.map(move |chunk| {
+        let _until_the_stream_ends = &room;
+        chunk
+    }))
 }
 
 impl Body {

@@ -17,7 +17,7 @@ use super::answer::{Answer, CACHE_STATUS, cache_status};
 use super::body;
 use super::caller::Caller;
 use super::headers::{PACOTE_INTEGRITY, names_tag, text, value, wish};
-use super::passthrough::AUDITS;
+use super::passthrough::is_audit;
 use super::route::Route;
 use super::service::Service;
 use super::tarball::needs_whole;
@@ -36,8 +36,9 @@ impl Service {
         body: Incoming,
         caller: &Caller,
     ) -> Answer {
+        self.catalogue().index().is_asked_for();
         let reads = head.method == Method::GET || head.method == Method::HEAD;
-        let audits = head.method == Method::POST && head.uri.path().starts_with(AUDITS);
+        let audits = is_audit(&head);
         let answered = match route {
             _ if !(reads || audits) => Ok(Answer::error(StatusCode::FORBIDDEN, WRITES)),
             Route::Packument(name) => Box::pin(self.as_it_came(name, &head)).await,

@@ -4,12 +4,14 @@
 //! [`server`] accepts connections at its [`Door`]s, [`connection`] serves one, [`clients`] sees that nobody has them all; [`service`] is the way of one request; [`caller`] is what a request shows
 //! of its sender; [`packument`], [`tarball`], [`evidence`], [`index`], [`peer`] and [`passthrough`] answer one kind of
 //! route each ([`allowance`] and [`load`] are for proofs); peers' own requests come by [`streams`] too, and [`sharing`] answers them, those of
-//! followers [`home`]; [`answer`], [`body`] and [`headers`] hold what they have in common.
+//! followers [`home`]; IPFS clients are answered by [`trustless`] (CARs are made by [`car`], within [`rooms`]) and [`providers`], and [`resolved`] says which address
+//! a version has; [`answer`], [`body`] and [`headers`] hold what they have in common.
 
 mod allowance;
 mod answer;
 mod body;
 mod caller;
+mod car;
 mod clients;
 mod complaint;
 mod connection;
@@ -19,10 +21,14 @@ mod headers;
 mod home;
 mod index;
 mod load;
+mod packed;
 mod packument;
 mod passthrough;
 mod peer;
+mod providers;
 mod redirect;
+mod resolved;
+mod rooms;
 mod route;
 mod server;
 mod service;
@@ -30,6 +36,7 @@ mod shares;
 mod sharing;
 mod streams;
 mod tarball;
+mod trustless;
 mod why;
 
 use std::net::SocketAddr;

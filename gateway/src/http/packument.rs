@@ -55,7 +55,8 @@ impl Service {
         caller: &Caller,
     ) -> Result<Answer, Failure> {
         let encoding = Encoding::accepted(text(&head.headers, ACCEPT_ENCODING));
-        let variant = Variant { form, encoding, urls: self.tarball_urls(head, caller) };
+        let hidden = self.fetch().takedowns().hidden(&document.name);
+        let variant = Variant { form, encoding, urls: self.tarball_urls(head, caller), hidden };
         let etag = variant.etag(&document.record.revision);
         if is_unchanged(&head.headers, &etag, document.record.modified_s) {
             let mut response = Response::new(body::empty());

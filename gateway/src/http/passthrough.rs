@@ -34,7 +34,7 @@ const WRITE_WAIT: Duration = Duration::from_secs(120);
 /// The slowest line that publishing is possible on, in bytes a second.
 const SLOWEST: u64 = 8 * 1024;
 /// Questions for known weaknesses, which are asked by POST.
-pub(super) const AUDITS: &str = "/-/npm/v1/security/";
+const AUDITS: &str = "/-/npm/v1/security/";
 /// What belongs to one connection and not to the message (RFC 9110, section 7.6.1), and what we say ourselves.
 const NOT_PASSED_ON: [&str; 17] = [
     "connection",
@@ -65,15 +65,19 @@ impl Service {
         body: Incoming,
         caller: &Caller,
     ) -> Answer {
+        // With credentials, too: only reading, for whoever publishes here does that at the registry itself.
+        let reads = head.method == Method::GET || head.method == Method::HEAD;
+        if let Some(notice) = self.blocked(route).filter(|_| reads) {
+            return notice.into();
+        }
         let errand = self.errand(route, &head, caller);
         if let Some(refused) = self.cannot_pass(&head, errand) {
             return refused;
         }
-        let reads = head.method == Method::GET || head.method == Method::HEAD;
         let rewritten =
             head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
         let urls = rewritten.then(|| self.tarball_urls(&head, caller));
-        let wait = if reads { READ_WAIT } else { WRITE_WAIT + upload_time(&head) };
+        let wait = wait(&head);
         let request = match self.onward(head, rewritten) {
             Ok(head) => Request::from_parts(
                 head,
@@ -109,7 +113,7 @@ impl Service {
     /// What is nobody's secret may go through home: what is read, and audits. Whoever writes means upstream itself.
     fn errand(&self, route: &Route, head: &Parts, caller: &Caller) -> Errand {
         let reads = head.method == Method::GET || head.method == Method::HEAD;
-        let audits = head.method == Method::POST && head.uri.path().starts_with(AUDITS);
+        let audits = is_audit(head);
         let private = route.package().is_some_and(|name| self.is_private(name));
         match caller.credentials || private || !(reads || audits) {
             true => Errand::Private,
@@ -176,6 +180,18 @@ fn announced(head: &Parts) -> Option<u64> {
     text(&head.headers, CONTENT_LENGTH)?.parse().ok()
 }
 
+/// Whether it asks for known weaknesses, which changes nothing anywhere.
+pub(super) fn is_audit(head: &Parts) -> bool {
+    head.method == Method::POST && head.uri.path().starts_with(AUDITS)
+}
+
+/// The wait for the headers of the answer, besides the time that the body takes. An install waits for its audit.
+fn wait(head: &Parts) -> Duration {
+    let reads = head.method == Method::GET || head.method == Method::HEAD || is_audit(head);
+    let wait = if reads { READ_WAIT } else { WRITE_WAIT };
+    wait + upload_time(head)
+}
+
 /// How long a request's body may take; npm always announces its length.
 fn upload_time(head: &Parts) -> Duration {
     Duration::from_secs(announced(head).unwrap_or(0) / SLOWEST)
@@ -225,4 +241,21 @@ fn failed(error: &UpstreamError) -> Answer {
 /// Never an empty success: an audit that could not be made must not look like one that found nothing.
 fn unavailable(cause: &str) -> Answer {
     Answer::error(StatusCode::SERVICE_UNAVAILABLE, &format!("only upstream can answer this, and {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_is_waited_for_as_long_as_what_is_read_and_a_publication_longer() {
+        let wait = |method: &str, path: &str, length: u64| {
+            let request = http::Request::builder().method(method).uri(path).header(CONTENT_LENGTH, length);
+            wait(&request.body(()).unwrap().into_parts().0).as_secs()
+        };
+        assert_eq!(wait("GET", "/-/v1/search?text=left", 0), 25);
+        assert_eq!(wait("POST", "/-/npm/v1/security/advisories/bulk", 4096), 25);
+        assert_eq!(wait("POST", "/-/npm/v1/security/audits/quick", 81_920), 35);
+        assert_eq!(wait("PUT", "/left", 8_192_000), 120 + 1000);
+    }
 }

@@ -34,6 +34,9 @@ impl Service {
         asked.check().ok()?;
         let address = caller.client?;
         let integrity = self.fetch().digest(name, file, hint).await?;
+        if self.fetch().takedowns().of_digest(&integrity).is_some() {
+            return None;
+        }
         let facts = guidance.guide.facts();
         let asker = guidance.guide.asker(&facts, address, caller.asked_at);
         let holds = |target: &_| guidance.holders.holds(target, &integrity);

@@ -4,8 +4,11 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 use resolver::evidence::EvidenceName;
+use resolver::head;
+use resolver::index::Cid;
 use resolver::integrity::Integrity;
 use resolver::package::{FileName, PackageName};
+use resolver::trustless;
 
 /// The longest path with its query: a scoped name, a file name and an encoded digest fit many times.
 const LONGEST: usize = 8 * 1024;
@@ -21,6 +24,14 @@ pub(super) enum Route {
     Peer,
     /// `/-/open-registry/why`
     Why,
+    /// `/-/open-registry/resolve/<name>/<version>`
+    Resolve(PackageName, String),
+    /// `/ipfs/<cid>...`, `/ipns/<name>...`, `/routing/v1/ipns/<name>`
+    Trustless,
+    /// `/routing/v1/providers/<cid>`; in a box, for a CID is longer than anything else here
+    Providers(Box<Cid>),
+    /// Whether a page of another origin may ask for one of the last three.
+    Preflight,
     /// `/<name>`
     Packument(PackageName),
     /// `/<name>/<version or tag>`
@@ -54,9 +65,12 @@ impl Route {
         if path.len() + query.map_or(0, str::len) > LONGEST {
             return Err(Refusal::TooLong);
         }
+        let reads = method == Method::GET || method == Method::HEAD;
+        if let Some(route) = Self::of_ipfs(path).filter(|_| reads || method == Method::OPTIONS) {
+            return Ok(if reads { route } else { Self::Preflight });
+        }
         let parts = parts(path)?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let reads = method == Method::GET || method == Method::HEAD;
         // `?write=true` is how npm asks for the document that it is about to change.
         let writes = !reads || query.is_some_and(|query| query.split('&').any(|pair| pair == "write=true"));
         match parts.as_slice() {
@@ -75,6 +89,10 @@ impl Route {
             Self::Ping => "ping",
             Self::Peer => "peer",
             Self::Why => "why",
+            Self::Resolve(..) => "resolve",
+            Self::Trustless => "trustless",
+            Self::Providers(_) => "providers",
+            Self::Preflight => "preflight",
             Self::Packument(_) => "packument",
             Self::Manifest(..) => "manifest",
             Self::Tarball(..) => "tarball",
@@ -84,6 +102,12 @@ impl Route {
         }
     }
 
+    /// Whether nobody else has such a thing: a request for it never goes any further.
+    pub(super) fn is_ours(&self) -> bool {
+        let about_us = matches!(self, Self::Peer | Self::Why | Self::Resolve(..));
+        about_us || matches!(self, Self::Trustless | Self::Providers(_) | Self::Preflight)
+    }
+
     /// Whose content it is about.
     pub(super) fn package(&self) -> Option<&PackageName> {
         match self {
@@ -91,7 +115,47 @@ impl Route {
             Self::PassThrough(name) => name.as_ref(),
             Self::Evidence(evidence) => evidence.package(),
             Self::Index | Self::Ping | Self::Peer | Self::Why | Self::Digest(_) => None,
+            // Whatever is private has no address there, and is refused by name without being passed on.
+            Self::Resolve(..) | Self::Trustless | Self::Providers(_) | Self::Preflight => None,
         }
+    }
+
+    /// What IPFS clients ask for. There are packages called `ipfs`, `ipns` and `routing`: theirs are `/ipfs` itself, and
+    /// `/ipfs/<version or tag>`, which no CID and no IPNS name looks like (both have some 50 characters of one base, and say themselves how long
+    /// they are; npm takes no tag for a version that could be one by accident), and `/ipfs/-/<file>`. Nothing else that npm asks
+    /// for has three parts. What is none of ours stays theirs.
+    fn of_ipfs(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let is_cid = |text: &str| trustless::parse_cid(text).is_ok();
+        let is_name = |text: &str| head::parse_name(text).is_ok();
+        match (parts.next()?, parts.next()?) {
+            ("ipfs", cid) if is_cid(cid) => Some(Self::Trustless),
+            ("ipns", name) if is_name(name) => Some(Self::Trustless),
+            ("routing", "v1") => match (parts.next()?, parts.next()?, parts.next()) {
+                ("ipns", name, None) if is_name(name) => Some(Self::Trustless),
+                ("providers", cid, None) => {
+                    trustless::parse_cid(cid).ok().map(|cid| Self::Providers(Box::new(cid)))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// `<name>/<version>`, with the name as one part or as two.
+    fn of_resolve(rest: &[&str]) -> Result<Self, Refusal> {
+        let (name, version) = match rest {
+            [scope, name, version] if scope.starts_with('@') => {
+                (package(&format!("{scope}/{name}"))?, version)
+            }
+            [name, version] => (package(name)?, version),
+            _ => {
+                return Err(Refusal::Invalid(
+                    "what can be resolved is resolve/<name>/<version or tag>".into(),
+                ));
+            }
+        };
+        Ok(Self::Resolve(name, (*version).to_owned()))
     }
 
     fn of_api(rest: &[&str], reads: bool) -> Result<Self, Refusal> {
@@ -99,8 +163,9 @@ impl Route {
             ["ping"] if reads => Ok(Self::Ping),
             ["open-registry", "peer"] if reads => Ok(Self::Peer),
             ["open-registry", "why"] if reads => Ok(Self::Why),
+            ["open-registry", "resolve", about @ ..] if reads => Self::of_resolve(about),
             // What is ours is not upstream's.
-            ["open-registry", "peer" | "why"] => Err(Refusal::Method),
+            ["open-registry", "peer" | "why"] | ["open-registry", "resolve", ..] => Err(Refusal::Method),
             ["open-registry", ..] => Err(Refusal::Unknown),
             ["tarballs", "sha512", digest] if reads => Integrity::from_base64url(digest)
                 .map(Self::Digest)
@@ -220,6 +285,61 @@ mod tests {
             get(&format!("/-/tarballs/sha512/{}", integrity.base64url())),
             Ok(Route::Digest(integrity))
         );
+    }
+
+    const CID: &str = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
+    const OLD_CID: &str = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
+    const NAME: &str = "k51qzi5uqu5dm0t4vbwri4lkg76q03b4x9tsvekgvbu4zli6454ff7w8wdosa4";
+    const ID: &str = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7";
+
+    #[test]
+    fn what_ipfs_clients_ask_for_is_told_from_packages_of_the_same_name() {
+        for path in [
+            format!("/ipfs/{CID}"),
+            format!("/ipfs/{CID}/"),
+            format!("/ipfs/{CID}/%40babel/core/metadata.json"),
+            format!("/ipfs/{OLD_CID}"),
+            "/ipfs/bafkqaaa".to_owned(),
+            format!("/ipns/{NAME}"),
+            format!("/ipns/{ID}/left"),
+            format!("/routing/v1/ipns/{NAME}"),
+        ] {
+            assert_eq!(get(&path), Ok(Route::Trustless), "{path}");
+            assert_eq!(Route::of(&Method::OPTIONS, &path, None), Ok(Route::Preflight), "{path}");
+        }
+        let providers = format!("/routing/v1/providers/{CID}");
+        assert_eq!(get(&providers), Ok(Route::Providers(Box::new(CID.parse().unwrap()))));
+        // There are packages called ipfs, ipns and routing.
+        for package in ["ipfs", "ipns", "routing"] {
+            let name = name(package);
+            assert_eq!(get(&format!("/{package}")), Ok(Route::Packument(name.clone())));
+            for version in ["0.66.1", "latest", "1.0.0-rc.1", "beta", "next", "v1", "bar", "z", "k51"] {
+                let manifest = Route::Manifest(name.clone(), version.into());
+                assert_eq!(get(&format!("/{package}/{version}")), Ok(manifest), "{package} {version}");
+            }
+            let file = FileName::parse(&format!("{package}-0.66.1.tgz")).unwrap();
+            assert_eq!(get(&format!("/{package}/-/{file}")), Ok(Route::Tarball(name.clone(), file)));
+            let publish = Route::of(&Method::PUT, &format!("/{package}"), None);
+            assert_eq!(publish, Ok(Route::PassThrough(Some(name))));
+        }
+        assert_eq!(get("/routing/v1/providers/nonsense"), Err(Refusal::Unknown));
+        assert_eq!(get(&format!("/@s/{CID}")), Ok(Route::Packument(name(&format!("@s/{CID}")))));
+    }
+
+    #[test]
+    fn a_version_is_resolved_by_every_spelling_of_its_name() {
+        for path in ["@s/n/1.0.0", "@s%2fn/1.0.0", "%40s%2Fn/1.0.0"] {
+            let route = get(&format!("/-/open-registry/resolve/{path}"));
+            assert_eq!(route, Ok(Route::Resolve(name("@s/n"), "1.0.0".into())), "{path}");
+        }
+        let left = Route::Resolve(name("left"), "latest".into());
+        assert_eq!(get("/-/open-registry/resolve/left/latest"), Ok(left));
+        for path in ["", "/left", "/left/1.0.0/x", "/@s/n"] {
+            let refused = get(&format!("/-/open-registry/resolve{path}"));
+            assert!(matches!(refused, Err(Refusal::Invalid(_))), "{path}: {refused:?}");
+        }
+        let write = Route::of(&Method::PUT, "/-/open-registry/resolve/left/1.0.0", None);
+        assert_eq!(write, Err(Refusal::Method));
     }
 
     #[test]

@@ -20,12 +20,15 @@ use super::caller::Caller;
 use super::connection::{Handle, Wire};
 use super::headers::{PACOTE_INTEGRITY, text};
 use super::peer::Prover;
+use super::rooms::Rooms;
 use super::route::Route;
-use super::why;
+use super::{resolved, trustless, why};
+use crate::catalogue::Catalogue;
 use crate::fetch::{Failure, Fetch, TarballRequest};
 use crate::metrics::Metrics;
 use crate::share::Sharing;
 use crate::steer::{Guide, Holders};
+use crate::takedown::Notice;
 
 /// What the configuration says of clients.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ struct Inner {
     prover: Prover,
     guidance: Guidance,
     sharing: Sharing,
+    catalogue: Catalogue,
+    rooms: Rooms,
     metrics: Arc<Metrics>,
 }
 
@@ -59,13 +64,16 @@ pub struct Guidance {
     pub(super) holders: Holders,
     pub(super) redirects: bool,
     pub(super) explained: Allowance,
+    pub(super) resolved: Allowance,
 }
 
 impl Guidance {
     /// `redirects`: whether tarballs may be fetched elsewhere.
     #[must_use]
     pub fn new(guide: Guide, holders: Holders, redirects: bool) -> Self {
-        Self { guide, holders, redirects, explained: Allowance::of(why::OF_ONE, why::OF_ALL) }
+        let explained = Allowance::of(why::OF_ONE, why::OF_ALL);
+        let resolved = Allowance::of(resolved::OF_ONE, resolved::OF_ALL);
+        Self { guide, holders, redirects, explained, resolved }
     }
 }
 
@@ -77,10 +85,13 @@ impl Service {
         policy: Policy,
         prover: Prover,
         guidance: Guidance,
-        sharing: Sharing,
+        (sharing, catalogue): (Sharing, Catalogue),
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { fetch, policy, prover, guidance, sharing, metrics }) }
+        let rooms = Rooms::new();
+        Self {
+            inner: Arc::new(Inner { fetch, policy, prover, guidance, sharing, catalogue, rooms, metrics }),
+        }
     }
 
     pub(super) fn fetch(&self) -> &Fetch {
@@ -101,6 +112,14 @@ impl Service {
 
     pub(super) fn sharing(&self) -> &Sharing {
         &self.inner.sharing
+    }
+
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.inner.rooms
+    }
+
+    pub(super) fn catalogue(&self) -> &Catalogue {
+        &self.inner.catalogue
     }
 
     /// Whether a package is of a private scope.
@@ -156,7 +175,7 @@ impl Service {
     }
 
     fn treatment(&self, route: &Route, caller: &Caller) -> Treatment {
-        if matches!(route, Route::Peer | Route::Why) {
+        if route.is_ours() {
             // Ours alone: whatever the request carries, it goes no further.
             return Treatment::Public;
         }
@@ -169,6 +188,17 @@ impl Service {
         exposure.treatment()
     }
 
+    /// Why what a request is about is not served, as far as its path tells.
+    pub(super) fn blocked(&self, route: &Route) -> Option<Arc<Notice>> {
+        let takedowns = self.fetch().takedowns();
+        match route {
+            Route::Manifest(name, version) => takedowns.of_version(name, version),
+            Route::Tarball(name, file) => takedowns.of_file(name, file),
+            Route::Digest(integrity) => takedowns.of_digest(integrity),
+            route => takedowns.of_package(route.package()?),
+        }
+    }
+
     pub(super) async fn public(&self, route: &Route, head: Parts, body: Incoming, caller: &Caller) -> Answer {
         // In boxes: hyper moves the future of a request several times, and the longest way makes it as large as it is.
         let answered: Result<Answer, Failure> = match route {
@@ -176,14 +206,22 @@ impl Service {
             Route::Ping => Ok(Answer::json(&json!({}))),
             Route::Peer => Ok(self.prover().answer(head.uri.query(), caller)),
             Route::Why => Ok(self.why(&head, caller)),
+            Route::Resolve(name, version) => Ok(Box::pin(self.resolved(name, version, caller)).await),
+            Route::Trustless => Ok(Box::pin(self.trustless(&head, caller)).await),
+            Route::Providers(cid) => Ok(self.providers(cid, &head, caller)),
+            Route::Preflight => Ok(trustless::preflight()),
             Route::Packument(name) => Box::pin(self.packument(name, &head, caller)).await,
             Route::Manifest(name, version) => Box::pin(self.manifest(name, version, &head, caller)).await,
             Route::Tarball(name, file) => {
                 let hint = text(&head.headers, PACOTE_INTEGRITY).and_then(Integrity::from_sri);
+                let request = || TarballRequest::Named(name.clone(), file.clone(), hint);
+                if let Some(notice) = self.fetch().blocked(&request()) {
+                    return notice.into();
+                }
                 if let Some(redirect) = Box::pin(self.redirect((name, file, hint), &head, caller)).await {
                     return redirect;
                 }
-                Box::pin(self.tarball(TarballRequest::Named(name.clone(), file.clone(), hint), &head)).await
+                Box::pin(self.tarball(request(), &head)).await
             }
             Route::Digest(integrity) if caller.relayed_by_peer => {
                 Box::pin(self.held_tarball(integrity, &head)).await

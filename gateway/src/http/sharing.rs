@@ -91,7 +91,9 @@ impl Service {
         let is_head = head.method == Method::HEAD;
         let answer = self.granted(wish, &sender, route, head, body, caller).await;
         if answer.response.status() == StatusCode::NOT_FOUND && wish != Wish::Home {
-            let offence = if is_head { Offence::Question } else { Offence::Miss };
+            // Nobody says which packuments it holds: who asks for one claims nothing.
+            let asks = is_head || *route == Route::Trustless;
+            let offence = if asks { Offence::Question } else { Offence::Miss };
             self.sharing().note(sender.who(), offence);
         }
         (label(wish), self.sent_to(&sender, answer))
@@ -115,6 +117,10 @@ impl Service {
                 return if refusal == Refusal::Private { self.homes_word(refused) } else { refused };
             }
             Treatment::Hidden => Err(not_held()),
+            // Blocks prove themselves, and so does the head.
+            Treatment::Held | Treatment::Fetch if *route == Route::Trustless => {
+                return Box::pin(self.trustless(&head, caller)).await;
+            }
             Treatment::Held => Box::pin(self.held_for_peer(route, &head)).await,
             Treatment::Fetch => Box::pin(self.fetched_for_peer(route, &head)).await,
         };

@@ -36,6 +36,9 @@ impl Service {
 
     /// The same out of the store, and from nowhere else: a peer asks what is held here.
     pub(super) async fn held_tarball(&self, integrity: &Integrity, head: &Parts) -> Result<Answer, Failure> {
+        if let Some(notice) = self.fetch().takedowns().of_digest(integrity) {
+            return Err(Failure::Blocked(notice));
+        }
         let blob = self.fetch().store().blob(integrity).await;
         let blob = blob.ok_or_else(|| Failure::NotFound(integrity.to_string()))?;
         Ok(held(&blob, Provenance::Store, true, head))

@@ -212,7 +212,7 @@ fn bytes(nth: u8) -> Vec<u8> {
 async fn keep(store: &Store, nth: u8) {
     let mut draft = store.draft();
     draft.write(&bytes(nth)).await.unwrap();
-    store.keep_blob(draft, &Integrity::of(&bytes(nth))).await.unwrap();
+    store.keep_blob(draft, &Integrity::of(&bytes(nth)), None).await.unwrap();
 }
 
 proptest! {

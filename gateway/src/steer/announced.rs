@@ -2,14 +2,17 @@
 //! the data directory, so that it is there offline.
 //!
 //! ```text
-//! <dir>/directory.jws        the last list that was made or taken, with whose it is in it
-//! <dir>/directory.jws.new    the same until it is written
+//! <dir>/directory.jws     the last signed list that was made or taken, with whose it is in it
+//! <dir>/directory.json    the last that was read under home's root, without a signature: home's head has vouched for it
+//! <dir>/directory.*.new   the same until they are written
 //! ```
+//!
+//! Of the two the one with the later sequence counts. What is passed on to others is the signed one.
 
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use resolver::directory::{Directory, LONGEST, Signed, Verdict, next_sequence};
@@ -22,10 +25,9 @@ use super::Entry;
 use crate::identity::{Identity, is_signed_by};
 use crate::swarm::{Bulletin, Worth};
 
-/// The file in the data directory.
-const FILE: &str = "directory.jws";
-/// What it is called until it is written.
-const UNFINISHED: &str = "directory.jws.new";
+/// The files in the data directory.
+const SIGNED: &str = "directory.jws";
+const LISTED: &str = "directory.json";
 
 /// The keys of an entry.
 const KNOWN: [&str; 6] = ["id", "urls", "place", "networks", "capacity", "admit"];
@@ -38,10 +40,18 @@ pub struct Announced {
     author: PeerId,
     path: PathBuf,
     sound: Sound,
-    /// Of the last list.
-    sequence: Mutex<Option<u64>>,
-    text: watch::Sender<Option<Arc<str>>>,
+    last: Mutex<Last>,
+    text: watch::Sender<Option<Arc<[u8]>>>,
     entries: watch::Sender<Arc<Vec<Entry>>>,
+}
+
+/// The sequences of what was last taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// Of the signed list.
+    signed: Option<u64>,
+    /// Of the list that counts.
+    list: Option<u64>,
 }
 
 /// Why there is no list.
@@ -60,8 +70,11 @@ impl Announced {
     #[must_use]
     pub fn followed(home: PeerId, dir: &Path, sound: Sound) -> Self {
         let this = Self::nothing(home, dir, sound);
-        if let Some(text) = this.kept() {
+        if let Some(text) = this.kept(SIGNED) {
             this.take(&text, Duration::MAX);
+        }
+        if let Some(json) = this.kept(LISTED) {
+            this.take_listed(json.as_bytes(), Duration::MAX);
         }
         this
     }
@@ -78,7 +91,7 @@ impl Announced {
         sound: Sound,
     ) -> Result<Self, AnnouncedError> {
         let this = Self::nothing(identity.id(), dir, sound);
-        if let Some(text) = this.kept() {
+        if let Some(text) = this.kept(SIGNED) {
             this.take(&text, Duration::MAX);
         }
         let peers: Vec<Entry> = entries.iter().filter(|entry| entry.admit).cloned().collect();
@@ -88,16 +101,35 @@ impl Announced {
         if (known && is_same()) || (!known && peers.is_empty()) {
             return Ok(this);
         }
-        let last = *this.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = this.lock().list;
         let directory = Directory { id: identity.id(), sequence: next_sequence(last, now()), peers };
         let message = directory.message();
         let text = jws::signed(&message, identity.sign(message.as_bytes()));
         if text.len() > LONGEST {
             return Err(AnnouncedError::TooLong(text.len()));
         }
-        this.keep(&text);
+        this.keep(SIGNED, text.as_bytes());
         this.set(&text, directory);
         Ok(this)
+    }
+
+    /// The list that this gateway makes itself, as it stands under its root: what was signed, without the signature. `None`: it has never
+    /// vouched for anybody, or follows another. That there is nobody any more is said by an empty list with a later sequence.
+    #[must_use]
+    pub fn listed(&self) -> Option<Vec<u8>> {
+        let sequence = self.lock().signed?;
+        let peers = self.entries.borrow().to_vec();
+        Some(Directory { id: self.author, sequence, peers }.to_json())
+    }
+
+    /// A list that was read under home's root, whose head was checked. It is taken when it is later than what is known, and kept. Blocks for a
+    /// moment.
+    pub fn offer_listed(&self, json: &[u8]) -> Worth {
+        let worth = self.take_listed(json, now());
+        if worth == Worth::New {
+            self.keep(LISTED, json);
+        }
+        worth
     }
 
     /// The entries that the list holds, whenever that changes.
@@ -111,7 +143,7 @@ impl Announced {
             author,
             path: dir.to_owned(),
             sound,
-            sequence: Mutex::new(None),
+            last: Mutex::default(),
             text: watch::channel(None).0,
             entries: watch::channel(Arc::default()).0,
         }
@@ -121,8 +153,7 @@ impl Announced {
     fn take(&self, text: &str, now: Duration) -> Worth {
         // What later versions say beside it must not look like a forgery.
         let Ok(signed) = Signed::<Value>::parse(text) else { return Worth::Forged };
-        let last = *self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        match signed.judge(self.author, last, now) {
+        match signed.judge(self.author, self.lock().signed, now) {
             Verdict::New => {}
             Verdict::Foreign => return Worth::Foreign,
             // One from the future may be right, and this clock wrong.
@@ -132,7 +163,25 @@ impl Announced {
         if !is_signed_by(self.author, message.as_bytes(), signature) {
             return Worth::Forged;
         }
-        let Directory { id, sequence, peers } = signed.into_directory();
+        self.set(text, self.possible(signed.into_directory()));
+        Worth::New
+    }
+
+    /// The same for what home's root has vouched for.
+    fn take_listed(&self, json: &[u8], now: Duration) -> Worth {
+        let Ok(directory) = Directory::<Value>::parse(json) else { return Worth::Forged };
+        match directory.judge(self.author, self.lock().list, now) {
+            Verdict::New => {}
+            Verdict::Foreign => return Worth::Foreign,
+            Verdict::Known | Verdict::Early => return Worth::Old,
+        }
+        self.set_list(self.possible(directory));
+        Worth::New
+    }
+
+    /// What of it is possible here.
+    fn possible(&self, directory: Directory<Value>) -> Directory<Entry> {
+        let Directory { id, sequence, peers } = directory;
         let said = peers.len();
         let peers: Vec<Entry> =
             peers.into_iter().filter_map(entry).filter(|entry| (self.sound)(entry)).collect();
@@ -142,22 +191,33 @@ impl Announced {
                 "home's list holds entries that are not possible here"
             );
         }
-        self.set(text, Directory { id, sequence, peers });
-        Worth::New
+        Directory { id, sequence, peers }
     }
 
     fn set(&self, text: &str, directory: Directory<Entry>) {
-        *self.sequence.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory.sequence);
-        self.text.send_replace(Some(text.into()));
-        self.entries.send_replace(Arc::new(directory.peers));
+        self.lock().signed = Some(directory.sequence);
+        self.text.send_replace(Some(text.as_bytes().into()));
+        self.set_list(directory);
+    }
+
+    fn set_list(&self, directory: Directory<Entry>) {
+        let mut last = self.lock();
+        if last.list.is_none_or(|list| list < directory.sequence) {
+            last.list = Some(directory.sequence);
+            self.entries.send_replace(Arc::new(directory.peers));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was kept; anything else that stands there is as good as nothing, and is replaced.
-    fn kept(&self) -> Option<String> {
+    fn kept(&self, file: &str) -> Option<String> {
         let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX) + 1;
         let mut text = String::new();
         let read =
-            fs::File::open(self.path.join(FILE)).and_then(|file| file.take(limit).read_to_string(&mut text));
+            fs::File::open(self.path.join(file)).and_then(|file| file.take(limit).read_to_string(&mut text));
         match read {
             Ok(_) => Some(text),
             Err(error) => {
@@ -169,9 +229,9 @@ impl Announced {
         }
     }
 
-    fn keep(&self, text: &str) {
-        let unfinished = self.path.join(UNFINISHED);
-        let kept = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, self.path.join(FILE)));
+    fn keep(&self, file: &str, bytes: &[u8]) {
+        let unfinished = self.path.join(format!("{file}.new"));
+        let kept = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, self.path.join(file)));
         if let Err(error) = kept {
             tracing::warn!(%error, "home's list of peers cannot be kept: it will not be there offline");
         }
@@ -183,15 +243,16 @@ impl Bulletin for Announced {
         self.author
     }
 
-    fn last(&self) -> watch::Receiver<Option<Arc<str>>> {
+    fn last(&self) -> watch::Receiver<Option<Arc<[u8]>>> {
         self.text.subscribe()
     }
 
-    fn offer(&self, text: &str) -> Worth {
+    fn offer(&self, said: &[u8]) -> Worth {
+        let Ok(text) = std::str::from_utf8(said) else { return Worth::Forged };
         let worth = self.take(text, now());
         if worth == Worth::New {
             // 64 KiB at most, and a few times a year.
-            self.keep(text);
+            self.keep(SIGNED, text.as_bytes());
         }
         worth
     }
@@ -235,7 +296,7 @@ mod tests {
 
         fn text(&self, entries: &[Entry]) -> String {
             let made = Announced::made(&self.identity, entries, self.dir.path(), ANYTHING).unwrap();
-            made.last().borrow().as_deref().unwrap().to_owned()
+            String::from_utf8(made.last().borrow().as_deref().unwrap().to_vec()).unwrap()
         }
     }
 
@@ -248,7 +309,7 @@ mod tests {
         let (home, dir) = (Home::new(), tempfile::tempdir().unwrap());
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
         let unmarked = Entry { admit: false, ..entry_of(2) };
-        assert_eq!(follower.offer(&home.text(&[entry_of(1), unmarked])), Worth::New);
+        assert_eq!(follower.offer(home.text(&[entry_of(1), unmarked]).as_bytes()), Worth::New);
         assert_eq!(ids(&follower), [entry_of(1).id]);
 
         let again = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
@@ -258,20 +319,50 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_was_read_under_homes_root_counts_when_it_is_later_and_is_there_after_a_restart() {
+        let (home, dir) = (Home::new(), tempfile::tempdir().unwrap());
+        let follower = || Announced::followed(home.identity.id(), dir.path(), ANYTHING);
+        let listed = |entries: &[Entry]| {
+            let made = Announced::made(&home.identity, entries, home.dir.path(), ANYTHING).unwrap();
+            (made.last().borrow().as_deref().unwrap().to_owned(), made.listed().unwrap())
+        };
+        let ((first, first_listed), (second, second_listed)) =
+            (listed(&[entry_of(1)]), listed(&[entry_of(2)]));
+        let one = follower();
+        assert_eq!(one.offer_listed(&second_listed), Worth::New);
+        assert_eq!(one.offer_listed(&second_listed), Worth::Old);
+        assert_eq!(one.offer_listed(&first_listed), Worth::Old);
+        assert_eq!(one.offer_listed(b"nonsense"), Worth::Forged);
+        assert_eq!(ids(&one), [entry_of(2).id]);
+
+        let again = follower();
+        assert_eq!(ids(&again), [entry_of(2).id]);
+        assert_eq!(again.offer(&first), Worth::New, "it is passed on until there is a later one");
+        assert_eq!(ids(&again), [entry_of(2).id], "and does not count");
+        assert_eq!(again.offer(&second), Worth::New);
+        let (third, third_listed) = listed(&[]);
+        assert_eq!(again.offer(&third), Worth::New);
+        assert_eq!(again.offer_listed(&third_listed), Worth::Old);
+        assert!(ids(&follower()).is_empty(), "that there is nobody any more is news");
+        let other = Announced::followed(PeerId::of_key([9; 32]), dir.path(), ANYTHING);
+        assert_eq!(other.offer_listed(&third_listed), Worth::Foreign);
+    }
+
+    #[test]
     fn nobody_elses_word_and_no_older_one_is_taken() {
         let (home, other, dir) = (Home::new(), Home::new(), tempfile::tempdir().unwrap());
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
         let (first, second) = (home.text(&[entry_of(1)]), home.text(&[entry_of(2)]));
-        assert_eq!(follower.offer(&other.text(&[entry_of(3)])), Worth::Foreign);
-        assert_eq!(follower.offer(&second), Worth::New);
-        assert_eq!(follower.offer(&first), Worth::Old);
-        assert_eq!(follower.offer(&second), Worth::Old);
+        assert_eq!(follower.offer(other.text(&[entry_of(3)]).as_bytes()), Worth::Foreign);
+        assert_eq!(follower.offer(second.as_bytes()), Worth::New);
+        assert_eq!(follower.offer(first.as_bytes()), Worth::Old);
+        assert_eq!(follower.offer(second.as_bytes()), Worth::Old);
         // Home's claims under somebody else's signature.
         let (message, _) =
             home.text(&[entry_of(4)]).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let forged = jws::signed(&message, other.identity.sign(message.as_bytes()));
-        assert_eq!(follower.offer(&forged), Worth::Forged);
-        assert_eq!(follower.offer("nonsense"), Worth::Forged);
+        assert_eq!(follower.offer(forged.as_bytes()), Worth::Forged);
+        assert_eq!(follower.offer(b"nonsense"), Worth::Forged);
         assert_eq!(ids(&follower), [entry_of(2).id]);
     }
 
@@ -285,7 +376,7 @@ mod tests {
         let message = directory.message();
         let text = jws::signed(&message, home.identity.sign(message.as_bytes()));
         let follower = Announced::followed(home.identity.id(), dir.path(), ANYTHING);
-        assert_eq!(follower.offer(&text), Worth::New);
+        assert_eq!(follower.offer(text.as_bytes()), Worth::New);
         assert_eq!(ids(&follower), [entry_of(1).id]);
     }
 

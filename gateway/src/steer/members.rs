@@ -141,6 +141,7 @@ mod tests {
                 online: true,
                 shares: true,
                 sequence: 0,
+                home: None,
             };
             let neighbour =
                 Neighbour { addresses: Vec::new(), near: true, card: Some(card), since: Instant::now() };

@@ -134,6 +134,28 @@ impl Blob {
         self.bytes.at_once(range)
     }
 
+    /// Gives all its bytes to `take`, in pieces. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the file has become shorter than it was.
+    pub fn read_all(&self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let file = match &self.bytes {
+            Where::Memory(bytes) => {
+                take(bytes);
+                return Ok(());
+            }
+            Where::File(file) => file,
+        };
+        let mut at = 0;
+        while at < self.length {
+            let room = usize::try_from(self.length - at).unwrap_or(usize::MAX);
+            let bytes = file.read(at, room)?;
+            take(&bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
     /// A reader of the bytes in `range`.
     #[must_use]
     pub fn reader(&self, range: Range<u64>) -> BlobReader {

@@ -1,5 +1,7 @@
 //! Changes to the state, and what each of them does to its rows, its totals and its queues.
 
+use std::collections::BTreeSet;
+
 use redb::{ReadableTable, WriteTransaction};
 use resolver::eviction::Limits;
 use resolver::integrity::Integrity;
@@ -10,6 +12,7 @@ use resolver::variant::Revision;
 use super::content::Contents;
 use super::documents::Documents;
 use super::marks::Marks;
+use super::news::Mark;
 use super::pins;
 use super::queue::{dequeue, enqueue};
 use super::tables::{
@@ -58,6 +61,8 @@ pub(super) enum Change {
     Blob {
         integrity: Integrity,
         length: u64,
+        /// The package that it was fetched for, as far as that is known: who asked may have been wrong.
+        fetched_for: Option<PackageName>,
     },
     /// Tarballs that were found on the disk; those that are known are left as they are.
     Adopt(Vec<(Integrity, u64)>),
@@ -87,6 +92,15 @@ pub(super) enum Change {
     NoNote {
         word: &'static str,
     },
+    /// What upstream has removed of a package; `None`: nothing.
+    Removed {
+        name: PackageName,
+        json: Option<Vec<u8>>,
+    },
+    /// All of these are to be looked at, whether or not anything has changed.
+    Renew(Vec<String>),
+    /// This news has been looked at.
+    Seen(Vec<Mark>),
     /// Nothing: a look at the limits.
     Look,
 }
@@ -117,6 +131,8 @@ pub(super) struct Work<'a> {
     pub(super) with: &'a Surroundings<'a>,
     /// Tarballs that have come and gone.
     pub(super) moved: Vec<inventory::Change>,
+    /// What this transaction changes: see [`News`](super::news::News).
+    pub(super) news: BTreeSet<String>,
 }
 
 impl Work<'_> {
@@ -138,7 +154,10 @@ impl Work<'_> {
             }
             Change::Doubt { name } => self.update(name, None, |held| held.checked_ms = 0)?,
             Change::Tarball { name, file, record } => self.put_tarball(name, file, record)?,
-            Change::Blob { integrity, length } => self.put_blob(integrity, *length)?,
+            Change::Blob { integrity, length, fetched_for } => {
+                self.news.extend(fetched_for.iter().map(|name| name.as_str().to_owned()));
+                self.put_blob(integrity, *length)?
+            }
             Change::Adopt(found) => self.adopt(found)?,
             Change::Missing(item) => self.forget_missing(item)?,
             Change::Evidence { path, evidence } => self.put_evidence(path, evidence)?,
@@ -148,6 +167,12 @@ impl Work<'_> {
                 true
             }
             Change::NoNote { word } => self.write.open_table(META)?.remove(*word)?.is_some(),
+            Change::Removed { name, json } => self.put_removed(name, json.as_deref())?,
+            Change::Renew(names) => {
+                self.news.extend(names.iter().cloned());
+                !names.is_empty()
+            }
+            Change::Seen(seen) => self.forget_news(seen)?,
             Change::Look => false,
         };
         Ok(Applied { changed, ..Applied::default() })
@@ -177,6 +202,7 @@ impl Work<'_> {
         self.count_packument(&record, place);
         let row = json(&record)?;
         self.write.open_table(PACKUMENTS)?.insert(name.as_str(), (place, row.as_slice()))?;
+        self.news.insert(name.as_str().to_owned());
         Ok(Applied { changed: true, before, refused: None })
     }
 
@@ -221,6 +247,7 @@ impl Work<'_> {
         self.write.open_table(PACKUMENTS)?.remove(name.as_str())?;
         self.leave(&Item::Packument(name.clone()), place)?;
         self.discount_packument(&before, place);
+        self.news.insert(name.as_str().to_owned());
         Ok(Some(before))
     }
 
@@ -247,6 +274,7 @@ impl Work<'_> {
         if let Some((length, place)) = held {
             blobs.insert(digest, (length, place, key.as_str()))?;
         }
+        self.news.insert(name.as_str().to_owned());
         Ok(true)
     }
 
@@ -291,6 +319,7 @@ impl Work<'_> {
         self.leave(&Item::Blob(*integrity), place)?;
         self.discount_blob(length, place);
         self.moved.push(inventory::Change::Gone(inventory::print(integrity)));
+        self.tell_of_blob(integrity, &name);
         Ok(Some((length, name)))
     }
 

@@ -11,7 +11,7 @@ use redb::backends::FileBackend;
 use redb::{BackendError, Database, DatabaseError, ReadableTable, StorageBackend, WriteTransaction};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::tables::{BLOBS, EVIDENCE, META, PACKUMENTS, PIN_SETS, PINS, QUEUE, TARBALLS};
+use super::tables::{BLOBS, EVIDENCE, META, NEWS, PACKUMENTS, PIN_SETS, PINS, QUEUE, REMOVED, TARBALLS};
 
 /// The database's own page cache.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
@@ -98,6 +98,8 @@ fn make_tables(database: &Database, is_new: bool) -> Result<(bool, bool), redb::
     write.open_table(QUEUE)?;
     write.open_table(PINS)?;
     write.open_table(PIN_SETS)?;
+    write.open_table(NEWS)?;
+    write.open_table(REMOVED)?;
     let (was_dirty, rebuild) = {
         let mut meta = write.open_table(META)?;
         if is_new {

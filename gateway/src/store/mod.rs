@@ -27,6 +27,7 @@ mod database;
 mod documents;
 mod draft;
 mod eviction;
+mod feed;
 mod format;
 mod frames;
 mod journal;
@@ -34,10 +35,13 @@ mod keeper;
 mod known;
 mod marks;
 mod memory;
+mod news;
+mod package;
 mod packuments;
 mod pins;
 mod queue;
 mod recovery;
+mod removed;
 mod room;
 mod rows;
 mod scrub;
@@ -73,6 +77,8 @@ pub use journal::Tarballs;
 pub use keeper::Lost;
 pub(crate) use known::OPEN_FILES;
 pub use memory::{Key, Memory};
+pub use news::{Mark, News, Subject};
+pub use package::Package;
 pub use packuments::VariantKey;
 pub use pins::{PinError, PinSet};
 pub use tables::{Cursor, Evidence, PackumentRecord, TarballRecord, on_disk};
@@ -83,10 +89,7 @@ use change::{Applied, Change};
 use content::{Contents, Found};
 use keeper::Keeper;
 use state::State;
-use tables::{Item, blob_mark, read_json};
-
-/// The change feed's place among the notes.
-const CURSOR: &str = "cursor";
+use tables::{Item, blob_mark};
 
 /// `[store]`: where everything is kept, and how much of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -233,19 +236,10 @@ impl Store {
         Tarballs::new(self.inner.state.clone())
     }
 
-    /// Where the change feed was left.
+    /// Of which packages something has changed, for the one who keeps an index of what is held.
     #[must_use]
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.inner.state.note(CURSOR).and_then(|note| read_json(&note))
-    }
-
-    /// Keeps where the change feed was left.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be committed.
-    pub async fn keep_cursor(&self, cursor: Cursor) -> Result<(), StoreError> {
-        let value = serde_json::to_vec(&cursor).map_err(|error| StoreError::Io(error.into()))?;
-        self.commit(Change::Note { word: CURSOR, value }).await.map(drop)
+    pub fn news(&self) -> News {
+        News::new(self.inner.state.clone())
     }
 
     /// A new draft, to be given to one of the `keep_` methods once it is verified; dropped, it is gone.
@@ -261,11 +255,15 @@ impl Store {
 
     /// The tarball with this digest, if it is held and intact.
     pub async fn blob(&self, integrity: &Integrity) -> Option<Blob> {
+        let blob = self.look_for_blob(integrity).await?;
+        self.inner.state.shared().marks.set(blob_mark(integrity));
+        Some(blob)
+    }
+
+    /// The same; what has gone or is damaged loses its row.
+    async fn look_for_blob(&self, integrity: &Integrity) -> Option<Blob> {
         match self.inner.contents.blob(integrity).await {
-            Found::Intact(blob) => {
-                self.inner.state.shared().marks.set(blob_mark(integrity));
-                Some(blob)
-            }
+            Found::Intact(blob) => Some(blob),
             Found::Missing => {
                 if self.inner.state.blob_name(integrity).is_some() {
                     let _ = self.commit(Change::Missing(Item::Blob(*integrity))).await;
@@ -282,18 +280,24 @@ impl Store {
     }
 
     /// Keeps a draft whose bytes were verified to have this digest, and opens it. When the disk takes nothing, it is
-    /// opened all the same, and gone when its last reader is done.
+    /// opened all the same, and gone when its last reader is done. `fetched_for` is told as news of that package.
     ///
     /// # Errors
     /// [`StoreError::Io`] when there is room neither on the disk nor in memory; the draft is gone then.
-    pub async fn keep_blob(&self, draft: Draft, integrity: &Integrity) -> Result<Blob, StoreError> {
+    pub async fn keep_blob(
+        &self,
+        draft: Draft,
+        integrity: &Integrity,
+        fetched_for: Option<&PackageName>,
+    ) -> Result<Blob, StoreError> {
         let place = !self.is_full();
         let (blob, in_place) = self.inner.contents.keep_blob(draft, integrity, place).await?;
         if !in_place {
             self.not_kept();
             return Ok(blob);
         }
-        match self.commit(Change::Blob { integrity: *integrity, length: blob.length() }).await {
+        let (length, fetched_for) = (blob.length(), fetched_for.cloned());
+        match self.commit(Change::Blob { integrity: *integrity, length, fetched_for }).await {
             Ok(_) => self.inner.contents.room().taken(),
             Err(error) => {
                 self.inner.contents.room().refused(&error);

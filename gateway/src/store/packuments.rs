@@ -37,6 +37,11 @@ impl Store {
         self.inner.state.packument_unused(name)
     }
 
+    /// Visits the names of all packuments that are held. Blocks: a tenth of a second for 100,000.
+    pub fn each_packument(&self, visit: impl FnMut(&str)) {
+        self.inner.state.each_packument(visit);
+    }
+
     /// What the document of a revision says, for whoever only looks: what turns out to be damaged stays. Blocks.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use resolver::variant::Revision;
 use super::change::Change;
 use super::database::REBUILD;
 use super::keeper::Stop;
+use super::news;
 use super::state::State;
 use super::tables::PackumentRecord;
 
@@ -23,6 +24,8 @@ pub(super) fn adopt_all(state: &State, stop: &Stop) -> bool {
             adopt_blobs(state, first, &mut found).and_then(|()| adopt_packuments(state, first, &mut found));
         adopted.is_some() && !stop.is_stopped()
     });
+    // Nobody knows what was marked.
+    let done = done && news::renew_all(state).is_ok();
     let noted = done && state.commit_blocking(Change::NoNote { word: REBUILD }).is_ok();
     if noted && found > 0 {
         tracing::info!(files = found, "all files have been gone over for their names");

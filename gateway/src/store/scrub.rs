@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::change::Change;
 use super::keeper::{self, Lost, Stop};
+use super::news;
 use super::recovery;
 use super::shelf::{Listed, Verified};
 use super::state::State;
@@ -205,8 +206,10 @@ impl Scrub {
 
     fn step_blob(&mut self, integrity: Integrity, file: &Listed, position: &mut Position) {
         if self.verify_blob(integrity, &mut position.read) && self.state.blob_name(&integrity).is_none() {
-            // One that has gone gets no row. If it cannot be committed, it is found again in the next round.
-            let _ = self.state.commit_blocking(Change::Adopt(vec![(integrity, file.length)]));
+            // One that has gone gets no row. If it cannot be committed, it is found again in the next round. Whose it is, nobody has
+            // written down: whoever keeps an index looks at all packages once more.
+            let adopted = self.state.commit_blocking(Change::Adopt(vec![(integrity, file.length)]));
+            let _ = adopted.and_then(|_| news::renew_all(&self.state));
         }
         position.after = integrity.hex();
     }

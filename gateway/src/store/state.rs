@@ -28,6 +28,7 @@ use super::documents::Documents;
 use super::format::{OpenError, empty_drafts};
 use super::journal::Journal;
 use super::marks::Marks;
+use super::news::Board;
 use super::pins::{self, PinSet};
 use super::rows::Rows;
 use super::space::Space;
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) totals: Totals,
     pub(super) rows: Rows,
     pub(super) journal: Journal,
+    pub(super) news: Board,
 }
 
 impl State {
@@ -85,8 +87,10 @@ impl State {
         empty_drafts(dir).map_err(failed)?;
         let unreadable = |error: redb::Error| OpenError::Unreadable(dir.into(), error.to_string());
         let read = opened.database.begin_read().map_err(|error| unreadable(error.into()))?;
-        let counts = Counts::load(&read).map_err(unreadable)?;
+        let mut counts = Counts::load(&read).map_err(unreadable)?;
         drop(read);
+        let news = Board::default();
+        news.begin(&mut counts);
         let shared = Arc::new(Shared {
             path,
             database: ArcSwapOption::from_pointee(opened.database),
@@ -100,6 +104,7 @@ impl State {
             totals: Totals::default(),
             rows: Rows::default(),
             journal: Journal::default(),
+            news,
         });
         let (writer, waiting) = mpsc::channel(QUEUE);
         let work = Writer::new(Arc::clone(&shared), counts);
@@ -193,6 +198,16 @@ impl State {
             }
             Ok(Some(found))
         })
+    }
+
+    /// The names of all packuments, in order, as they were at one moment.
+    pub(super) fn each_packument(&self, mut visit: impl FnMut(&str)) {
+        self.read(|read| {
+            for row in read.open_table(PACKUMENTS)?.range::<&str>(..)? {
+                visit(row?.0.value());
+            }
+            Ok(Some(()))
+        });
     }
 
     /// The next packument by name.

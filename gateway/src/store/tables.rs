@@ -8,6 +8,8 @@
 //! queue       (class, place)      -> item: what eviction looks at, oldest first
 //! pins        item                -> in how many sets it is
 //! pin_sets    (set, item)
+//! news        name, or NUL digest -> the number of the commit that changed what is held of it (see `news`)
+//! removed     name                -> JSON: what upstream has removed of it, which is never evicted
 //! meta        word                -> totals, marks of progress
 //! ```
 //!
@@ -30,6 +32,8 @@ pub(super) const EVIDENCE: TableDefinition<'static, &str, (u64, &[u8])> = TableD
 pub(super) const QUEUE: TableDefinition<'static, (u8, u64), &[u8]> = TableDefinition::new("queue");
 pub(super) const PINS: TableDefinition<'static, &[u8], u32> = TableDefinition::new("pins");
 pub(super) const PIN_SETS: TableDefinition<'static, (&str, &[u8]), ()> = TableDefinition::new("pin_sets");
+pub(super) const NEWS: TableDefinition<'static, &str, u64> = TableDefinition::new("news");
+pub(super) const REMOVED: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("removed");
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The block that a file's size is rounded up to, as file systems do.

@@ -84,12 +84,17 @@ pub(super) struct Counts {
     pub(super) evidence_bytes: u64,
     pub(super) pinned: u64,
     pub(super) pinned_bytes: u64,
+    /// Of what upstream has removed, which lies in the state's own file, too.
+    pub(super) removed_bytes: u64,
     /// The newest place that was given away.
     pub(super) place: u64,
     /// Where eviction goes on, by class.
     pub(super) hands: [u64; 2],
     /// Items in the queues, by class.
     pub(super) queued: [u64; 2],
+    /// The last number that news was marked with, and the one before the first: 0 where nothing was marked yet.
+    pub(super) news: u64,
+    pub(super) news_since: u64,
 }
 
 impl Counts {

@@ -6,6 +6,7 @@
 //! again (`PreviousIo`), which is a matter of milliseconds: what the file holds can be read all the while in
 //! between.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -186,13 +187,15 @@ impl Writer {
             limits: &self.shared.limits,
         };
         let write = begin(database)?;
-        let mut work = Work { write: &write, counts: &mut counts, with: &with, moved: Vec::new() };
+        let (moved, news) = (Vec::new(), BTreeSet::new());
+        let mut work = Work { write: &write, counts: &mut counts, with: &with, moved, news };
         // What has gone makes room for the transaction itself.
         let first = work.relieve(&mut relief, taken, free)?;
         let applied = changes.iter().map(|change| work.apply(change)).collect::<Result<Vec<_>, _>>()?;
         let free = free.map(|free| free.saturating_add(first.bytes));
         let then = work.relieve(&mut relief, taken, free)?;
         let freed = Freed { items: first.items + then.items, bytes: first.bytes + then.bytes };
+        let has_news = work.mark_news()?;
         let moved = work.moved;
         if freed.items == 0 && !applied.iter().any(|applied| applied.changed) {
             // A flush of the disk for nothing.
@@ -204,6 +207,9 @@ impl Writer {
         write.commit()?;
         self.shared.journal.write(journal, moved);
         self.shared.rows.outdate();
+        if has_news {
+            self.shared.news.post();
+        }
         Ok(Committed { applied, counts, relief, freed })
     }
 
@@ -278,7 +284,8 @@ impl Writer {
             Ok((opened, counts))
         });
         match opened {
-            Ok((opened, counts)) => {
+            Ok((opened, mut counts)) => {
+                self.shared.news.begin(&mut counts);
                 self.counts = counts;
                 self.shared.rebuild.fetch_or(opened.rebuild, Ordering::AcqRel);
                 self.shared.database.store(Some(Arc::new(opened.database)));

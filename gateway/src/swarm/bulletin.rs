@@ -1,5 +1,10 @@
-//! What a home has to say to all who follow it, as the swarm carries it: a text that its author has signed. What is in it, and
-//! whether it is to be believed, others know.
+//! What a gateway has to say to all who follow it, as the swarm carries it: something that its author has signed. What is in it,
+//! and whether it is to be believed, others know.
+//!
+//! ```text
+//! open-registry/directory/1/<author>   the peers that it vouches for, in full
+//! open-registry/head/1/<author>        the head of its index: an IPNS record
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The longest text, and what stands around it when it is passed on.
+/// The longest list of peers, and what stands around it when it is passed on.
 pub(super) const LONGEST: usize = resolver::directory::LONGEST;
 const AROUND: usize = 1024;
 /// The longest that asking for one may take.
@@ -22,7 +27,16 @@ const ASKING: Duration = Duration::from_secs(20);
 /// How often members see to it that each has as many others to pass on to as is meant.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// What to do with a text.
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Which peers there are.
+    Directory,
+    /// Which root the index has.
+    Head,
+}
+
+/// What to do with what somebody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
     /// It is new, and taken; others are to have it too.
@@ -35,47 +49,78 @@ pub enum Worth {
     Forged,
 }
 
-/// Whoever knows what home says.
+/// Whoever knows what one author says of one thing.
 pub trait Bulletin: Send + Sync {
-    /// Whose word is followed: home's, or this gateway's own.
+    /// Whose word it is: home's, or this gateway's own.
     fn author(&self) -> PeerId;
     /// What was last said, whenever that changes; `None`: nothing yet.
-    fn last(&self) -> watch::Receiver<Option<Arc<str>>>;
-    /// Somebody says that this is what home says.
-    fn offer(&self, text: &str) -> Worth;
+    fn last(&self) -> watch::Receiver<Option<Arc<[u8]>>>;
+    /// Somebody says that this is what the author says.
+    fn offer(&self, said: &[u8]) -> Worth;
+}
+
+/// All that this gateway passes on.
+pub struct Bulletins {
+    /// Home's list of peers, or this gateway's own.
+    pub directory: Arc<dyn Bulletin>,
+    /// Heads: this gateway's own, and home's.
+    pub heads: Vec<Arc<dyn Bulletin>>,
+}
+
+/// One of them, and where it is said.
+pub(super) struct Post {
+    pub(super) kind: Kind,
+    pub(super) topic: IdentTopic,
+    pub(super) bulletin: Arc<dyn Bulletin>,
+}
+
+impl Bulletins {
+    pub(super) fn posts(&self) -> Vec<Post> {
+        let heads = self.heads.iter().map(|bulletin| (Kind::Head, bulletin));
+        let all = std::iter::once((Kind::Directory, &self.directory)).chain(heads);
+        all.map(|(kind, bulletin)| {
+            let topic = topic(kind, bulletin.author());
+            Post { kind, topic, bulletin: Arc::clone(bulletin) }
+        })
+        .collect()
+    }
 }
 
 /// By gossip, as members of a mesh pass it on: each only what it has looked at.
 pub(super) type Gossip = Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
-/// The topic of one author's lists of peers; others of the same author have names of their own.
-pub(super) fn topic(author: PeerId) -> IdentTopic {
-    IdentTopic::new(format!("open-registry/directory/1/{author}"))
+fn topic(kind: Kind, author: PeerId) -> IdentTopic {
+    let kind = match kind {
+        Kind::Directory => "directory",
+        Kind::Head => "head",
+    };
+    IdentTopic::new(format!("open-registry/{kind}/1/{author}"))
 }
 
-/// A member of that topic, and of no other: what else is announced to it is forgotten.
+/// A member of these topics, and of no others: what else is announced to it is forgotten.
 ///
 /// # Errors
 /// When these settings contradict each other, which a test sees.
-pub(super) fn gossip(author: PeerId) -> Result<Gossip, String> {
-    let topic = topic(author);
+pub(super) fn gossip(posts: &[Post]) -> Result<Gossip, String> {
     let config = ConfigBuilder::default()
         .protocol_id_prefix("/open-registry/meshsub")
         .heartbeat_interval(HEARTBEAT)
         .max_transmit_size(LONGEST + AROUND)
-        // The text is signed by its author, and whoever passes it on adds nothing: so it is the same message, whoever says it first.
+        // It is signed by its author, and whoever passes it on adds nothing: so it is the same message, whoever says it first.
         .validation_mode(ValidationMode::Anonymous)
         .message_id_fn(|message| MessageId::new(&Sha256::digest(&message.data)))
         .validate_messages()
         .build()
         .map_err(|error| error.to_string())?;
-    let only = WhitelistSubscriptionFilter([topic.hash()].into());
+    let only = WhitelistSubscriptionFilter(posts.iter().map(|post| post.topic.hash()).collect());
     let mut gossip = Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, only)?;
-    gossip.subscribe(&topic).map_err(|error| error.to_string())?;
+    for post in posts {
+        gossip.subscribe(&post.topic).map_err(|error| error.to_string())?;
+    }
     Ok(gossip)
 }
 
-/// What is said to gossip of a message that was looked at.
+/// What gossip is told of a message that was looked at.
 pub(super) fn acceptance(worth: Worth) -> MessageAcceptance {
     match worth {
         Worth::New => MessageAcceptance::Accept,
@@ -84,14 +129,14 @@ pub(super) fn acceptance(worth: Worth) -> MessageAcceptance {
     }
 }
 
-/// Whether it is worth a word that a text was not published: it was already, or nobody is there yet.
+/// Whether it is worth a word that something was not published: it was already, or nobody is there yet.
 pub(super) fn is_usual(error: &gossipsub::PublishError) -> bool {
     matches!(error, gossipsub::PublishError::Duplicate | gossipsub::PublishError::NoPeersSubscribedToTopic)
 }
 
 /// Answers who asks: the text, or nothing.
-pub(super) async fn tell(mut line: impl AsyncWrite + Unpin, text: Option<Arc<str>>) {
-    let text = text.as_deref().unwrap_or_default().as_bytes();
+pub(super) async fn tell(mut line: impl AsyncWrite + Unpin, text: Option<Arc<[u8]>>) {
+    let text = text.as_deref().unwrap_or_default();
     let telling = async {
         line.write_u32(u32::try_from(text.len()).unwrap_or(0)).await?;
         line.write_all(text).await?;
@@ -102,7 +147,7 @@ pub(super) async fn tell(mut line: impl AsyncWrite + Unpin, text: Option<Arc<str
 }
 
 /// Hears an answer; `None`: there is none, or none that could be.
-pub(super) async fn hear(mut line: impl AsyncRead + Unpin) -> Option<String> {
+pub(super) async fn hear(mut line: impl AsyncRead + Unpin) -> Option<Vec<u8>> {
     let hearing = async {
         let length = usize::try_from(line.read_u32().await.ok()?).ok()?;
         if length == 0 || length > LONGEST {
@@ -110,7 +155,7 @@ pub(super) async fn hear(mut line: impl AsyncRead + Unpin) -> Option<String> {
         }
         let mut text = vec![0; length];
         line.read_exact(&mut text).await.ok()?;
-        String::from_utf8(text).ok()
+        Some(text)
     };
     timeout(ASKING, hearing).await.ok().flatten()
 }
@@ -121,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_settings_of_gossip_agree_with_each_other() {
-        assert_eq!(gossip(PeerId::of_key([7; 32])).err(), None);
+        assert_eq!(gossip(&[]).err(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -130,9 +175,9 @@ mod tests {
             [(Some("x".repeat(LONGEST)), true), (Some("x".repeat(LONGEST + 1)), false), (None, false)]
         {
             let (ours, theirs) = tokio::io::duplex(1024);
-            let text = said.clone().map(Arc::from);
+            let text = said.as_deref().map(|said| Arc::from(said.as_bytes()));
             tokio::spawn(tell(ours, text));
-            assert_eq!(hear(theirs).await, said.filter(|_| heard));
+            assert_eq!(hear(theirs).await, said.filter(|_| heard).map(String::into_bytes));
         }
     }
 

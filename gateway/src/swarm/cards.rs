@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn card(sequence: u64) -> Card {
-        Card { version: "0.1.0".into(), urls: Vec::new(), online: true, shares: true, sequence }
+        Card { version: "0.1.0".into(), urls: Vec::new(), online: true, shares: true, sequence, home: None }
     }
 
     fn door(scheme: Scheme, address: &str) -> Door {

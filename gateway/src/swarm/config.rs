@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+use resolver::head::polls::Way;
 use resolver::peer::PeerId;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct Config {
     /// The key of a private swarm; `None`: the swarm is everybody's.
     #[serde(deserialize_with = "crate::units::unset_when_empty")]
     pub psk_file: Option<PathBuf>,
+    /// How home's head comes here; all of them together.
+    pub update_type: Vec<Way>,
     /// How long a peer may keep others waiting before the next source is asked as well, in milliseconds; 0: as long as
     /// nine of ten answers took lately.
     pub hedge_ms: u64,
@@ -55,6 +58,17 @@ pub struct Contact {
      \"/dns4/registry.example.edu/tcp/6738/p2p/12D3KooW...\" (its own `open-registry status` prints it)"
 )]
 pub struct NotAContact(String);
+
+impl Contact {
+    /// The name of the host, if it is not an address.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        match self.address.iter().next()? {
+            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => Some(name.into_owned()),
+            _ => None,
+        }
+    }
+}
 
 impl FromStr for Contact {
     type Err = NotAContact;

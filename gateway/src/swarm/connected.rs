@@ -11,6 +11,7 @@ use resolver::peer::PeerId;
 use tokio::time::Instant;
 
 use super::address::Carrier;
+use super::bulletin::Kind;
 use super::vicinity::Vicinity;
 use super::{Neighbour, Neighbours};
 
@@ -30,8 +31,9 @@ struct Peer {
     asked: Option<(Instant, bool)>,
     /// Where it says that it listens, and whether that was looked at.
     listens: (Vec<(SocketAddr, Carrier)>, bool),
-    /// What it may still say to all.
+    /// What it may still say to all: lists of peers, and heads.
     words: Bucket,
+    heads: Bucket,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,9 @@ const ASKED_SOON: Duration = Duration::from_millis(200);
 /// What one peer may say to all: home's list changes when its operator changes something, and each is heard of each peer once.
 const WORDS: f64 = 20.0;
 const WORDS_A_SECOND: f64 = 0.2;
+/// The same of heads: a gateway signs one a second at most, and may pass on its own and that of a home that both follow.
+const HEADS: f64 = 60.0;
+const HEADS_A_SECOND: f64 = 2.0;
 
 impl Connected {
     /// A connection has been made.
@@ -67,6 +72,7 @@ impl Connected {
             asked: None,
             listens: (Vec::new(), true),
             words: Bucket::full(WORDS_A_SECOND, WORDS, Duration::ZERO),
+            heads: Bucket::full(HEADS_A_SECOND, HEADS, Duration::ZERO),
         });
         let until = Instant::now() + FIRST_ANSWER;
         peer.connections.push(Connection { id: connection, address, until });
@@ -148,11 +154,15 @@ impl Connected {
     }
 
     /// It says something that is for all. False when it has said too much.
-    pub(super) fn may_say(&mut self, id: &PeerId) -> bool {
+    pub(super) fn may_say(&mut self, id: &PeerId, kind: Kind) -> bool {
         let Some(peer) = self.peers.get_mut(id) else { return false };
         let now = peer.since.elapsed();
-        peer.words.spend(1.0, now);
-        peer.words.debt(now) <= 0.0
+        let bucket = match kind {
+            Kind::Directory => &mut peer.words,
+            Kind::Head => &mut peer.heads,
+        };
+        bucket.spend(1.0, now);
+        bucket.debt(now) <= 0.0
     }
 
     /// Whether all who are connected are in the networks around.
@@ -266,7 +276,8 @@ mod tests {
         let said = vec![place("192.0.2.1:6738"), place("192.0.2.9:9100")];
         connected.listens(&peer(1), said.clone());
         assert!(connected.moved().is_empty(), "it has said no card");
-        let card = Card { version: "1".into(), urls: vec![], online: true, shares: true, sequence: 1 };
+        let card =
+            Card { version: "1".into(), urls: vec![], online: true, shares: true, sequence: 1, home: None };
         connected.said(&peer(1), card);
         assert_eq!(connected.moved(), [(peer(1), vec![said[0]])]);
         connected.listens(&peer(1), said);
@@ -290,8 +301,10 @@ mod tests {
     async fn who_says_too_much_is_heard_no_more() {
         let mut connected = Connected::default();
         add(&mut connected, 1, "192.0.2.1");
-        let taken = (0..1000).filter(|_| connected.may_say(&peer(1))).count();
-        assert!((10..=30).contains(&taken), "{taken}");
-        assert!(!connected.may_say(&peer(2)), "nobody");
+        let mut taken = |kind| (0..1000).filter(|_| connected.may_say(&peer(1), kind)).count();
+        let (lists, heads) = (taken(Kind::Directory), taken(Kind::Head));
+        assert!((10..=30).contains(&lists), "{lists}");
+        assert!((30..=90).contains(&heads), "{heads}");
+        assert!(!connected.may_say(&peer(2), Kind::Head), "nobody");
     }
 }

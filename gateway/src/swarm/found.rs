@@ -36,6 +36,7 @@ impl Task {
             }
             Found::Gone(id) => self.candidates.unseen(&id),
             Found::Word(id, text) => self.on_word(id, &text),
+            Found::Said(nth) => self.say(nth),
             Found::Somebody(places) => {
                 places.iter().for_each(|place| self.vicinity.allow(*place));
                 self.somewhere = places;

@@ -26,7 +26,7 @@ mod transport;
 mod vicinity;
 mod word;
 
-pub use bulletin::{Bulletin, Worth};
+pub use bulletin::{Bulletin, Bulletins, Worth};
 pub use cards::Door;
 pub use config::{Config, Contact};
 pub use discovery::multicast::{MULTICAST_PORT, share_port};

@@ -17,7 +17,9 @@ use super::behaviour::Behaviour;
 use super::discovery::multicast;
 use super::task::{Shell, Task};
 use super::vicinity::Vicinity;
-use super::{Bulletin, Config, Door, Incoming, Protocol, PskError, Swarm, bulletin, psk, streams, transport};
+use super::{
+    Bulletins, Config, Door, Incoming, Protocol, PskError, Swarm, bulletin, psk, streams, transport,
+};
 use crate::identity::{Identity, IdentityError};
 use crate::listen::BindError;
 use crate::metrics::Metrics;
@@ -32,8 +34,8 @@ pub struct Own {
     pub card: Box<dyn Fn() -> Card + Send + Sync>,
     /// Whether it may say in the networks around that it is there.
     pub announces: bool,
-    /// What home says.
-    pub bulletin: Arc<dyn Bulletin>,
+    /// What is said to all.
+    pub bulletins: Bulletins,
     /// Where is counted who is refused.
     pub metrics: Arc<Metrics>,
 }
@@ -89,7 +91,7 @@ pub fn start(config: &Config, own: Own) -> Result<(Swarm, BTreeMap<Protocol, Inc
         true => multicast::new(id, v6, &vicinity),
         false => None.into(),
     });
-    let gossip = bulletin::gossip(own.bulletin.author()).map_err(StartError::Gossip)?;
+    let gossip = bulletin::gossip(&own.bulletins.posts()).map_err(StartError::Gossip)?;
     let named =
         config.home.iter().chain(&config.bootstrap).filter_map(|contact| address::peer_of(contact.id));
     let behaviour = Behaviour::new(&key, protocols, gossip, named, multicast);

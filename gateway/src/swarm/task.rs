@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{self, Carrier};
 use super::behaviour::Behaviour;
+use super::bulletin::Post;
 use super::cards::{self, Heard, NotOurs};
 use super::connected::Connected;
 use super::discovery::Discovery;
@@ -24,7 +25,7 @@ use super::speech::Speech;
 use super::start::{Own, is_told};
 use super::streams::{CARD, Line, Opened};
 use super::vicinity::Vicinity;
-use super::{Bulletin, Command, Config, Contact, Door, Ends, NoStream, Protocol, Stream, contacts};
+use super::{Command, Config, Contact, Door, Ends, NoStream, Protocol, Stream, contacts};
 use crate::metrics::Metrics;
 use crate::pulse::Pulses;
 
@@ -62,7 +63,9 @@ pub(super) enum Found {
     /// The operator's DNS says that peers are there, and not who.
     Somebody(Vec<SocketAddr>),
     /// What a peer says that home says.
-    Word(PeerId, String),
+    Word(PeerId, Vec<u8>),
+    /// This one of the posts has something new.
+    Said(usize),
 }
 
 /// All that the task holds.
@@ -74,7 +77,8 @@ pub struct Task {
     pub(super) candidates: Candidates<Multiaddr>,
     pub(super) vicinity: Vicinity,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) bulletin: Arc<dyn Bulletin>,
+    /// What is said to all, and by whom.
+    pub(super) posts: Vec<Post>,
     /// Whom the operator names, and of whom was complained already.
     pub(super) named: BTreeSet<PeerId>,
     pub(super) complained: BTreeSet<PeerId>,
@@ -134,7 +138,7 @@ impl Task {
             candidates,
             vicinity,
             metrics: own.metrics,
-            bulletin: own.bulletin,
+            posts: own.bulletins.posts(),
             named: contacts.iter().map(|contact| contact.id).collect(),
             complained: BTreeSet::new(),
             is_private: config.psk_file.is_some(),
@@ -164,11 +168,10 @@ impl Task {
         }
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut word = self.bulletin.last();
+        self.watch_bulletins();
         loop {
             pulse.beat();
             tokio::select! {
-                Ok(()) = word.changed() => self.say_word(),
                 event = self.swarm.select_next_some() => self.on_event(event),
                 Some(command) = self.ends.commands.recv() => self.obey(command),
                 Some((id, heard)) = self.heard.1.recv() => self.on_heard(id, heard),

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::client::Body;
 use super::failure::UpstreamError;
-use super::line::{self, Line};
+use crate::line::{self, Line};
 use crate::share::WISH;
 use crate::steer::PEER;
 use crate::swarm::{Contact, Swarm};
@@ -53,7 +53,7 @@ pub(super) struct Home {
     contact: Contact,
     own: PeerId,
     swarm: Swarm,
-    line: Line,
+    line: Line<Body>,
     /// Whom home follows, as it has said last.
     chain: Mutex<Vec<String>>,
 }
@@ -61,7 +61,7 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn new(following: Following) -> Self {
         let Following { contact, own, swarm } = following;
-        let line = line::to(swarm.clone(), contact.id);
+        let line = line::over(swarm.clone());
         Self { contact, own, swarm, line, chain: Mutex::default() }
     }
 
@@ -69,7 +69,7 @@ impl Home {
         &self.contact
     }
 
-    pub(super) fn line(&self) -> &Line {
+    pub(super) fn line(&self) -> &Line<Body> {
         &self.line
     }
 

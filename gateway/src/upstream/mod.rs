@@ -6,7 +6,6 @@ mod client;
 mod failure;
 mod home;
 mod latch;
-mod line;
 #[cfg(test)]
 pub(crate) mod played;
 mod probe;

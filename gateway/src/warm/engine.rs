@@ -258,9 +258,15 @@ impl WarmUp {
         let file = release.map(|release| release.file.clone()).or_else(|| need.file.clone());
         let file = file.map_or_else(|| need.name.conventional_file(&need.version), Ok);
         let file = file.map_err(|error| error.to_string())?;
+        if let Some(notice) = self.fetch.takedowns().of_version(&need.name, &need.version) {
+            return Err(notice.to_string());
+        }
         let digest = integrity(need.expected).or(integrity(promised));
         let digest =
             digest.or_else(|| self.fetch.store().tarball(&need.name, &file).map(|record| record.integrity));
+        if let Some(notice) = digest.and_then(|digest| self.fetch.takedowns().of_digest(&digest)) {
+            return Err(notice.to_string());
+        }
         if let Some(digest) = digest
             && let Some(blob) = self.fetch.store().blob(&digest).await
         {

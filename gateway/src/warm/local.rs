@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::fetch::{Fetch, Settings};
 use crate::metrics::Metrics;
 use crate::store::{OpenError, Store};
+use crate::takedown::Takedowns;
 use crate::upstream::Upstream;
 
 /// Between two looks at how far it is.
@@ -47,7 +48,9 @@ impl Local {
             verify_first_max: config.http.verify_first_max.bytes(),
         };
         tokio::spawn(upstream.clone().probe_forever());
-        let fetch = Fetch::new(store.clone(), upstream, settings, metrics);
+        let home = config.federation.home.as_ref().map(|home| home.id);
+        let takedowns = Takedowns::open(dir, &config.block, home)?;
+        let fetch = Fetch::with_peers(store.clone(), upstream, (None, takedowns), settings, metrics);
         tokio::spawn(fetch.clone().repair_forever());
         let warm_up = Arc::new(WarmUp::new(fetch, order, &config.private.scopes));
         let run = Arc::clone(&warm_up);

@@ -152,7 +152,10 @@ fn promised(reply: &Reply, errand: Errand) -> Result<u64, Miss> {
         StatusCode::NOT_FOUND if errand == Errand::Held => {
             return Err(Miss::Fault(Fault::FalseInventory, "it has not what it said it had".into()));
         }
-        status if errand == Errand::Fetch => return Err(Miss::Declined(status.as_u16())),
+        // What it does not serve it may have said that it holds: that is no lie.
+        status if errand == Errand::Fetch || status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            return Err(Miss::Declined(status.as_u16()));
+        }
         status => return Err(unanswered(&format!("it answered {}", status.as_u16()))),
     }
     let length = reply.head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -5,6 +5,7 @@
 //! peer is asked for a private package.
 
 mod attempt;
+mod blocks;
 mod line;
 mod record;
 #[cfg(test)]

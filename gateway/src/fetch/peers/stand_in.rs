@@ -109,7 +109,14 @@ impl StandIn {
     pub(in crate::fetch) fn connect(&self, number: u8, conduct: Conduct, holds: &[Integrity]) {
         self.conducts.lock().unwrap().insert(id(number), conduct);
         self.inventories.set(id(number), holds.iter().map(print).collect::<Prints>());
-        let card = Card { version: String::new(), urls: Vec::new(), online: true, shares: true, sequence: 0 };
+        let card = Card {
+            version: String::new(),
+            urls: Vec::new(),
+            online: true,
+            shares: true,
+            sequence: 0,
+            home: None,
+        };
         let neighbour =
             Neighbour { addresses: Vec::new(), near: true, card: Some(card), since: Instant::now() };
         self.neighbours.send_modify(|neighbours| _ = Arc::make_mut(neighbours).insert(id(number), neighbour));

@@ -68,7 +68,13 @@ impl Scene {
         let upstream = Upstream::new(&config, false, Arc::clone(&metrics)).unwrap();
         let windows = Windows::fresh(Duration::from_secs(300));
         let settings = Settings { windows, verify_first_max };
-        let fetch = Fetch::with_peers(store, upstream, Some(stand_in.peers.clone()), settings, metrics);
+        let fetch = Fetch::with_peers(
+            store,
+            upstream,
+            (Some(stand_in.peers.clone()), crate::takedown::Takedowns::none()),
+            settings,
+            metrics,
+        );
         Self { fetch, stand_in, contents, upstream: counted, gate, _dir: dir }
     }
 

@@ -70,7 +70,7 @@ async fn an_evicted_tarball_is_read_to_its_end_by_whoever_has_it() {
     let integrity = Integrity::of(&bytes);
     let mut draft = store.draft();
     draft.write(&bytes).await.unwrap();
-    let blob = store.keep_blob(draft, &integrity).await.unwrap();
+    let blob = store.keep_blob(draft, &integrity, None).await.unwrap();
     let mut reader = blob.reader(0..length as u64);
     let mut read = reader.next().await.unwrap().unwrap().to_vec();
     for nth in 1..60 {

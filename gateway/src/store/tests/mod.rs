@@ -13,6 +13,7 @@ mod bounded;
 mod followed;
 mod full;
 mod healed;
+mod news;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
@@ -38,7 +39,7 @@ async fn keep(store: &Store, nth: u32, length: usize) -> Result<Integrity, Store
     let mut draft = store.draft();
     draft.write(&bytes).await?;
     let not_kept = store.totals().not_kept.load(Ordering::Relaxed);
-    let blob = store.keep_blob(draft, &integrity).await?;
+    let blob = store.keep_blob(draft, &integrity, None).await?;
     // What is not kept is to be had all the same.
     assert_eq!(blob.length(), length as u64);
     let was_kept = store.totals().not_kept.load(Ordering::Relaxed) == not_kept;
