@@ -7,30 +7,46 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each part of `gateway` may use of the others. `gateway.rs` wires them, and so knows all.
-const IMPORTS: [(&str, &[&str]); 31] = [
-    ("changes", &["fetch", "metrics", "store", "upstream"]),
-    ("command", &["config", "doctor", "explain", "setup", "steer", "swarm", "tls", "warm"]),
+const IMPORTS: [(&str, &[&str]); 38] = [
+    ("catalogue", &["fetch", "follow", "index", "metrics", "rooted", "share", "swarm"]),
+    ("changes", &["fetch", "index", "metrics", "store", "upstream"]),
+    ("command", &["config", "doctor", "explain", "resolve", "setup", "steer", "swarm", "tls", "warm"]),
     (
         "config",
         &[
-            "dns", "http", "operator", "private", "share", "steer", "store", "swarm", "terminal", "tls",
-            "upstream", "zone",
+            "dns", "http", "operator", "private", "share", "steer", "store", "swarm", "takedown", "terminal",
+            "tls", "upstream", "zone",
         ],
     ),
     ("dns", &["listen", "metrics", "pulse"]),
     ("doctor", &["config", "interfaces", "setup", "status", "swarm", "terminal"]),
     ("explain", &["config", "fetch", "identity", "interfaces", "steer", "terminal"]),
-    ("fetch", &["metrics", "share", "steer", "store", "swarm", "upstream"]),
+    ("fetch", &["metrics", "rooted", "share", "steer", "store", "swarm", "takedown", "upstream"]),
     (
         "http",
         &[
-            "fetch", "identity", "listen", "metrics", "pulse", "share", "steer", "store", "swarm", "units",
+            "catalogue",
+            "fetch",
+            "identity",
+            "index",
+            "listen",
+            "metrics",
+            "pulse",
+            "share",
+            "steer",
+            "store",
+            "swarm",
+            "takedown",
+            "units",
             "upstream",
         ],
     ),
+    ("follow", &["identity", "line", "metrics", "steer", "swarm"]),
     ("identity", &[]),
+    ("index", &["fetch", "identity", "store"]),
     ("interfaces", &[]),
     ("lib", &[]),
+    ("line", &["swarm"]),
     ("listen", &[]),
     ("log", &["terminal"]),
     ("main", &[]),
@@ -38,10 +54,25 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("open_files", &["http", "store"]),
     (
         "operator",
-        &["changes", "fetch", "http", "metrics", "share", "steer", "store", "swarm", "units", "warm"],
+        &[
+            "catalogue",
+            "changes",
+            "fetch",
+            "follow",
+            "http",
+            "metrics",
+            "share",
+            "steer",
+            "store",
+            "swarm",
+            "units",
+            "warm",
+        ],
     ),
     ("private", &[]),
     ("pulse", &[]),
+    ("resolve", &["catalogue", "config", "explain", "fetch"]),
+    ("rooted", &["line", "metrics", "steer", "store", "swarm"]),
     ("service", &["pulse", "terminal", "tls"]),
     ("setup", &["config", "interfaces"]),
     ("share", &["metrics", "store", "swarm", "units"]),
@@ -49,26 +80,31 @@ const IMPORTS: [(&str, &[&str]); 31] = [
     ("steer", &["identity", "pulse", "swarm", "units"]),
     ("store", &["units"]),
     ("swarm", &["identity", "interfaces", "listen", "metrics", "pulse", "units"]),
+    ("takedown", &[]),
     ("tls", &["metrics", "units"]),
     ("units", &[]),
-    ("upstream", &["metrics", "share", "steer", "swarm", "units"]),
-    ("warm", &["config", "fetch", "http", "metrics", "store", "terminal", "units", "upstream"]),
+    ("upstream", &["line", "metrics", "share", "steer", "swarm", "units"]),
+    ("warm", &["config", "fetch", "http", "metrics", "store", "takedown", "terminal", "units", "upstream"]),
     ("zone", &[]),
 ];
 
 /// What `resolver` may be built on: codecs, digests and plain values, nothing that does.
-const RESOLVER: [&str; 11] = [
+const RESOLVER: [&str; 15] = [
     "base64",
     "bs58",
+    "cid",
     "ipnet",
     "libm",
     "memchr",
     "percent-encoding",
     "serde",
+    "serde_bytes",
+    "serde_ipld_dagcbor",
     "serde_json",
     "sha1",
     "sha2",
     "thiserror",
+    "unsigned-varint",
 ];
 
 #[test]
@@ -115,7 +151,8 @@ fn the_public_registrys_address_stands_in_one_place() {
 
 #[test]
 fn lockfiles_hold_no_download_addresses() {
-    for lock in ["tests/clients/package-lock.json", "tests/bench/verdaccio/package-lock.json"] {
+    for lock in ["tests/bench/verdaccio", "tests/clients", "tests/index", "tests/ipfs", "tests/ipns"] {
+        let lock = &format!("{lock}/package-lock.json");
         assert!(!read(lock).contains("\"resolved\""), "{lock} has download addresses");
     }
     for line in read("Cargo.lock").lines().filter(|line| line.starts_with("source = ")) {

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Reply};
-use harness::{Fault, Gateway, Matcher, Package, Recorded, Registry, Times, until};
+use harness::{Fault, Gateway, Matcher, Package, Recorded, Registry, Times, listed, until};
+use resolver::freshness::State;
 use serde_json::Value;
 
 /// Several rounds of the feed.
@@ -341,4 +342,52 @@ fn an_address_that_is_none_is_refused() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("upstream.changes") && said.contains(word), "{said}");
     }
+}
+
+fn state(gateway: &Gateway) -> Option<State> {
+    listed(gateway, ".federation/state.json").map(|json| State::parse(&json).unwrap())
+}
+
+fn listed_version(gateway: &Gateway, name: &str) -> Option<String> {
+    let json = listed(gateway, &format!("{name}/metadata.json"))?;
+    let document: Value = serde_json::from_slice(&json).unwrap();
+    Some(document["dist-tags"]["latest"].as_str()?.to_owned())
+}
+
+#[test]
+fn who_is_followed_confirms_what_has_changed_unasked_and_says_under_his_root_when_all_of_it_is_upstreams_word()
+ {
+    let registry = registry();
+    // How soon it is said again is a part of the fresh window.
+    let gateway = Gateway::builder()
+        .upstream(registry.url())
+        .config_toml(&config(&registry.replica_url(), "fresh = \"20s\""))
+        .start();
+    get(&gateway, "/left");
+    get(&gateway, "/right");
+    settled(&gateway, &registry);
+    // Whoever reads what is published may follow.
+    let first =
+        until(|| state(&gateway), |state| state.is_some_and(|state| state.current.is_some())).unwrap();
+
+    registry.fault(Matcher::package("left"), Times::Always, Fault::TruncatedPackument);
+    registry.publish(package("left", "2.0.0"));
+    settled(&gateway, &registry);
+    until(|| status(&gateway), |status| status["unconfirmed"] == 1);
+    let several_looks = || {
+        let last = |status: &Value| status["last_success_s"].as_u64().unwrap();
+        let now = last(&status(&gateway));
+        until(|| status(&gateway), |status| last(status) >= now + 11);
+    };
+    several_looks();
+    let stuck = state(&gateway).unwrap();
+    several_looks();
+    assert_eq!(state(&gateway).unwrap(), stuck, "while something is in doubt, nothing is said");
+    assert_eq!(listed_version(&gateway, "left").unwrap(), "1.0.0");
+
+    registry.clear_faults();
+    let later = until(|| state(&gateway), |state| state.is_some_and(|state| state != stuck)).unwrap();
+    assert!(later.current > stuck.current && stuck.current >= first.current);
+    assert_eq!(listed_version(&gateway, "left").unwrap(), "2.0.0", "and nobody has asked for it");
+    assert!(listed(&gateway, ".federation/peers.json").is_none(), "it vouches for nobody");
 }

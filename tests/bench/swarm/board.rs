@@ -13,7 +13,7 @@ const LENGTH: usize = 8 * 1024;
 /// One node's.
 pub(crate) struct Board {
     author: PeerId,
-    text: watch::Sender<Option<Arc<str>>>,
+    text: watch::Sender<Option<Arc<[u8]>>>,
     /// The last round that was heard, and when.
     heard: Mutex<(u64, Instant)>,
 }
@@ -43,7 +43,7 @@ impl Board {
 
     fn set(&self, round: u64, text: String) {
         *self.heard.lock().expect("nobody panics with it") = (round, Instant::now());
-        self.text.send_replace(Some(text.into()));
+        self.text.send_replace(Some(text.into_bytes().into()));
     }
 }
 
@@ -52,11 +52,12 @@ impl Bulletin for Board {
         self.author
     }
 
-    fn last(&self) -> watch::Receiver<Option<Arc<str>>> {
+    fn last(&self) -> watch::Receiver<Option<Arc<[u8]>>> {
         self.text.subscribe()
     }
 
-    fn offer(&self, text: &str) -> Worth {
+    fn offer(&self, said: &[u8]) -> Worth {
+        let Some(text) = std::str::from_utf8(said).ok() else { return Worth::Forged };
         let Ok(round) = text.trim().parse() else { return Worth::Forged };
         if round <= self.heard.lock().expect("nobody panics with it").0 {
             return Worth::Old;

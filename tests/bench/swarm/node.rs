@@ -8,7 +8,7 @@ use std::time::Duration;
 use gateway::identity::Identity;
 use gateway::metrics::Metrics;
 use gateway::pulse::Pulses;
-use gateway::swarm::{self, Config, Contact, Own, Swarm};
+use gateway::swarm::{self, Bulletins, Config, Contact, Own, Swarm};
 use resolver::card::Card;
 use resolver::peer::PeerId;
 use tokio::time::{sleep, timeout};
@@ -41,16 +41,23 @@ impl Node {
             interfaces: Vec::new(),
             admit: Vec::new(),
             psk_file: None,
+            update_type: Vec::new(),
             hedge_ms: 0,
         };
-        let card =
-            || Card { version: "0.1.0".into(), urls: Vec::new(), online: true, shares: true, sequence: 0 };
+        let card = || Card {
+            version: "0.1.0".into(),
+            urls: Vec::new(),
+            online: true,
+            shares: true,
+            sequence: 0,
+            home: None,
+        };
         let own = Own {
             identity,
             doors: Vec::new(),
             card: Box::new(card),
             announces: false,
-            bulletin: board.clone(),
+            bulletins: Bulletins { directory: Arc::new(Board::new(id)), heads: vec![board.clone()] },
             metrics: Arc::new(Metrics::new()),
         };
         let (swarm, _, task) = swarm::start(&config, own).expect("a swarm");

@@ -11,6 +11,7 @@ use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::Stream;
 use libp2p_stream::IncomingStreams;
 use resolver::integrity::Integrity;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::{Guise, Notes};
@@ -78,6 +79,17 @@ pub(super) async fn serve(mut asked: IncomingStreams, guise: Arc<Guise>, notes: 
 async fn answer_all(mut stream: Stream, guise: &Guise, notes: &Notes, count: &AtomicUsize) -> io::Result<()> {
     loop {
         let head = head(&mut stream).await?;
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let changed = match notes.source() {
+            Some(url) if path.starts_with("/ipfs/") => changed(format!("{url}{path}")).await,
+            _ => None,
+        };
+        if let Some(body) = changed.or_else(|| notes.reply(path)) {
+            notes.asked().push(head);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            answer(&mut stream, ([head.as_bytes(), &body].concat(), Then::Next)).await?;
+            continue;
+        }
         let body = wanted(&head).and_then(|integrity| guise.contents.get(integrity.as_bytes()).cloned());
         notes.asked().push(head);
         let nth = count.fetch_add(1, Ordering::Relaxed);
@@ -89,6 +101,14 @@ async fn answer_all(mut stream: Stream, guise: &Guise, notes: &Notes, count: &At
         };
         answer(&mut stream, script(conduct, &body, nth)).await?;
     }
+}
+
+/// What somebody else has there, with another last byte; `None`: he has nothing.
+async fn changed(url: String) -> Option<Bytes> {
+    let reply = spawn_blocking(move || crate::http::get(&url)).await.ok()?;
+    let mut body = Some(reply.body.to_vec()).filter(|_| reply.status == 200)?;
+    *body.last_mut()? ^= 1;
+    Some(body.into())
 }
 
 async fn head(stream: &mut Stream) -> io::Result<String> {

@@ -20,8 +20,10 @@ use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use resolver::card::Card;
 use resolver::integrity::Integrity;
+use resolver::peer::PeerId;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::Gateway;
 use crate::package::Release;
 
 pub use conduct::Conduct;
@@ -55,6 +57,10 @@ struct Notes {
     asked: Mutex<Vec<String>>,
     told: Mutex<BTreeSet<u32>>,
     subscribed: Mutex<usize>,
+    /// What it answers to requests for paths that begin so, whatever its conduct is.
+    replies: Mutex<BTreeMap<String, Bytes>>,
+    /// Where it has the blocks that it changes.
+    source: Mutex<Option<String>>,
 }
 
 impl Notes {
@@ -64,6 +70,22 @@ impl Notes {
 
     fn told(&self) -> MutexGuard<'_, BTreeSet<u32>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replies(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source(&self) -> Option<String> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was planned for a path.
+    fn reply(&self, path: &str) -> Option<Bytes> {
+        self.replies()
+            .iter()
+            .find(|(begin, _)| path.starts_with(begin.as_str()))
+            .map(|(_, body)| body.clone())
     }
 
     fn subscribed(&self) -> MutexGuard<'_, usize> {
@@ -91,11 +113,20 @@ impl Stranger {
             let integrity = Integrity::from_sri(&release.integrity).expect("a SHA-512");
             (*integrity.as_bytes(), release.tarball.clone())
         };
-        let card =
-            Card { version: "0.1.0".into(), urls: Vec::new(), online: true, shares: true, sequence: 0 };
-        let card = String::from_utf8(card.to_json()).expect("JSON");
         let contents = releases.into_iter().map(content).collect();
-        Self::run(Guise { version: VERSION.to_owned(), card: Some(card), conduct, contents })
+        Self::run(Guise { version: VERSION.to_owned(), card: Some(card(None)), conduct, contents })
+    }
+
+    /// One that says that it follows this gateway, and gives blocks of its index, each answer with one byte changed.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn changes_blocks_of(home: &Gateway) -> Self {
+        let card = card(home.id().parse().ok());
+        let (conduct, contents) = (Conduct::Empty, BTreeMap::new());
+        let stranger = Self::run(Guise { version: VERSION.to_owned(), card: Some(card), conduct, contents });
+        *stranger.notes.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(home.url());
+        stranger
     }
 
     fn run(guise: Guise) -> Self {
@@ -143,6 +174,11 @@ impl Stranger {
         self.notes.told().clone()
     }
 
+    /// From now on requests for paths that begin so are answered with this.
+    pub fn answer(&self, path: &str, body: impl Into<Bytes>) {
+        self.notes.replies().insert(path.to_owned(), body.into());
+    }
+
     /// Takes part in gossip on this topic.
     pub fn subscribe(&self, topic: &str) {
         self.order(Order::Subscribe(topic.to_owned()));
@@ -161,4 +197,11 @@ impl Stranger {
     fn order(&self, order: Order) {
         self.orders.send(order).expect("a running node");
     }
+}
+
+/// As a gateway says what it is.
+fn card(home: Option<PeerId>) -> String {
+    let card =
+        Card { version: "0.1.0".into(), urls: Vec::new(), online: true, shares: true, sequence: 0, home };
+    String::from_utf8(card.to_json()).expect("JSON")
 }
