@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use harness::http::{self, Request};
-use harness::{Gateway, GatewayBuilder, Package, Registry};
+use harness::{Gateway, GatewayBuilder, Package, Registry, free_port};
 
 const SOON: Duration = Duration::from_secs(20);
 const TARBALL: &str = "/left/-/left-1.0.0.tgz";
@@ -327,7 +327,7 @@ fn who_sends_slowly_holds_up_nobody() {
 
 #[test]
 fn a_request_that_came_from_this_gateway_is_not_sent_round() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let itself = Gateway::builder().listen(address).upstream(&format!("http://{address}")).start();
     let reply = Request::get(&format!("{}/-/v1/search?text=x", itself.url())).within(SOON).send();
     assert_eq!(reply.status, 508, "{}", reply.text());

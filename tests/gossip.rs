@@ -6,11 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use harness::{Conduct, Gateway, Identity, Stranger, until};
+use harness::{Conduct, Gateway, Identity, Stranger, free_port, until};
 use resolver::directory::Directory;
 use resolver::jws;
 use serde_json::json;
@@ -86,7 +85,7 @@ fn await_refusal(follower: &Gateway, speaker: &Stranger) {
 fn a_flood_of_false_lists_changes_nothing_and_the_next_true_one_arrives() {
     let (identity, data) = (Identity::new(), tempfile::tempdir().unwrap());
     let [first, second, third, victim, nobody] = [(); 5].map(|()| Identity::new());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let topic = format!("open-registry/directory/1/{}", identity.id());
 
     let older = home(&identity, data.path(), port, &[&first]);

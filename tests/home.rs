@@ -5,12 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use harness::clients::{Mode, World, assert_same_lines, assert_same_packages};
 use harness::http::{self, Reply, Request};
-use harness::{Client, Gateway, GatewayBuilder, Identity, Package, Registry, VersionBuilder, until};
+use harness::{
+    Client, Gateway, GatewayBuilder, Identity, Package, Registry, VersionBuilder, free_port, until,
+};
 use serde_json::json;
 
 /// Nobody listens there: whoever has this for upstream has no way to it.
@@ -51,10 +52,6 @@ fn await_home(follower: Gateway) -> Gateway {
 
 fn get(gateway: &Gateway, path: &str) -> Reply {
     http::get(&format!("{}{path}", gateway.url()))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]
