@@ -5,12 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use harness::clients::{Mode, World, assert_same_packages};
 use harness::http::{self, Reply};
-use harness::{Client, Gateway, GatewayBuilder, Package, Registry, Stranger, until};
+use harness::{
+    Client, Clock, Gateway, GatewayBuilder, Package, Recorded, Registry, Stranger, free_port, until,
+};
 use serde_json::Value;
 
 /// Nobody listens there: whoever has this for upstream has no way to it.
@@ -28,8 +29,15 @@ fn registry() -> Registry {
 
 /// One that follows the registry's change feed, and has all that is there.
 fn home(registry: &Registry) -> Gateway {
+    filled(home_builder(registry).start())
+}
+
+fn home_builder(registry: &Registry) -> GatewayBuilder {
     let config = format!("[upstream]\nchanges = \"{}\"\n{QUIET}", registry.replica_url());
-    let home = builder(&config).upstream(registry.url()).start();
+    builder(&config).upstream(registry.url())
+}
+
+fn filled(home: Gateway) -> Gateway {
     for name in ["left", "right", "up", "down"] {
         for path in [name.to_owned(), format!("{name}/-/{name}-1.0.0.tgz")] {
             assert_eq!(get(&home, &path).status, 200);
@@ -42,8 +50,7 @@ fn home(registry: &Registry) -> Gateway {
 }
 
 fn builder(config: &str) -> GatewayBuilder {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    Gateway::builder().peers_at(&format!("127.0.0.1:{port}")).config_toml(config)
+    Gateway::builder().peers_at(&format!("127.0.0.1:{}", free_port())).config_toml(config)
 }
 
 /// One that has no way to upstream, connected to home and to these, once home's root of now counts.
@@ -87,6 +94,41 @@ fn what_changes_upstream_is_asked_for_again_and_nothing_else_is() {
     until(|| latest(&get(&follower, "left")), |latest| latest == "1.1.0");
     assert_eq!(latest(&get(&follower, "right")), "1.0.0");
     assert_eq!(documents(&follower, "root") + documents(&follower, "channel"), 3.0);
+}
+
+#[test]
+fn while_home_is_current_nobody_is_asked_for_what_is_held_however_long_ago_it_came() {
+    let registry = registry();
+    let clock = Clock::new();
+    let home = filled(home_builder(&registry).clock(&clock).start());
+    let config = format!("{QUIET}update_type = [\"http\", \"pubsub\"]\n");
+    let follower = builder(&config).upstream(NOWHERE).flag("--federate").flag(&home.contact());
+    let follower = await_root(follower.clock(&clock).start());
+    let names = ["left", "right", "up", "down"];
+    let take = || names.iter().for_each(|name| assert_eq!(get(&follower, name).status, 200));
+    take();
+    clock.jump("+2h");
+    let current = || follower.metric("open_registry_root_current_timestamp_seconds", &[]);
+    let then = current();
+    until(current, |current| *current > then + 7000.0);
+    let asked = || {
+        let packuments = |request: &Recorded| names.contains(&request.path.trim_start_matches('/'));
+        registry.requests().iter().filter(|request| packuments(request)).count()
+    };
+    let sent = || home.metric("open_registry_http_requests_total", &[("route", "peer_home")]);
+    let (before, sent_before) = (asked(), sent());
+    for _ in 0..20 {
+        take();
+    }
+    assert_eq!(asked(), before, "upstream");
+    assert!(sent() - sent_before < 2.0, "home, of which only its head is asked for");
+    assert_eq!(documents(&follower, "root") + documents(&follower, "channel"), 4.0);
+
+    // Without upstream home is current no more, and four hours are too long.
+    registry.switch_off();
+    clock.jump("+4h");
+    let is_stale = |reply: &Reply| reply.header("cache-status").is_some_and(|said| said.contains("stale"));
+    assert_eq!(until(|| get(&follower, "left"), is_stale).status, 200);
 }
 
 #[test]
