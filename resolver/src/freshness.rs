@@ -1,13 +1,13 @@
 //! How fresh a document is under a root: as fresh as home's own last look at upstream.
 //!
 //! ```text
-//! /.federation/state.json   {"looked": 1795341540123, "current": 1795341540100, "behind": 0}
+//! /.federation/state.json   {"looked": 1795341540123, "current": 1795341540100, "behind": 0, "except": ["left-pad"]}
 //! ```
 //!
 //! Home says when it last knew of everything that upstream's change feed had told. What the root then names was upstream's word
 //! at that time, for all packages in it at once. [`age`] is what a plan is asked with ([`crate::plan::Held::age`]): while it is below
 //! `upstream.fresh`, a follower revalidates nothing; when home falls behind, or is kept from him, it grows, and he revalidates through
-//! home, as if there were no root.
+//! home, as if there were no root. So it is with the few packages that home excepts, since upstream gives it nothing of them.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -16,9 +16,12 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::head::publish::AHEAD;
+use crate::package::PackageName;
 
 /// The longest `state.json` that is read, in bytes: a program of a later version may say some more.
 pub const LONGEST: usize = 4096;
+/// Packages that home may except from what it says of all: with the longest names still within [`LONGEST`].
+pub const EXCEPTED: usize = 16;
 /// How much sooner home says that it has looked again than documents cease to be fresh: a follower learns it in time by any way.
 const PART: u32 = 4;
 /// No sooner than after this time, however short documents are fresh, and no later than after that.
@@ -26,7 +29,7 @@ const SOONEST: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_secs(60);
 
 /// How home stands towards upstream's change feed. Times are in milliseconds since 1970, by home's clock.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// When the feed last answered; 0: it never has, or none is followed.
     #[serde(default)]
@@ -37,6 +40,9 @@ pub struct State {
     /// How many changes were to be caught up with at the last look.
     #[serde(default)]
     pub behind: u64,
+    /// Packages of which `current` is not said, at most [`EXCEPTED`]: upstream has given nothing when it was asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
 }
 
 /// A document that is none.
@@ -45,6 +51,9 @@ pub enum NotAState {
     /// It has too many bytes.
     #[error("the state has {0} bytes; at most {LONGEST} are read")]
     TooLong(usize),
+    /// It excepts too much.
+    #[error("the state excepts {0} packages; at most {EXCEPTED} are read")]
+    TooManyExcepted(usize),
     /// It is not the object that it should be.
     #[error("the state is not to be read: {0}")]
     Unreadable(String),
@@ -81,7 +90,12 @@ impl State {
         if json.len() > LONGEST {
             return Err(NotAState::TooLong(json.len()));
         }
-        serde_json::from_slice(json).map_err(|error| NotAState::Unreadable(error.to_string()))
+        let state: Self =
+            serde_json::from_slice(json).map_err(|error| NotAState::Unreadable(error.to_string()))?;
+        match state.except.len() {
+            0..=EXCEPTED => Ok(state),
+            more => Err(NotAState::TooManyExcepted(more)),
+        }
     }
 
     /// Writes it.
@@ -90,12 +104,14 @@ impl State {
         serde_json::to_vec(self).expect("numbers are JSON")
     }
 
-    /// Home has looked, and `behind` changes are not in the root yet.
+    /// Home has looked, and `behind` changes are not in the root yet, besides those of the packages that are excepted.
     #[must_use]
-    pub fn after_look(self, behind: u64, now: Duration) -> Self {
+    pub fn after_look(&self, behind: u64, except: Vec<String>, now: Duration) -> Self {
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let current = if behind == 0 { Some(now) } else { self.current };
-        Self { looked: now, current, behind }
+        match behind {
+            0 => Self { looked: now, current: Some(now), behind, except },
+            _ => Self { looked: now, behind, ..self.clone() },
+        }
     }
 
     /// How long ago home was current, `now` since 1970; `None`: there is no telling, for it never was, or says that it was in a
@@ -106,6 +122,22 @@ impl State {
         (current <= now.saturating_add(AHEAD)).then(|| now.saturating_sub(current))
     }
 
+    /// When home last knew all of this package: milliseconds since 1970.
+    #[must_use]
+    pub fn current_of(&self, name: &PackageName) -> Option<u64> {
+        self.current.filter(|_| !self.is_excepted(name))
+    }
+
+    /// The same as [`since_current`](Self::since_current), of one package.
+    #[must_use]
+    pub fn since_current_of(&self, name: &PackageName, now: Duration) -> Option<Duration> {
+        self.since_current(now).filter(|_| !self.is_excepted(name))
+    }
+
+    fn is_excepted(&self, name: &PackageName) -> bool {
+        self.except.iter().any(|one| one == name.as_str())
+    }
+
     /// Whether this says enough more than `published` to be worth a new root where nothing else has changed; documents are fresh for
     /// `fresh` at home.
     #[must_use]
@@ -114,7 +146,7 @@ impl State {
         let (Some(now), Some(then)) = (self.current, published.current) else {
             return self.current != published.current;
         };
-        now < then || Duration::from_millis(now - then) >= pause
+        now < then || self.except != published.except || Duration::from_millis(now - then) >= pause
     }
 }
 

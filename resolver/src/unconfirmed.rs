@@ -3,11 +3,13 @@
 //!
 //! A bounded number is known by name; beyond that all that is held is gone over once more, in the order of names.
 
+use alloc::borrow::ToOwned as _;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::freshness::EXCEPTED;
 use crate::package::PackageName;
 
 /// Packages that are known by name: those that change at npm in some minutes. With the longest names they are 1 MB.
@@ -16,6 +18,8 @@ const NAMED: usize = 4096;
 const ENOUGH: usize = NAMED / 2;
 /// What was not confirmed is asked for again after so long.
 const AGAIN: Duration = Duration::from_secs(10);
+/// So often a package is asked for before the others are spoken of without it: half a minute, in which a server has restarted.
+const TRIES: u8 = 3;
 
 /// See the module. Times of the day are in milliseconds since 1970; those of work are of any clock that goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ struct Doubt {
     told_ms: u64,
     /// When it may be asked for.
     due: Duration,
+    /// How often upstream was asked in vain, since it was last confirmed.
+    tries: u8,
 }
 
 impl Unconfirmed {
@@ -49,7 +55,8 @@ impl Unconfirmed {
     /// A package that is held has changed.
     pub fn tell(&mut self, name: PackageName, told_ms: u64) {
         if self.named.len() < NAMED || self.named.contains_key(&name) {
-            self.named.insert(name, Doubt { told_ms, due: Duration::ZERO });
+            let tries = self.named.get(&name).map_or(0, |doubt| doubt.tries);
+            self.named.insert(name, Doubt { told_ms, due: Duration::ZERO, tries });
         } else {
             self.go_over();
         }
@@ -87,13 +94,18 @@ impl Unconfirmed {
             self.named.remove(name);
         } else {
             doubt.due = now.saturating_add(AGAIN);
+            doubt.tries = doubt.tries.saturating_add(1);
         }
     }
 
-    /// Nothing is in doubt.
+    /// What is in doubt, if that is but few packages of which upstream says nothing however often it is asked: one that it cannot give
+    /// is not to keep everything else in doubt for ever. `None`: something is in doubt that will soon not be.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.named.is_empty() && self.behind.is_none()
+    pub fn stuck(&self) -> Option<Vec<String>> {
+        let is_stuck = self.behind.is_none()
+            && self.named.len() <= EXCEPTED
+            && self.named.values().all(|doubt| doubt.tries >= TRIES);
+        is_stuck.then(|| self.named.keys().map(|name| name.as_str().to_owned()).collect())
     }
 
     /// How many are known to be.
@@ -106,7 +118,6 @@ impl Unconfirmed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::borrow::ToOwned as _;
     use alloc::format;
     use alloc::vec;
 
@@ -125,17 +136,46 @@ mod tests {
     #[test]
     fn what_was_told_is_in_doubt_until_upstream_has_said_something_later() {
         let mut unconfirmed = none();
-        assert!(unconfirmed.is_empty());
+        assert_eq!(unconfirmed.stuck(), Some(vec![]));
         unconfirmed.tell(name(1), 5);
         assert_eq!(unconfirmed.due(NOW, 9), [(name(1), 5)]);
         unconfirmed.tell(name(1), 6);
         unconfirmed.asked(&name(1), 5, true, NOW);
-        assert!(!unconfirmed.is_empty(), "it has changed once more meanwhile");
+        assert_eq!(unconfirmed.stuck(), None, "it has changed once more meanwhile");
         unconfirmed.asked(&name(1), 6, false, NOW);
-        assert!(unconfirmed.due(NOW, 9).is_empty() && !unconfirmed.is_empty());
+        assert!(unconfirmed.due(NOW, 9).is_empty() && unconfirmed.stuck().is_none());
         assert_eq!(unconfirmed.due(NOW + AGAIN, 9), [(name(1), 6)]);
         unconfirmed.asked(&name(1), 6, true, NOW);
-        assert!(unconfirmed.is_empty());
+        assert_eq!(unconfirmed.stuck(), Some(vec![]));
+    }
+
+    #[test]
+    fn what_upstream_never_gives_keeps_nothing_else_in_doubt_for_ever() {
+        let mut unconfirmed = none();
+        unconfirmed.tell(name(1), 5);
+        let ask = |unconfirmed: &mut Unconfirmed, told_ms, is_confirmed| {
+            unconfirmed.asked(&name(1), told_ms, is_confirmed, NOW);
+        };
+        for _ in 1..TRIES {
+            ask(&mut unconfirmed, 5, false);
+            assert_eq!(unconfirmed.stuck(), None);
+        }
+        ask(&mut unconfirmed, 5, false);
+        let one = Some(vec![name(1).as_str().to_owned()]);
+        assert_eq!(unconfirmed.stuck(), one);
+        unconfirmed.tell(name(2), 6);
+        assert_eq!(unconfirmed.stuck(), None, "another one will soon be known");
+        unconfirmed.asked(&name(2), 6, true, NOW);
+        unconfirmed.tell(name(1), 7);
+        assert_eq!(unconfirmed.stuck(), one, "it has only changed once more");
+        ask(&mut unconfirmed, 7, true);
+        assert_eq!(unconfirmed.stuck(), Some(vec![]));
+
+        for nth in 0..=EXCEPTED {
+            unconfirmed.tell(name(nth), 8);
+            (0..TRIES).for_each(|_| unconfirmed.asked(&name(nth), 8, false, NOW));
+            assert_eq!(unconfirmed.stuck().is_some(), nth < EXCEPTED, "upstream as a whole is not well");
+        }
     }
 
     #[test]
@@ -155,6 +195,6 @@ mod tests {
         unconfirmed.found("", vec![name(7)], None, 6);
         assert_eq!(unconfirmed.wants_behind(), Some(last.as_str()), "somebody looked elsewhere");
         unconfirmed.found(&last, vec![], None, 6);
-        assert!(unconfirmed.is_empty());
+        assert_eq!(unconfirmed.stuck(), Some(vec![]));
     }
 }

@@ -42,7 +42,7 @@ struct Known {
 
 impl Confirming {
     pub(super) fn new(index: Index, fresh: Duration, said: Option<State>) -> Self {
-        index.say_state(said);
+        index.say_state(said.clone());
         let known = Known { unconfirmed: Unconfirmed::all(), state: said.unwrap_or_default(), looked: None };
         Self { index, fresh, known: Mutex::new(known), more: Notify::new(), began: Instant::now() }
     }
@@ -57,11 +57,11 @@ impl Confirming {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be said if nothing is in doubt, and is worth a root.
+    /// What is to be said if nothing is in doubt but what upstream gives nobody, and is worth a root.
     fn news(&self) -> Option<State> {
         let known = self.known();
-        let looked = known.looked.filter(|_| known.unconfirmed.is_empty())?;
-        let state = known.state.after_look(0, looked);
+        let (looked, except) = (known.looked?, known.unconfirmed.stuck()?);
+        let state = known.state.after_look(0, except, looked);
         state.is_worth_a_root(&known.state, self.fresh).then_some(state)
     }
 }
@@ -139,11 +139,11 @@ impl Feed {
     async fn speak(&self) {
         let confirming = &self.inner.confirming;
         let Some(state) = confirming.news() else { return };
-        if let Err(error) = self.inner.fetch.store().keep_feed_state(state).await {
+        if let Err(error) = self.inner.fetch.store().keep_feed_state(&state).await {
             tracing::debug!(%error, "how far the feed was followed cannot be kept now");
             return;
         }
-        confirming.known().state = state;
+        confirming.known().state = state.clone();
         confirming.index.say_state(Some(state));
     }
 }

@@ -48,7 +48,7 @@ impl Packuments {
         confirmed: Duration,
     ) -> Option<Known> {
         let rooted = self.rooted.get()?;
-        let current = Some(rooted.current()?.since_current()?);
+        let current = Some(rooted.current()?.since_current_of(name)?);
         let word = rooted.word(name, held)?;
         Some(Known { confirmed, word, current })
     }
@@ -141,7 +141,7 @@ impl Fetch {
     ) -> Option<Readable> {
         let Whole { body, cid, nodes, source } = whole;
         rooted.keep(nodes).await;
-        let current = settled.state.and_then(|state| state.current).unwrap_or(0);
+        let current = settled.state.as_ref().and_then(|state| state.current_of(name)).unwrap_or(0);
         let taken = self.take_verified(name, body, current.min(now_ms())).await;
         let taken = match taken {
             Ok(taken) => {

@@ -96,12 +96,12 @@ pub struct Basis {
 }
 
 /// A root whose differences to the one before have been taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The tree.
     pub root: Root,
     /// How home stands towards upstream under it; `None`: it does not say.
-    pub state: Option<State>,
+    pub state: Option<Arc<State>>,
 }
 
 /// Home's tree, as far as it is known here. Cheap to clone.
@@ -134,7 +134,7 @@ impl Rooted {
         let database = Database::open(&basis.dir, basis.home);
         let before = database.settled().map(|(root, state)| {
             let state = state.and_then(|state| State::parse(&state).ok());
-            Settled { root, state }
+            Settled { root, state: state.map(Arc::new) }
         });
         let asker = Asker::new(basis.own, basis.swarm.clone());
         let providers = Providers::new(basis.own, basis.home, basis.swarm.clone());
@@ -158,7 +158,7 @@ impl Rooted {
     /// The root that counts now; `None`: none has been settled yet.
     #[must_use]
     pub fn current(&self) -> Option<Settled> {
-        *self.inner.settled.borrow()
+        self.inner.settled.borrow().clone()
     }
 
     /// The same, whenever it changes.
@@ -196,7 +196,13 @@ impl Settled {
     /// How long ago home knew of everything that upstream's feed had told; `None`: there is no telling.
     #[must_use]
     pub fn since_current(&self) -> Option<Duration> {
-        self.state?.since_current(since_1970())
+        self.state.as_ref()?.since_current(since_1970())
+    }
+
+    /// The same of one package: home may except some.
+    #[must_use]
+    pub fn since_current_of(&self, name: &PackageName) -> Option<Duration> {
+        self.state.as_ref()?.since_current_of(name, since_1970())
     }
 }
 

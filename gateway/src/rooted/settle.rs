@@ -111,7 +111,7 @@ impl Rooted {
             let parsed = State::parse(json);
             parsed.inspect_err(|error| tracing::debug!(%error, "home's state is not to be read")).ok()
         });
-        let settled = Settled { root, state };
+        let settled = Settled { root, state: state.map(Arc::new) };
         let before = self.current().map(|before| before.root);
         let differ = match before {
             None => None,
@@ -129,7 +129,7 @@ impl Rooted {
             }
         }
         let is_compared = differ.is_some();
-        self.settle(settled, json, differ).await;
+        self.settle(settled.clone(), json, differ).await;
         let changed = changed.len();
         tracing::info!(%root, is_compared, changed, current = ?settled.since_current(), "home's root counts from now on");
         Ok(())
@@ -139,7 +139,7 @@ impl Rooted {
         let (rooted, root) = (self.clone(), settled.root);
         // What is not written down is taken in again after a start.
         let _ = spawn_blocking(move || rooted.inner.database.settle(&root, state.as_deref())).await;
-        self.inner.settled.send_replace(Some(settled));
+        self.inner.settled.send_replace(Some(settled.clone()));
         match differ {
             Some(Differences { names, compared }) => {
                 names.iter().for_each(|name| _ = self.inner.words.remove(name));
@@ -147,7 +147,7 @@ impl Rooted {
             }
             None => self.inner.words.retain(|_, _| false),
         }
-        let current = settled.state.and_then(|state| state.current);
+        let current = settled.state.as_ref().and_then(|state| state.current);
         self.inner.basis.metrics.rooted().settled(current);
     }
 
@@ -197,7 +197,6 @@ impl Rooted {
     /// Those of which something else is held than the root names, and that were not confirmed here since home was current.
     fn overtaken(&self, differ: &[PackageName], settled: &Settled) -> Vec<PackageName> {
         let Some(nodes) = self.nodes() else { return Vec::new() };
-        let current = settled.since_current();
         let is_overtaken = |name: &&PackageName| {
             let Some(held) = self.inner.basis.store.packument_unused(name) else { return false };
             let path = Path::metadata((*name).clone());
@@ -206,7 +205,7 @@ impl Rooted {
             if self.address(&held.revision, held.length) == Some(named) {
                 return false;
             }
-            let confirmed = since(held.checked_ms);
+            let (confirmed, current) = (since(held.checked_ms), settled.since_current_of(name));
             freshness::age(&Known { confirmed, word: Word::Other, current }) == Duration::MAX
         };
         differ.iter().filter(is_overtaken).cloned().collect()

@@ -103,7 +103,7 @@ impl Scene {
     async fn follow(&self, root: Root) {
         self.roots.send_replace(Some(root));
         let mut settled = self.rooted.settled();
-        let counts = settled.wait_for(|settled| settled.is_some_and(|settled| settled.root == root));
+        let counts = settled.wait_for(|settled| settled.as_ref().is_some_and(|settled| settled.root == root));
         timeout(LIMIT, counts).await.unwrap().unwrap();
     }
 
@@ -223,11 +223,11 @@ async fn a_root_counts_whose_forerunner_nobody_remembers() {
 async fn homes_state_comes_with_its_root_and_its_own_documents_are_handed_on_when_they_change() {
     let scene = Scene::new();
     scene.stage.connect(HOME, Conduct::Good);
-    let state = State { looked: 5, current: Some(4), behind: 1 };
+    let state = State { looked: 5, current: Some(4), behind: 1, except: vec![] };
     scene.stage.put(Path::state(), &state.to_json());
     scene.stage.put(Path::peers(), b"one");
     scene.follow(scene.root()).await;
-    assert_eq!(scene.rooted.current().unwrap().state, Some(state));
+    assert_eq!(scene.rooted.current().unwrap().state, Some(Arc::new(state)));
     scene.follow(scene.stage.put(metadata("left"), b"left anew")).await;
     scene.follow(scene.stage.put(Path::peers(), b"two")).await;
     scene.follow(scene.stage.put(metadata("left"), b"and again")).await;

@@ -36,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be committed.
-    pub async fn keep_feed_state(&self, state: State) -> Result<(), StoreError> {
+    pub async fn keep_feed_state(&self, state: &State) -> Result<(), StoreError> {
         self.commit(Change::Note { word: STATE, value: state.to_json() }).await.map(drop)
     }
 }

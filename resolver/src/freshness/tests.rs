@@ -1,5 +1,6 @@
 //! Promises of freshness: under a root nothing is asked twice, and nothing is taken for fresher than home knows it to be.
 
+use alloc::borrow::ToOwned as _;
 use alloc::vec;
 
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ const fn s(seconds: u64) -> Duration {
 
 /// Of a home that was current so many seconds ago.
 fn state(seconds: u64) -> State {
-    State::default().after_look(0, NOW - s(seconds))
+    State::default().after_look(0, vec![], NOW - s(seconds))
 }
 
 fn of(confirmed: u64, word: Word, current: Option<u64>) -> Duration {
@@ -60,16 +61,16 @@ fn what_the_root_replaces_is_out_of_date_at_once_unless_it_is_newer_than_the_roo
 
 #[test]
 fn a_home_is_current_when_it_has_caught_up_and_not_when_it_has_looked() {
-    let behind = state(100).after_look(7, NOW);
+    let behind = state(100).after_look(7, vec![], NOW);
     assert_eq!((behind.since_current(NOW), behind.behind), (Some(s(100)), 7));
-    assert_eq!(behind.after_look(0, NOW).since_current(NOW), Some(s(0)));
-    assert_eq!(State::default().after_look(7, NOW).since_current(NOW), None);
+    assert_eq!(behind.after_look(0, vec![], NOW).since_current(NOW), Some(s(0)));
+    assert_eq!(State::default().after_look(7, vec![], NOW).since_current(NOW), None);
     assert_eq!(State::default().since_current(NOW), None, "nobody follows a feed");
 }
 
 #[test]
 fn a_time_from_the_future_says_nothing() {
-    let ahead = |seconds| State::default().after_look(0, NOW + s(seconds)).since_current(NOW);
+    let ahead = |seconds| State::default().after_look(0, vec![], NOW + s(seconds)).since_current(NOW);
     assert_eq!(ahead(600), Some(s(0)));
     assert_eq!(ahead(601), None);
     let last = State { current: Some(u64::MAX), ..State::default() };
@@ -87,19 +88,37 @@ fn a_quiet_home_says_that_it_is_there_in_time_and_not_all_the_time() {
     assert!(state(95).is_worth_a_root(&published, s(0)));
     assert!(state(0).is_worth_a_root(&State::default(), FRESH));
     assert!(state(200).is_worth_a_root(&published, FRESH), "its clock went back");
-    assert!(!State::default().after_look(3, NOW).is_worth_a_root(&State::default(), FRESH));
+    assert!(!State::default().after_look(3, vec![], NOW).is_worth_a_root(&State::default(), FRESH));
 }
 
 #[test]
 fn a_state_is_read_as_it_was_written_and_what_is_none_is_refused() {
     let text = br#"{"looked":1795341540123,"current":1795341540100,"behind":4,"moon":"full"}"#;
-    let read = State { looked: 1_795_341_540_123, current: Some(1_795_341_540_100), behind: 4 };
+    let read =
+        State { looked: 1_795_341_540_123, current: Some(1_795_341_540_100), behind: 4, except: vec![] };
     assert_eq!(State::parse(text), Ok(read));
     assert_eq!(State::parse(b"{}"), Ok(State::default()));
     for text in ["", "[1", "7", r#"{"looked":-1}"#, r#"{"current":"now"}"#] {
         assert!(matches!(State::parse(text.as_bytes()), Err(NotAState::Unreadable(_))), "{text}");
     }
     assert_eq!(State::parse(&vec![b' '; 4097]), Err(NotAState::TooLong(4097)));
+    let longest = State { except: vec!["a".repeat(214); EXCEPTED], ..state(0) };
+    assert_eq!(State::parse(&longest.to_json()), Ok(longest));
+    let more = State { except: vec!["left".to_owned(); EXCEPTED + 1], ..state(0) };
+    assert_eq!(State::parse(&more.to_json()), Err(NotAState::TooManyExcepted(EXCEPTED + 1)));
+}
+
+#[test]
+fn of_a_package_that_home_excepts_nothing_is_said_and_of_all_others_it_is() {
+    let name = |text| PackageName::parse(text).unwrap();
+    let state = State::default().after_look(0, vec!["left".to_owned()], NOW);
+    assert_eq!(state.since_current_of(&name("right"), NOW), Some(s(0)));
+    assert_eq!((state.since_current_of(&name("left"), NOW), state.current_of(&name("left"))), (None, None));
+    assert_eq!(state.current_of(&name("right")), state.current);
+    assert!(
+        state.is_worth_a_root(&State::default().after_look(0, vec![], NOW), FRESH),
+        "it is excepted at once"
+    );
 }
 
 proptest! {
@@ -116,9 +135,12 @@ proptest! {
     }
 
     #[test]
-    fn every_state_is_read_as_it_was_written(looked: u64, current: Option<u64>, behind: u64, bytes: std::vec::Vec<u8>) {
-        let state = State { looked, current, behind };
-        prop_assert_eq!(State::parse(&state.to_json()), Ok(state));
+    fn every_state_is_read_as_it_was_written(
+        looked: u64, current: Option<u64>, behind: u64,
+        except in proptest::collection::vec("[a-z]{1,9}", 0..EXCEPTED), bytes: std::vec::Vec<u8>,
+    ) {
+        let state = State { looked, current, behind, except };
+        prop_assert_eq!(State::parse(&state.to_json()), Ok(state.clone()));
         let _ = State::parse(&bytes);
         let _ = state.since_current(NOW);
     }

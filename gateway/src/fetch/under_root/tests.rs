@@ -133,13 +133,13 @@ impl Scene {
         if let Some(since) = since_current {
             let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().saturating_sub(since);
             let looked = u64::try_from(at.as_millis()).unwrap();
-            let state = State { looked, current: Some(looked), behind: 0 };
+            let state = State { looked, current: Some(looked), behind: 0, except: vec![] };
             self.stage.put(Path::state(), &state.to_json());
         }
         let root = self.stage.tree.lock().unwrap().root();
         self.roots.send_replace(Some(root));
         let mut settled = self.rooted.settled();
-        let counts = settled.wait_for(|settled| settled.is_some_and(|settled| settled.root == root));
+        let counts = settled.wait_for(|settled| settled.as_ref().is_some_and(|settled| settled.root == root));
         timeout(LIMIT, counts).await.unwrap().unwrap();
     }
 

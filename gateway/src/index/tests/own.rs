@@ -6,7 +6,7 @@ use resolver::index::Path as At;
 use super::*;
 
 fn state(current: u64) -> State {
-    State { looked: current, current: Some(current), behind: 0 }
+    State { looked: current, current: Some(current), behind: 0, except: vec![] }
 }
 
 impl World {
