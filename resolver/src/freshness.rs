@@ -22,6 +22,8 @@ use crate::package::PackageName;
 pub const LONGEST: usize = 4096;
 /// Packages that home may except from what it says of all: with the longest names still within [`LONGEST`].
 pub const EXCEPTED: usize = 16;
+/// Two ages are read off the clock one after the other: what was confirmed at the moment when home was current is not later than that.
+const APART: Duration = Duration::from_secs(1);
 /// How much sooner home says that it has looked again than documents cease to be fresh: a follower learns it in time by any way.
 const PART: u32 = 4;
 /// No sooner than after this time, however short documents are fresh, and no later than after that.
@@ -161,7 +163,7 @@ pub fn age(known: &Known) -> Duration {
     match (word, current) {
         (Word::Same, Some(current)) => confirmed.min(current),
         (Word::Same, None) | (Word::Nothing, _) => confirmed,
-        (Word::Other, Some(current)) if confirmed < current => confirmed,
+        (Word::Other, Some(current)) if confirmed.saturating_add(APART) < current => confirmed,
         (Word::Other, _) => Duration::MAX,
     }
 }

@@ -57,6 +57,8 @@ fn what_the_root_replaces_is_out_of_date_at_once_unless_it_is_newer_than_the_roo
     assert!(matches!(sources(of(20, Word::Other, Some(10)))[0], Source::Upstream { .. }));
     assert_eq!(of(5, Word::Other, Some(10)), s(5));
     assert_eq!(of(5, Word::Other, None), Duration::MAX);
+    assert_eq!(of(10, Word::Other, Some(10)), Duration::MAX);
+    assert_eq!(of(9, Word::Other, Some(10)), Duration::MAX, "there is no telling which was later");
 }
 
 #[test]
