@@ -131,8 +131,13 @@ fn without_a_named_directory_the_running_gateway_is_the_right_one() {
 #[test]
 fn a_moment_of_trouble_costs_nothing() {
     let registry = registry();
-    registry.fault(Matcher::Packuments, 3, Fault::Status(503));
-    registry.fault(Matcher::Tarballs, 3, Fault::CutAfter(500));
+    // Each befalls another one: nobody asks for ever.
+    for name in ["p1", "p2", "p3"] {
+        registry.fault(Matcher::package(name), 1, Fault::Status(503));
+    }
+    for name in ["p4", "p5", "p6"] {
+        registry.fault(Matcher::path(&format!("/{name}/-/{name}-1.0.0.tgz")), 1, Fault::CutAfter(500));
+    }
     registry.fault(Matcher::path("/-/npm/v1/keys"), 1, Fault::Reset);
     let (_folder, lockfile) = lockfile(&packages(), &registry, |_| {});
     let report = warmed(Gateway::builder().upstream(registry.url()), &lockfile, &[]);
