@@ -110,7 +110,7 @@ impl Unconfirmed {
 
     /// How many are known to be.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.named.len()
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         for nth in 0..=NAMED {
             unconfirmed.tell(name(nth), 5);
         }
-        assert_eq!((unconfirmed.len(), unconfirmed.wants_behind()), (0, Some("")));
+        assert_eq!((unconfirmed.count(), unconfirmed.wants_behind()), (0, Some("")));
         let some: Vec<_> = (0..=ENOUGH).map(name).collect();
         unconfirmed.found("", some.clone(), Some(name(ENOUGH).as_str().into()), 6);
         assert_eq!(unconfirmed.wants_behind(), None, "there is enough to do");

@@ -50,7 +50,7 @@ impl Confirming {
     /// How many are known to be unconfirmed, and when all were last confirmed, in seconds since 1970.
     pub(super) fn told(&self) -> (usize, Option<u64>) {
         let known = self.known();
-        (known.unconfirmed.len(), known.state.current.map(|current| current / 1000))
+        (known.unconfirmed.count(), known.state.current.map(|current| current / 1000))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
