@@ -13,6 +13,7 @@ cargo bench --workspace --bench simulator -- [options]      (with --profile dev:
   --scenarios 1,3-5   which ones: all, unless said
   --packages N        packages of the synthetic project, besides some thirty small ones: 300
   --pairs N           how often what is compared is run, in turns: 3
+  --probes N          requests by which p50 and p99 are measured: 100
   --seed N            what sizes, turns and times of events follow from: 1
   --minutes N         everything is over by then: 60. What has not begun is not run, what has is ended and has failed
   --bandwidth MBIT    of upstream's link, in each direction: 100
@@ -43,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) packages: usize,
     /// How often what is compared is run.
     pub(crate) pairs: usize,
+    /// By how many requests latency is measured.
+    pub(crate) probes: usize,
     /// What sizes, turns and times of events follow from.
     pub(crate) seed: u64,
     /// By when everything is over.
@@ -65,6 +68,7 @@ impl Default for Options {
             scenarios: scenarios::ALL.iter().map(|scenario| scenario.number).collect(),
             packages: 300,
             pairs: 3,
+            probes: 100,
             seed: 1,
             time: Duration::from_secs(60 * 60),
             bandwidth: 100,
@@ -87,6 +91,7 @@ impl Options {
                 "--scenarios" => options.scenarios = numbers(&value()?)?,
                 "--packages" => options.packages = count(&argument, &value()?, 1)?,
                 "--pairs" => options.pairs = count(&argument, &value()?, 1)?,
+                "--probes" => options.probes = count(&argument, &value()?, 1)?,
                 "--seed" => options.seed = count(&argument, &value()?, 0)?,
                 "--minutes" => {
                     options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60)
