@@ -78,6 +78,12 @@ impl Federation {
         gateways
     }
 
+    /// One more gateway, on a machine beyond those that it began with, which has to do with the others as with equals.
+    pub(crate) fn start_on(&self, internet: &Internet, machine: &Machine) -> Gateway {
+        let builder = internet.gateway_on(machine).peers_at(PEERS).config_toml(LINES);
+        machine.run(|| builder.start())
+    }
+
     /// The next gateway, for this machine, after these.
     fn describe(&self, internet: &Internet, machine: &Machine, earlier: &[Gateway]) -> GatewayBuilder {
         let builder = internet.gateway_on(machine);
@@ -96,15 +102,7 @@ impl Federation {
         match (earlier.first(), self.ties) {
             (None, _) => builder.identity(&self.home),
             (Some(_), Ties::Equals | Ties::Apart) => builder,
-            (Some(home), _) => builder.flag("--federate").flag(&self.contact(home)),
-        }
-    }
-
-    /// Where the first gateway's peers find it.
-    fn contact(&self, home: &Gateway) -> String {
-        match self.servers[0].host() {
-            Some(host) => format!("/ip4/{}/tcp/6738/p2p/{}", host.v4(), self.home.id()),
-            None => home.contact(),
+            (Some(home), _) => builder.flag("--federate").flag(&contact_of(home, &self.servers[0])),
         }
     }
 
@@ -115,6 +113,14 @@ impl Federation {
         let all: Vec<_> =
             self.clients.iter().zip(&gateways).map(|(client, gateway)| (client, gateway.url())).collect();
         measure(internet, &[&self.office], &pids, || together(settings, internet, &all)).0
+    }
+}
+
+/// Where peers find this gateway, which runs on that machine.
+pub(crate) fn contact_of(gateway: &Gateway, machine: &Machine) -> String {
+    match machine.host() {
+        Some(host) => format!("/ip4/{}/tcp/6738/p2p/{}", host.v4(), gateway.id()),
+        None => gateway.contact(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use harness::Client;
 use harness::clients::{self, Checkout, Mode, Outcome};
+use harness::http::{Reply, Request};
 use tempfile::TempDir;
 
 use super::Settings;
@@ -127,6 +128,11 @@ pub(crate) fn await_that(what: &str, within: Duration, mut is_so: impl FnMut() -
         std::thread::sleep(Duration::from_millis(10));
     }
     started.elapsed()
+}
+
+/// A `GET` by a machine, which trusts upstream.
+pub(crate) fn get(internet: &Internet, machine: &Machine, url: &str) -> Reply {
+    machine.run(|| internet.trusting(Request::get(url)).send())
 }
 
 /// Resident memory of a process in bytes, now.

@@ -1,6 +1,7 @@
 //! The scenarios: each has a number, a name, a condition, and a function that plays it.
 
 mod at_once;
+mod churn;
 mod cut_off;
 mod one_connected;
 mod twice;
@@ -26,7 +27,7 @@ pub(crate) struct Scenario {
 
 /// All of them, in order.
 pub(crate) static ALL: &[Scenario] =
-    &[twice::SCENARIO, cut_off::SCENARIO, one_connected::SCENARIO, at_once::SCENARIO];
+    &[twice::SCENARIO, cut_off::SCENARIO, one_connected::SCENARIO, at_once::SCENARIO, churn::SCENARIO];
 
 /// The one with this number.
 pub(crate) fn find(number: u8) -> Option<&'static Scenario> {
