@@ -1,5 +1,7 @@
 //! Recorded projects: npm makes the recorded tree of what the harness makes of a recording.
 
+#![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
+
 use std::collections::BTreeSet;
 use std::env::consts::ARCH;
 use std::fs;
