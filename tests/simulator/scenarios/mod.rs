@@ -3,7 +3,9 @@
 mod at_once;
 mod cut_off;
 mod one_connected;
+mod school;
 mod twice;
+mod update;
 
 use super::Settings;
 use super::federation::{Federation, together_straight};
@@ -25,8 +27,14 @@ pub(crate) struct Scenario {
 }
 
 /// All of them, in order.
-pub(crate) static ALL: &[Scenario] =
-    &[twice::SCENARIO, cut_off::SCENARIO, one_connected::SCENARIO, at_once::SCENARIO];
+pub(crate) static ALL: &[Scenario] = &[
+    twice::SCENARIO,
+    cut_off::SCENARIO,
+    one_connected::SCENARIO,
+    at_once::SCENARIO,
+    school::SCENARIO,
+    update::SCENARIO,
+];
 
 /// The one with this number.
 pub(crate) fn find(number: u8) -> Option<&'static Scenario> {
