@@ -165,11 +165,19 @@ impl Internet {
         }
     }
 
+    /// A gateway in the making that has a way to upstream, with nothing in it and no peers.
+    pub(crate) fn gateway(&self) -> GatewayBuilder {
+        match &self.way {
+            Way::Namespaces(here) => here.world.gateway_builder(),
+            Way::Loopback(_) => Gateway::builder().upstream(&self.line.url()),
+        }
+    }
+
     /// A gateway in the making that is to run on this machine, with nothing in it and no peers.
     pub(crate) fn gateway_on(&self, machine: &Machine) -> GatewayBuilder {
         match &self.way {
-            Way::Namespaces(here) => here.world.gateway_builder().listen(machine.at(HTTP)),
-            Way::Loopback(_) if machine.is_connected() => Gateway::builder().upstream(&self.line.url()),
+            Way::Namespaces(_) => self.gateway().listen(machine.at(HTTP)),
+            Way::Loopback(_) if machine.is_connected() => self.gateway(),
             Way::Loopback(_) => Gateway::builder().upstream(NOWHERE),
         }
     }

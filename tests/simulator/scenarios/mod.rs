@@ -1,6 +1,7 @@
 //! The scenarios: each has a number, a name, a condition, and a function that plays it.
 
 mod at_once;
+mod campuses;
 mod cut_off;
 mod one_connected;
 mod school;
@@ -33,6 +34,7 @@ pub(crate) static ALL: &[Scenario] = &[
     one_connected::SCENARIO,
     at_once::SCENARIO,
     school::SCENARIO,
+    campuses::SCENARIO,
     update::SCENARIO,
 ];
 
