@@ -26,8 +26,8 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::complain;
-use crate::simulator::Ground;
 use crate::simulator::options::Options;
+use crate::simulator::{Ground, project};
 
 /// Set inside only: why it is on loopback, or nothing.
 const INSIDE: &str = "OPEN_REGISTRY_SIMULATOR";
@@ -71,8 +71,17 @@ fn outside(options: &Options) -> ExitCode {
     let program = harness::binary();
     let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
     let folder = tempfile::Builder::new().prefix("simulator-").tempdir().expect("a temporary folder");
+    let project = match project::recording(options, folder.path()) {
+        Ok(project) => project,
+        Err(complaint) => {
+            complain(&complaint);
+            return ExitCode::FAILURE;
+        }
+    };
     let mut command = inner(why.as_deref());
+    // What is said later wins.
     command.args(env::args_os().skip(1)).arg("--report").arg(absolute(&options.report));
+    command.arg("--project").arg(absolute(&project));
     command.env(INSIDE, why.unwrap_or_default()).env("TMPDIR", folder.path());
     command.env("OPEN_REGISTRY_BIN", absolute(&program)).stdin(Stdio::piped()).kill_on_drop(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

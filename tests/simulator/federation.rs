@@ -166,7 +166,7 @@ fn at_once(settings: &Settings, all: &[(&Machine, clients::Settings)]) -> Vec<In
 }
 
 /// A port of loopback that is free now; whoever starts next may have it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

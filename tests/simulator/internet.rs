@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use harness::clients::{self, World};
 use harness::http::Request;
-use harness::lan::{Counter, Host, Lan, PublicDns, Publication};
+use harness::lan::{Counter, Host, Lan, PublicDns, Publication, ZONE};
 use harness::{Client, Delay, Gateway, GatewayBuilder, Registry, canonical_url};
 
 use super::measure::Tree;
@@ -74,6 +74,7 @@ impl Internet {
         let addresses: Vec<_> = names.iter().map(|name| (*name, npm.v4().into())).collect();
         let public_dns = PublicDns::new(&lan, Publication::Delegated, &addresses);
         let world = World::of(settings.project.clone(), &names, BEHIND);
+        world.registry.render();
         let everywhere = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 443);
         let line = npm.run(|| Delay::at(everywhere, settings.options.round_trip));
         line.lead_to(world.registry.address());
@@ -91,6 +92,7 @@ impl Internet {
         let line = Delay::of(settings.options.round_trip);
         let packages = settings.project.packages.clone();
         let registry = Registry::builder().packages(packages).public_url(&line.url()).start();
+        registry.render();
         line.lead_to(registry.address());
         Self { way: Way::Loopback(registry), line, trees: Mutex::default() }
     }
@@ -106,13 +108,23 @@ impl Internet {
     /// A new LAN with a router to the Internet, or what stands for it on loopback.
     pub(crate) fn office(&self, name: &str, number: u8) -> Office {
         match &self.way {
-            Way::Namespaces(here) => Office::in_namespaces(name, number, &here.lan, &here.public_dns),
+            Way::Namespaces(here) => Office::in_namespaces(name, number, &here.lan, &here.public_dns, ""),
+            Way::Loopback(_) => Office::on_loopback(),
+        }
+    }
+
+    /// The same, whose resolver asks the gateway on the machine with this number for the zone of the gateways.
+    pub(crate) fn office_led_to(&self, name: &str, number: u8, gateway: u8) -> Office {
+        match &self.way {
+            Way::Namespaces(here) => {
+                let lines = format!("server=/{ZONE}/192.168.{number}.{gateway}\n");
+                Office::in_namespaces(name, number, &here.lan, &here.public_dns, &lines)
+            }
             Way::Loopback(_) => Office::on_loopback(),
         }
     }
 
     /// The Internet as a LAN, for what stands in it besides upstream, and its DNS; nothing of it is there on loopback.
-    #[expect(dead_code, reason = "for scenarios with machines in the Internet itself")]
     pub(crate) fn lan(&self) -> Option<(&Lan, &PublicDns)> {
         match &self.way {
             Way::Namespaces(here) => Some((&here.lan, &here.public_dns)),
@@ -162,11 +174,19 @@ impl Internet {
         }
     }
 
+    /// A gateway in the making that has a way to upstream, with nothing in it and no peers.
+    pub(crate) fn gateway(&self) -> GatewayBuilder {
+        match &self.way {
+            Way::Namespaces(here) => here.world.gateway_builder(),
+            Way::Loopback(_) => Gateway::builder().upstream(&self.line.url()),
+        }
+    }
+
     /// A gateway in the making that is to run on this machine, with nothing in it and no peers.
     pub(crate) fn gateway_on(&self, machine: &Machine) -> GatewayBuilder {
         match &self.way {
-            Way::Namespaces(here) => here.world.gateway_builder().listen(machine.at(HTTP)),
-            Way::Loopback(_) if machine.is_connected() => Gateway::builder().upstream(&self.line.url()),
+            Way::Namespaces(_) => self.gateway().listen(machine.at(HTTP)),
+            Way::Loopback(_) if machine.is_connected() => self.gateway(),
             Way::Loopback(_) => Gateway::builder().upstream(NOWHERE),
         }
     }

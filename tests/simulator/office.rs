@@ -45,10 +45,17 @@ pub(crate) struct Passed {
 }
 
 impl Office {
-    pub(super) fn in_namespaces(name: &str, number: u8, internet: &Lan, public_dns: &PublicDns) -> Self {
+    /// Its router's resolver has these lines as well.
+    pub(super) fn in_namespaces(
+        name: &str,
+        number: u8,
+        internet: &Lan,
+        public_dns: &PublicDns,
+        lines: &str,
+    ) -> Self {
         let lan = Lan::new(name, number);
         let router = lan.router(internet);
-        let resolver = NameServer::dnsmasq(&router, &public_dns.for_dnsmasq(false));
+        let resolver = NameServer::dnsmasq(&router, &format!("{}{lines}", public_dns.for_dnsmasq(false)));
         let counters = Mutex::default();
         Self { network: Some(Network { _resolver: resolver, router, lan }), counters }
     }
@@ -59,8 +66,17 @@ impl Office {
 
     /// A new machine, which is counted as what it is there for.
     pub(crate) fn machine(&self, role: Role, name: &str) -> Machine {
+        self.made(role, |lan| lan.host(name))
+    }
+
+    /// The same with this number, where there are any.
+    pub(crate) fn machine_at(&self, role: Role, name: &str, number: u8) -> Machine {
+        self.made(role, |lan| lan.host_at(name, number))
+    }
+
+    fn made(&self, role: Role, make: impl FnOnce(&Lan) -> Host) -> Machine {
         let host = self.network.as_ref().map(|network| {
-            let host = network.lan.host(name);
+            let host = make(&network.lan);
             let counter = host.on(&network.lan).counter();
             self.counters.lock().unwrap_or_else(PoisonError::into_inner).push((role, counter));
             host
@@ -80,9 +96,25 @@ impl Office {
     }
 
     /// Its router and its LAN; there is neither on loopback.
-    #[expect(dead_code, reason = "for scenarios in which a link is cut")]
     pub(crate) fn network(&self) -> Option<(&Host, &Lan)> {
         self.network.as_ref().map(|network| (&network.router, &network.lan))
+    }
+
+    /// Runs `body` while the router drops whatever leaves for the Internet, and tells nobody.
+    pub(crate) fn without_internet<T>(&self, body: impl FnOnce() -> T) -> T {
+        let chain = |name: &str| {
+            format!("chain {name} {{ type filter hook {name} priority 0; oifname \"internet\" drop; }}; ")
+        };
+        let table = format!("table inet away {{ {}{} }}", chain("forward"), chain("output"));
+        let set = |command: &str| {
+            if let Some(network) = &self.network {
+                network.router.output("nft", &[command]).expect_success();
+            }
+        };
+        set(&table);
+        let done = body();
+        set("delete table inet away");
+        done
     }
 
     /// What has passed so far; `None`: nobody counts here.

@@ -11,9 +11,13 @@ const USAGE: &str = "\
 cargo bench --workspace --bench simulator -- [options]      (with --profile dev: a debug build)
 
   --scenarios 1,3-5   which ones: all, unless said
-  --packages N        packages of the synthetic project, besides some thirty small ones: 300
+  --project FILE      what is installed: a recording of tests/simulator/record, or a package.json, which is recorded first
+                      (with npm and the registry that it is configured for): tests/simulator/projects/web.json
+  --packages N        a synthetic project instead: so many packages besides some thirty small ones
   --pairs N           how often what is compared is run, in turns: 3
   --probes N          requests by which p50 and p99 are measured: 100
+  --clients N         desks of the school in scenario 5: 30
+  --at-once N         how many of them install at the same moment: 6
   --seed N            what sizes, turns and times of events follow from: 1
   --minutes N         everything is over by then: 60. What has not begun is not run, what has is ended and has failed
   --bandwidth MBIT    of upstream's link, in each direction: 100
@@ -40,12 +44,18 @@ pub(crate) enum Asked {
 pub(crate) struct Options {
     /// The numbers of the scenarios, in order.
     pub(crate) scenarios: Vec<u8>,
-    /// Packages of the synthetic project.
-    pub(crate) packages: usize,
+    /// The project's recording, or its package.json.
+    pub(crate) project: PathBuf,
+    /// Packages of a synthetic project, if that is wanted instead.
+    pub(crate) packages: Option<usize>,
     /// How often what is compared is run.
     pub(crate) pairs: usize,
     /// By how many requests latency is measured.
     pub(crate) probes: usize,
+    /// Desks of the school.
+    pub(crate) clients: usize,
+    /// How many of them install at the same moment.
+    pub(crate) at_once: usize,
     /// What sizes, turns and times of events follow from.
     pub(crate) seed: u64,
     /// By when everything is over.
@@ -66,9 +76,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             scenarios: scenarios::ALL.iter().map(|scenario| scenario.number).collect(),
-            packages: 300,
+            project: Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/projects/web.json"),
+            packages: None,
             pairs: 3,
             probes: 100,
+            clients: 30,
+            at_once: 6,
             seed: 1,
             time: Duration::from_secs(60 * 60),
             bandwidth: 100,
@@ -89,9 +102,12 @@ impl Options {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
             match argument.as_str() {
                 "--scenarios" => options.scenarios = numbers(&value()?)?,
-                "--packages" => options.packages = count(&argument, &value()?, 1)?,
+                "--project" => options.project = value()?.into(),
+                "--packages" => options.packages = Some(count(&argument, &value()?, 1)?),
                 "--pairs" => options.pairs = count(&argument, &value()?, 1)?,
                 "--probes" => options.probes = count(&argument, &value()?, 1)?,
+                "--clients" => options.clients = count(&argument, &value()?, 1)?,
+                "--at-once" => options.at_once = count(&argument, &value()?, 1)?,
                 "--seed" => options.seed = count(&argument, &value()?, 0)?,
                 "--minutes" => {
                     options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60)

@@ -13,16 +13,30 @@ use crate::simulator::scenarios::Scenario;
 use crate::simulator::turns::order;
 use crate::simulator::{Ground, Settings, project};
 
+#[test]
+fn a_recording_is_taken_as_it_is_and_what_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    assert_eq!(project::recording(&options, folder.path()), Ok(options.project.clone()));
+    let options = Options { project: "nothing.json".into(), ..options };
+    let complaint = project::recording(&options, folder.path()).unwrap_err();
+    assert!(complaint.contains("cannot read nothing.json"), "{complaint}");
+    assert!(project::of(&options).unwrap_err().contains("nothing.json"));
+}
+
 fn parse(line: &str) -> Result<Asked, String> {
     Options::parse(line.split_whitespace().map(str::to_owned))
 }
 
 #[test]
 fn options_are_read() {
-    let Ok(Asked::Run(options)) = parse("--bench --scenarios 1,3-4,3 --minutes 2 --seed 0 --loopback") else {
+    let Ok(Asked::Run(options)) =
+        parse("--bench --scenarios 1,3-4,3 --project one.json --minutes 2 --seed 0 --loopback")
+    else {
         panic!("these are options");
     };
     assert_eq!(options.scenarios, [1, 3, 4]);
+    assert_eq!((options.project.to_str(), options.packages), (Some("one.json"), None));
     assert_eq!((options.time, options.seed, options.loopback), (Duration::from_secs(120), 0, true));
     assert_eq!(parse("--help"), Ok(Asked::Help));
     assert_eq!(parse("--seed 7 --list"), Ok(Asked::List));
@@ -96,7 +110,7 @@ static LONG: Scenario = Scenario {
 static ELSEWHERE: Scenario = Scenario { number: 204, needs_namespaces: true, ..BROKEN };
 
 fn verdict(scenario: &'static Scenario, within: Duration) -> Verdict {
-    let options = Options { packages: 1, ..Options::default() };
+    let options = Options { packages: Some(1), ..Options::default() };
     let project = project::of(&options).unwrap();
     let settings = Settings { options, ground: Ground::Loopback("a test".to_owned()), project };
     one(scenario, &Arc::new(settings), &Progress::new(), Instant::now() + within).verdict

@@ -1,7 +1,12 @@
-//! What is installed: the usual packages, and as many more as are asked for.
+//! What is installed: a recorded project, or the usual packages and as many more as are asked for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use harness::Package;
 use harness::projects::{self, Project};
+use serde_json::Value;
 
 use super::options::Options;
 
@@ -10,9 +15,37 @@ const SMALLEST: f64 = 2_000.0;
 /// How often it may double: half of all are smaller than 32 kB, the largest has 512 kB, and the mean is 92 kB.
 const DOUBLED: f64 = 8.0;
 
-/// The project that the options ask for.
+/// The project that the options ask for. What they name is a recording by now.
 pub(crate) fn of(options: &Options) -> Result<Project, String> {
-    Ok(synthetic(options.packages, options.seed))
+    match options.packages {
+        Some(packages) => Ok(synthetic(packages, options.seed)),
+        None => projects::recorded(&options.project),
+    }
+}
+
+/// The recording that the options name; if they name a package.json, what npm makes of it now, written into this folder.
+/// There has to be a way to a registry for that.
+pub(crate) fn recording(options: &Options, folder: &Path) -> Result<PathBuf, String> {
+    let named = &options.project;
+    if options.packages.is_some() || !is_package_json(named)? {
+        return Ok(named.clone());
+    }
+    let made = folder.join("recording.json");
+    let complaint = |error| format!("cannot write {}: {error}", made.display());
+    let file = fs::File::create(&made).map_err(complaint)?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/record");
+    let recorded = Command::new(&script).arg(named).stdin(Stdio::null()).stdout(file).status();
+    let ended =
+        recorded.map_err(|error| format!("{}, which needs node and npm: {error}", script.display()))?;
+    if ended.success() { Ok(made) } else { Err(format!("{} could not be recorded", named.display())) }
+}
+
+/// Whether it is one rather than a recording, or neither.
+fn is_package_json(file: &Path) -> Result<bool, String> {
+    let text = fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let document: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let has = |key| document.get(key).is_some();
+    Ok(!has("format") && (has("dependencies") || has("devDependencies")))
 }
 
 fn synthetic(packages: usize, seed: u64) -> Project {

@@ -9,6 +9,7 @@ use harness::binary;
 
 use super::plot::plot;
 use crate::simulator::finding::Figure;
+use crate::simulator::options::Options;
 use crate::simulator::runner::{Outcome, Played};
 use crate::simulator::{Ground, Settings};
 
@@ -40,6 +41,14 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Of the project.
+fn name(options: &Options) -> String {
+    match options.packages {
+        Some(_) => "synthetic".to_owned(),
+        None => options.project.file_name().unwrap_or_default().display().to_string(),
+    }
+}
+
 /// What a reader has to know to get the same.
 fn facts(played: &Played) -> String {
     let Settings { options, ground, project } = played.settings.as_ref();
@@ -55,7 +64,7 @@ fn facts(played: &Played) -> String {
         ("took", format!("{:.0} s", played.took.as_secs_f64())),
         ("machine", machine()),
         ("where", ground),
-        ("project", format!("{} packages in the registry", project.packages.len())),
+        ("project", format!("{}: {} packages in the registry", name(options), project.packages.len())),
         ("rounds of what is compared", options.pairs.to_string()),
         ("seed", options.seed.to_string()),
         ("upstream's link", format!("{} Mbit/s in each direction", options.bandwidth)),

@@ -1,10 +1,14 @@
 //! The scenarios: each has a number, a name, a condition, and a function that plays it.
 
 mod at_once;
+mod campuses;
 mod churn;
 mod cut_off;
 mod one_connected;
+mod school;
+mod swarms;
 mod twice;
+mod update;
 
 use super::Settings;
 use super::federation::{Federation, together_straight};
@@ -26,8 +30,17 @@ pub(crate) struct Scenario {
 }
 
 /// All of them, in order.
-pub(crate) static ALL: &[Scenario] =
-    &[twice::SCENARIO, cut_off::SCENARIO, one_connected::SCENARIO, at_once::SCENARIO, churn::SCENARIO];
+pub(crate) static ALL: &[Scenario] = &[
+    twice::SCENARIO,
+    cut_off::SCENARIO,
+    one_connected::SCENARIO,
+    at_once::SCENARIO,
+    school::SCENARIO,
+    campuses::SCENARIO,
+    churn::SCENARIO,
+    swarms::SCENARIO,
+    update::SCENARIO,
+];
 
 /// The one with this number.
 pub(crate) fn find(number: u8) -> Option<&'static Scenario> {
