@@ -5,10 +5,8 @@ mod plot;
 
 pub(crate) use page::page;
 
+use super::finding::Figure;
 use super::runner::Played;
-
-/// How wide the names of figures are.
-const WIDTH: usize = 44;
 
 /// Prints a line for each figure and each verdict.
 #[expect(clippy::print_stdout, reason = "a table is what it is for")]
@@ -16,9 +14,11 @@ pub(crate) fn print(played: &Played) {
     for outcome in &played.outcomes {
         let scenario = outcome.scenario;
         println!("\n{}  {}", scenario.number, scenario.name);
-        for figure in &outcome.finding.figures {
-            let shown = figure.spread.show(figure.unit);
-            println!("   {:WIDTH$} {:WIDTH$} {shown}", figure.what, figure.of);
+        let figures = &outcome.finding.figures;
+        let widest = |name: fn(&Figure) -> &str| figures.iter().map(|one| name(one).len()).max().unwrap_or(0);
+        let (what, of) = (widest(|figure| &figure.what), widest(|figure| &figure.of));
+        for figure in figures {
+            println!("   {:what$}  {:of$}  {}", figure.what, figure.of, figure.spread.show(figure.unit));
         }
         for note in &outcome.finding.notes {
             println!("   ({note})");

@@ -20,23 +20,23 @@ use crate::simulator::progress::Progress;
 pub(super) const SCENARIO: Scenario = Scenario {
     number: 8,
     name: "A private swarm beside a public one",
-    condition: "In each, whoever joins late is connected within 10 s of its start; has what one of the others holds within 10 s \
-                of that, without a way to upstream and while upstream is silent; and with upstream no request takes longer \
-                than 5 s.",
+    condition: "In each, whoever joins late is connected within 10 s of its start; then has what one of the others holds within \
+                10 s without a way to upstream, and within 5 s of each request with one. (Asked before it is connected, or \
+                while upstream is silent and it does not know yet: shown beside it.)",
     needs_namespaces: true,
     play,
 };
 
 /// The gateways that are there first, and the numbers of their machines, and of those who join late.
 const MEMBERS: usize = 5;
-const MACHINES: [u8; MEMBERS + 3] = [31, 32, 33, 34, 35, 36, 37, 38];
+const MACHINES: [u8; MEMBERS + 4] = [31, 32, 33, 34, 35, 36, 37, 38, 39];
 /// Who holds what is asked for. It is not the one that the others are led to.
 const HOLDER: usize = 3;
 /// How many tarballs each of the late asks for, one after the other.
 const WANTED: usize = 10;
 /// What the condition allows.
-const CONNECTED: Duration = Duration::from_secs(10);
-const FOUND: Duration = Duration::from_secs(10);
+const CONNECTED: f64 = 10.0;
+const FOUND: f64 = 10.0;
 const LONGEST: f64 = 5.0;
 /// How long anything is waited for, so that what takes too long still has a figure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +61,39 @@ const KINDS: [Kind; 3] = [
     Kind { name: "public, on the Internet, by a bootstrap address", private: false, looks: false },
 ];
 
+/// What upstream is to one that joins late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    /// Nobody listens where it is looked for.
+    Nowhere,
+    There,
+    /// It hears nothing any more, and nobody knows.
+    Silent,
+}
+
+/// In which situation somebody joins late, and what is asked of it.
+#[derive(Debug, Clone, Copy)]
+struct Situation {
+    name: &'static str,
+    upstream: Upstream,
+    /// It is asked as soon as it listens, and not only when it is connected.
+    at_once: bool,
+    /// How long the first tarball may take, and any other.
+    most: Option<f64>,
+}
+
+const SITUATIONS: [Situation; 4] = [
+    Situation { name: "no upstream", upstream: Upstream::Nowhere, at_once: false, most: Some(FOUND) },
+    Situation { name: "upstream there", upstream: Upstream::There, at_once: false, most: Some(LONGEST) },
+    Situation {
+        name: "no upstream, asked before it is connected",
+        upstream: Upstream::Nowhere,
+        at_once: true,
+        most: None,
+    },
+    Situation { name: "upstream silent", upstream: Upstream::Silent, at_once: false, most: None },
+];
+
 struct Scene<'a> {
     settings: &'a Settings,
     internet: &'a Internet,
@@ -71,29 +104,28 @@ struct Scene<'a> {
 }
 
 /// What was measured of one swarm once, in seconds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Measured {
     /// Until all members had somebody.
     members: f64,
     /// Neighbours of each member when the late ones came.
     neighbours: Vec<f64>,
-    cut_off: Late,
-    connected: Late,
-    silenced: Late,
+    /// In each situation.
+    late: Vec<Late>,
 }
 
 /// Of one that joined late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Late {
     /// From its start until it listens, and until it is connected to somebody.
     listens: f64,
     connected: f64,
-    /// From then until it had the first tarball, and how long each request took for the others.
+    /// From its start until it was told of anything that others hold.
+    told: f64,
+    /// How long it took from the first request until there was the first tarball, and how long for each of the others.
     first: f64,
     others: Vec<f64>,
-    /// From being connected until it was told of anything that others hold.
-    told: f64,
-    /// Tarballs that it asked upstream for.
+    /// Tarballs that upstream was asked for.
     upstream: f64,
 }
 
@@ -123,44 +155,41 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
 }
 
 fn report(finding: &mut Finding, of: &str, measured: &[Measured]) {
-    let mut add = |what: &str, unit, values: &dyn Fn(&Measured) -> Vec<f64>| {
-        finding.add(what, of, unit, measured.iter().flat_map(values)).map_or(f64::NAN, |spread| spread.most)
+    let mut add = |what: &str, unit, values: Vec<f64>| {
+        finding.add(what, of, unit, values).map_or(f64::NAN, |spread| spread.most)
     };
-    let (seconds, count) = (Unit::Seconds, Unit::Count);
-    add("five members: until each has a neighbour", seconds, &|one| vec![one.members]);
-    add("neighbours of a member then", count, &|one| one.neighbours.clone());
-    add("a late one: until it listens", seconds, &|one| vec![one.cut_off.listens, one.connected.listens]);
-    let connected = add("a late one: until it is connected", seconds, &|one| {
-        vec![one.cut_off.connected, one.connected.connected]
-    });
-    add("from then until it knows what others hold", seconds, &|one| {
-        vec![one.cut_off.told, one.connected.told]
-    });
-    let first =
-        add("cut off: from then until it has the first tarball", seconds, &|one| vec![one.cut_off.first]);
-    add("cut off: a request for another tarball", seconds, &|one| one.cut_off.others.clone());
-    let straight = add("with upstream: the first tarball", seconds, &|one| vec![one.connected.first]);
-    let others =
-        add("with upstream: a request for another tarball", seconds, &|one| one.connected.others.clone());
-    let silent = add("upstream silent: from then until it has the first tarball", seconds, &|one| {
-        vec![one.silenced.first]
-    });
-    let later =
-        add("upstream silent: a request for another tarball", seconds, &|one| one.silenced.others.clone());
-    add("with upstream: tarballs of ten taken from upstream", count, &|one| vec![one.connected.upstream]);
-    finding
-        .require(connected <= CONNECTED.as_secs_f64(), || format!("{of}: connected after {connected:.1} s"));
-    finding.require(first <= FOUND.as_secs_f64(), || format!("{of}: the first tarball after {first:.1} s"));
-    finding.require(silent.max(later) <= FOUND.as_secs_f64(), || {
-        format!("{of}: a tarball after {:.1} s while upstream was silent", silent.max(later))
-    });
-    let longest = straight.max(others);
-    finding.require(longest <= LONGEST, || format!("{of}: a request took {longest:.1} s beside upstream"));
+    let late = |nth: usize| measured.iter().map(move |one| &one.late[nth]);
+    let of_all =
+        |value: fn(&Late) -> f64| measured.iter().flat_map(|one| one.late.iter().map(value)).collect();
+    add(
+        "five members: until each has a neighbour",
+        Unit::Seconds,
+        measured.iter().map(|one| one.members).collect(),
+    );
+    let neighbours = measured.iter().flat_map(|one| one.neighbours.clone());
+    add("five members: neighbours of each then", Unit::Count, neighbours.collect());
+    add("late: start until it listens", Unit::Seconds, of_all(|late| late.listens));
+    let connected = add("late: start until it is connected", Unit::Seconds, of_all(|late| late.connected));
+    add("late: start until told what others hold", Unit::Seconds, of_all(|late| late.told));
+    let mut complaints = Vec::new();
+    for (nth, Situation { name, most, .. }) in SITUATIONS.iter().enumerate() {
+        let first = late(nth).map(|late| late.first).collect();
+        let first = add(&format!("{name}: first tarball"), Unit::Seconds, first);
+        let others = late(nth).flat_map(|late| late.others.clone()).collect();
+        let others = add(&format!("{name}: another"), Unit::Seconds, others);
+        let asked = late(nth).map(|late| late.upstream).collect();
+        add(&format!("{name}: of {WANTED}, asked of upstream"), Unit::Count, asked);
+        let longest = first.max(others);
+        if most.is_some_and(|most| longest > most) {
+            complaints.push(format!("{of}, {name}: a tarball took {longest:.1} s"));
+        }
+    }
+    finding.require(connected <= CONNECTED, || format!("{of}: connected after {connected:.1} s"));
+    finding.require(complaints.is_empty(), || complaints.join("; "));
 }
 
 impl Scene<'_> {
-    /// A new swarm, and three who join it late: one without a way to upstream, one with it, and one when upstream has fallen
-    /// silent, which none of them knows.
+    /// A new swarm, and one in each situation who joins it late.
     fn measure(&self, kind: Kind) -> Measured {
         let place = if kind.looks { &self.office } else { &self.world };
         let (servers, late) = place.servers.split_at(MEMBERS);
@@ -177,18 +206,14 @@ impl Scene<'_> {
             await_that("a neighbour", PATIENCE, || neighbours(member) > 0.0);
         }
         let until_all = started.elapsed().as_secs_f64();
-        let [first, second, third] = [0, 1, 2].map(|nth| self.wanted(nth * WANTED));
-        for release in first.iter().chain(&second).chain(&third) {
+        let wanted = |nth: usize| self.wanted(nth * WANTED);
+        for release in (0..SITUATIONS.len()).flat_map(wanted) {
             assert_eq!(ask(&servers[HOLDER], &members[HOLDER], release), 200, "{}", release.name);
         }
         let neighbours = members.iter().map(neighbours).collect();
-        let nowhere = self.internet.gateway().upstream(NOWHERE);
-        let cut_off = swarm.join(&late[0], nowhere, &first);
-        self.internet.registry().reset_log();
-        let mut connected = swarm.join(&late[1], self.internet.gateway(), &second);
-        connected.upstream = self.internet.registry().tarball_requests() as f64;
-        let silenced = self.internet.silenced(|| swarm.join(&late[2], self.internet.gateway(), &third));
-        Measured { members: until_all, neighbours, cut_off, connected, silenced }
+        let numbered = SITUATIONS.into_iter().enumerate();
+        let late = numbered.map(|(nth, situation)| swarm.join(&late[nth], situation, &wanted(nth))).collect();
+        Measured { members: until_all, neighbours, late }
     }
 
     /// Ten tarballs of the project, after so many.
@@ -223,30 +248,52 @@ impl Swarm<'_> {
         host.run(|| builder.start())
     }
 
-    /// One more, which asks for these as soon as it is connected to anybody.
-    fn join(&self, host: &Host, builder: GatewayBuilder, wanted: &[&Release]) -> Late {
+    /// One more, which is asked for these.
+    fn join(&self, host: &Host, situation: Situation, wanted: &[&Release]) -> Late {
+        let internet = self.scene.internet;
+        internet.registry().reset_log();
+        let late = match situation.upstream {
+            Upstream::Nowhere => self.ask(host, situation, internet.gateway().upstream(NOWHERE), wanted),
+            Upstream::There => self.ask(host, situation, internet.gateway(), wanted),
+            Upstream::Silent => internet.silenced(|| self.ask(host, situation, internet.gateway(), wanted)),
+        };
+        Late { upstream: internet.registry().tarball_requests() as f64, ..late }
+    }
+
+    fn ask(&self, host: &Host, situation: Situation, builder: GatewayBuilder, wanted: &[&Release]) -> Late {
         let started = Instant::now();
         let gateway = self.start(host, builder);
         let listens = started.elapsed().as_secs_f64();
-        await_that("a neighbour", PATIENCE, || neighbours(&gateway) > 0.0);
-        let connected = started.elapsed().as_secs_f64();
+        let is_connected = || neighbours(&gateway) > 0.0;
         let knows = || gateway.metric("open_registry_peers_tarballs", &[]) > 0.0;
+        let watch = || {
+            await_that("a neighbour", PATIENCE, is_connected);
+            let connected = started.elapsed().as_secs_f64();
+            await_that("word of what others hold", PATIENCE, knows);
+            (connected, started.elapsed().as_secs_f64())
+        };
         thread::scope(|scope| {
-            let told = scope.spawn(|| await_that("word of what others hold", PATIENCE, knows));
-            let mut times = wanted.iter().map(|release| {
-                let asked = Instant::now();
-                while ask(host, &gateway, release) != 200 {
-                    assert!(asked.elapsed() < PATIENCE, "nobody has given {}", release.name);
-                    thread::sleep(PAUSE);
-                }
-                asked.elapsed().as_secs_f64()
-            });
+            let watching = scope.spawn(watch);
+            if !situation.at_once {
+                await_that("a neighbour", PATIENCE, is_connected);
+            }
+            let mut times = wanted.iter().map(|release| time_until_given(host, &gateway, release));
             let first = times.next().expect("something is wanted");
             let others = times.collect();
-            let told = told.join().expect("a thread that ends").as_secs_f64();
-            Late { listens, connected, first, others, told, upstream: 0.0 }
+            let (connected, told) = watching.join().expect("a thread that ends");
+            Late { listens, connected, told, first, others, upstream: 0.0 }
         })
     }
+}
+
+/// Asks again and again, until it is given.
+fn time_until_given(host: &Host, gateway: &Gateway, release: &Release) -> f64 {
+    let asked = Instant::now();
+    while ask(host, gateway, release) != 200 {
+        assert!(asked.elapsed() < PATIENCE, "nobody has given {}", release.name);
+        thread::sleep(PAUSE);
+    }
+    asked.elapsed().as_secs_f64()
 }
 
 /// Asks a gateway for a tarball on its own machine, as npm does with a lockfile; the status.
