@@ -13,7 +13,7 @@ use harness::in_own_network;
 use simulator::Ground;
 use simulator::options::{Asked, Options};
 
-const LINE: &str = "--scenarios 1-4 --packages 16 --pairs 1 --minutes 10 --without-verdaccio";
+const LINE: &str = "--scenarios 1-4 --packages 16 --pairs 1 --probes 20 --minutes 10 --without-verdaccio";
 
 #[test]
 fn the_short_set_passes_and_its_report_says_so() {
@@ -37,7 +37,7 @@ fn every_scenario_is_listed_with_its_condition_and_help_names_every_option() {
     for scenario in simulator::scenarios::ALL {
         assert!(list.contains(scenario.name) && list.contains(scenario.condition));
     }
-    for option in ["--scenarios", "--packages", "--pairs", "--seed", "--minutes", "--report", "--loopback"] {
+    for option in ["--scenarios", "--packages", "--pairs", "--probes", "--seed", "--minutes", "--report"] {
         assert!(Options::usage().contains(option));
     }
 }

@@ -17,7 +17,9 @@ const PEERS: &str = "0.0.0.0:6738,[::]:6738";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Beside five gateways and five clients on the processors of one machine any peer is slow at times, and would be
 /// overtaken by upstream, which has these processors too but a latency and a bandwidth of its own.
-const LINES: &str = "[federation]\nhedge_ms = 10000\n";
+const PATIENT: &str = "[federation]\nhedge_ms = 10000\n";
+/// As gateways come.
+const USUAL: &str = "[federation]\n";
 
 /// How gateways have to do with one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(crate) struct Federation {
     pub(crate) clients: Vec<Machine>,
     ties: Ties,
     home: Identity,
+    /// The beginning of every gateway's configuration.
+    lines: &'static str,
 }
 
 impl Federation {
@@ -58,7 +62,12 @@ impl Federation {
         };
         let servers = (0..count).map(server).collect();
         let clients = (0..count).map(|nth| office.machine(Role::Client, &format!("desk-{nth}"))).collect();
-        Self { office, servers, clients, ties, home: Identity::new() }
+        Self { office, servers, clients, ties, home: Identity::new(), lines: PATIENT }
+    }
+
+    /// The same with gateways that wait for peers no longer than they usually do, before they ask others as well.
+    pub(crate) fn impatient(self) -> Self {
+        Self { lines: USUAL, ..self }
     }
 
     /// Starts new gateways, and waits until all are connected to one another.
@@ -78,6 +87,12 @@ impl Federation {
         gateways
     }
 
+    /// One more gateway, on a machine beyond those that it began with, which has to do with the others as with equals.
+    pub(crate) fn start_on(&self, internet: &Internet, machine: &Machine) -> Gateway {
+        let builder = internet.gateway_on(machine).peers_at(PEERS).config_toml(self.lines);
+        machine.run(|| builder.start())
+    }
+
     /// The next gateway, for this machine, after these.
     fn describe(&self, internet: &Internet, machine: &Machine, earlier: &[Gateway]) -> GatewayBuilder {
         let builder = internet.gateway_on(machine);
@@ -85,26 +100,18 @@ impl Federation {
             return builder;
         }
         let builder = match machine.host() {
-            Some(_) => builder.peers_at(PEERS).config_toml(LINES),
+            Some(_) => builder.peers_at(PEERS).config_toml(self.lines),
             // Nobody is looked for on a loopback that is everybody's.
             None => {
                 let led_to: Vec<_> = earlier.iter().map(|one| format!("{:?}", one.contact())).collect();
-                let lines = format!("{LINES}discover = false\nbootstrap = [{}]\n", led_to.join(", "));
+                let lines = format!("{}discover = false\nbootstrap = [{}]\n", self.lines, led_to.join(", "));
                 builder.peers_at(&format!("127.0.0.1:{}", free_port())).config_toml(&lines)
             }
         };
         match (earlier.first(), self.ties) {
             (None, _) => builder.identity(&self.home),
             (Some(_), Ties::Equals | Ties::Apart) => builder,
-            (Some(home), _) => builder.flag("--federate").flag(&self.contact(home)),
-        }
-    }
-
-    /// Where the first gateway's peers find it.
-    fn contact(&self, home: &Gateway) -> String {
-        match self.servers[0].host() {
-            Some(host) => format!("/ip4/{}/tcp/6738/p2p/{}", host.v4(), self.home.id()),
-            None => home.contact(),
+            (Some(home), _) => builder.flag("--federate").flag(&contact_of(home, &self.servers[0])),
         }
     }
 
@@ -115,6 +122,14 @@ impl Federation {
         let all: Vec<_> =
             self.clients.iter().zip(&gateways).map(|(client, gateway)| (client, gateway.url())).collect();
         measure(internet, &[&self.office], &pids, || together(settings, internet, &all)).0
+    }
+}
+
+/// Where peers find this gateway, which runs on that machine.
+pub(crate) fn contact_of(gateway: &Gateway, machine: &Machine) -> String {
+    match machine.host() {
+        Some(host) => format!("/ip4/{}/tcp/6738/p2p/{}", host.v4(), gateway.id()),
+        None => gateway.contact(),
     }
 }
 

@@ -7,13 +7,16 @@
 //! Upstream is the npm registry to everybody here: over TLS, by its own name, which the public DNS has. On loopback there is
 //! the line alone, upstream has another address, and what it counts itself takes the place of the link's counters.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use harness::clients::{self, World};
 use harness::http::Request;
 use harness::lan::{Counter, Host, Lan, PublicDns, Publication, ZONE};
 use harness::{Client, Delay, Gateway, GatewayBuilder, Registry, canonical_url};
 
+use super::measure::Tree;
 use super::office::{Machine, Office};
 use super::{Ground, Settings};
 
@@ -29,6 +32,8 @@ const HTTP: u16 = 80;
 pub(crate) struct Internet {
     way: Way,
     line: Delay,
+    /// What each client's first install has left, which all others are held to.
+    trees: Mutex<BTreeMap<Client, Tree>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +81,11 @@ impl Internet {
         let link = npm.on(&lan);
         link.limit(settings.options.bandwidth);
         let link = link.counter();
-        Self { way: Way::Namespaces(Box::new(Namespaces { world, public_dns, link, npm, lan })), line }
+        Self {
+            way: Way::Namespaces(Box::new(Namespaces { world, public_dns, link, npm, lan })),
+            line,
+            trees: Mutex::default(),
+        }
     }
 
     fn on_loopback(settings: &Settings) -> Self {
@@ -85,7 +94,7 @@ impl Internet {
         let registry = Registry::builder().packages(packages).public_url(&line.url()).start();
         registry.render();
         line.lead_to(registry.address());
-        Self { way: Way::Loopback(registry), line }
+        Self { way: Way::Loopback(registry), line, trees: Mutex::default() }
     }
 
     /// Upstream itself.
@@ -197,6 +206,12 @@ impl Internet {
             Way::Namespaces(here) => Some(here.link.passed().received),
             Way::Loopback(_) => None,
         }
+    }
+
+    /// Whether this is what every install by this client has left so far.
+    pub(crate) fn is_usual(&self, client: Client, tree: &Tree) -> bool {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.entry(client).or_insert_with(|| tree.clone()) == tree
     }
 
     /// Upstream's machine, whose link can be cut.

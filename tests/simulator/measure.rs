@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use harness::Client;
 use harness::clients::{self, Checkout, Mode, Outcome};
+use harness::http::{Reply, Request};
 use tempfile::TempDir;
 
 use super::Settings;
@@ -28,7 +29,7 @@ pub(crate) struct Run {
     pub(crate) packuments: f64,
     pub(crate) tarballs: f64,
     pub(crate) others: f64,
-    /// What the installs said that have failed.
+    /// What is wrong with each install that has failed, or left something else than others did.
     pub(crate) failures: Vec<String>,
     /// How long one warm request takes, if that was tried.
     pub(crate) probed: Option<Probed>,
@@ -47,18 +48,28 @@ pub(crate) struct Traffic {
     pub(crate) store: Option<f64>,
 }
 
+/// Every installed package and the digest of its files.
+pub(crate) type Tree = BTreeMap<String, String>;
+
 /// An install, and what it left; all of it is gone with this value.
 #[derive(Debug)]
 pub(crate) struct Installation {
     pub(crate) outcome: Outcome,
+    client: Client,
     checkout: Checkout,
     _folder: TempDir,
 }
 
 impl Installation {
-    /// Every installed package and the digest of its files.
-    pub(crate) fn tree(&self) -> BTreeMap<String, String> {
-        self.checkout.installed()
+    /// What is wrong with it, if anything is: it has failed, or left something else than others by the same client.
+    pub(crate) fn failure(&self, internet: &Internet) -> Option<String> {
+        let name = self.client.name();
+        if !self.outcome.success {
+            return Some(format!("{name} failed: {}", end(&self.outcome.output)));
+        }
+        let tree = self.checkout.installed();
+        let is_whole = !tree.is_empty() && internet.is_usual(self.client, &tree);
+        (!is_whole).then(|| format!("{name} has installed something else than before"))
     }
 }
 
@@ -72,7 +83,7 @@ pub(crate) fn install(
     let folder = tempfile::tempdir().expect("a temporary folder");
     let checkout = Checkout::new(folder.path(), &settings.project.package_json_text());
     let outcome = machine.run(|| client.install(&checkout, registry, Mode::Cold));
-    Installation { outcome, checkout, _folder: folder }
+    Installation { outcome, client, checkout, _folder: folder }
 }
 
 /// Measures what the installs cost that `body` has done, in these offices and with these servers between clients and
@@ -93,14 +104,13 @@ pub(crate) fn measure(
     let traffic = Reading::of(internet, offices).since(&before, !servers.is_empty());
     let (packuments, tarballs) = (upstream.packument_requests(), upstream.tarball_requests());
     let others = upstream.requests().len() - packuments - tarballs;
-    let failed = installations.iter().filter(|one| !one.outcome.success);
     let run = Run {
         seconds,
         traffic,
         packuments: packuments as f64,
         tarballs: tarballs as f64,
         others: others as f64,
-        failures: failed.map(|one| end(&one.outcome.output)).collect(),
+        failures: installations.iter().filter_map(|one| one.failure(internet)).collect(),
         probed: None,
         resident: servers.iter().filter_map(|pid| resident(*pid)).collect(),
     };
@@ -118,6 +128,11 @@ pub(crate) fn await_that(what: &str, within: Duration, mut is_so: impl FnMut() -
         std::thread::sleep(Duration::from_millis(10));
     }
     started.elapsed()
+}
+
+/// A `GET` by a machine, which trusts upstream.
+pub(crate) fn get(internet: &Internet, machine: &Machine, url: &str) -> Reply {
+    machine.run(|| internet.trusting(Request::get(url)).send())
 }
 
 /// Resident memory of a process in bytes, now.
@@ -167,5 +182,5 @@ impl Reading {
 fn end(output: &str) -> String {
     let output = output.trim();
     let from = output.char_indices().rev().nth(TOLD).map_or(0, |(at, _)| at);
-    format!("an install failed: {}", output[from..].replace('\n', " | "))
+    output[from..].replace('\n', " | ")
 }

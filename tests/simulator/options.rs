@@ -15,6 +15,7 @@ cargo bench --workspace --bench simulator -- [options]      (with --profile dev:
                       (with npm and the registry that it is configured for): tests/simulator/projects/web.json
   --packages N        a synthetic project instead: so many packages besides some thirty small ones
   --pairs N           how often what is compared is run, in turns: 3
+  --probes N          requests by which p50 and p99 are measured: 100
   --clients N         desks of the school in scenario 5: 30
   --at-once N         how many of them install at the same moment: 6
   --seed N            what sizes, turns and times of events follow from: 1
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) packages: Option<usize>,
     /// How often what is compared is run.
     pub(crate) pairs: usize,
+    /// By how many requests latency is measured.
+    pub(crate) probes: usize,
     /// Desks of the school.
     pub(crate) clients: usize,
     /// How many of them install at the same moment.
@@ -78,6 +81,7 @@ impl Default for Options {
             project: Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/projects/web.json"),
             packages: None,
             pairs: 3,
+            probes: 100,
             clients: 30,
             at_once: 6,
             seed: 1,
@@ -103,6 +107,7 @@ impl Options {
                 "--project" => options.project = value()?.into(),
                 "--packages" => options.packages = Some(count(&argument, &value()?, 1)?),
                 "--pairs" => options.pairs = count(&argument, &value()?, 1)?,
+                "--probes" => options.probes = count(&argument, &value()?, 1)?,
                 "--clients" => options.clients = count_up_to(&argument, &value()?, 1, DESKS)?,
                 "--at-once" => options.at_once = count(&argument, &value()?, 1)?,
                 "--seed" => options.seed = count(&argument, &value()?, 0)?,

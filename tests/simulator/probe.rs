@@ -7,11 +7,11 @@ use harness::http::Request;
 use serde_json::Value;
 use url::Url;
 
+use super::Settings;
+use super::finding::Finding;
 use super::internet::Internet;
 use super::office::Machine;
 
-/// How many requests.
-pub(crate) const REQUESTS: usize = 100;
 /// As npm 11 asks.
 const ACCEPT: &str = "application/json";
 
@@ -22,12 +22,27 @@ pub(crate) struct Probed {
     pub(crate) p99: f64,
 }
 
+/// Says what p50 and p99 are of.
+pub(crate) fn explain(settings: &Settings, finding: &mut Finding) {
+    finding.note(&format!(
+        "p50 and p99 of a warm request: {} requests of a probe for what was installed, each over a new connection",
+        settings.options.probes
+    ));
+}
+
 /// Asks the registry at this address, from this machine, for packuments and tarballs of a lockfile of npm's in turn.
 ///
 /// # Panics
 /// When something of it is not there.
-pub(crate) fn probe(internet: &Internet, machine: &Machine, url: &str, lockfile: &[u8]) -> Probed {
+pub(crate) fn probe(
+    settings: &Settings,
+    internet: &Internet,
+    machine: &Machine,
+    url: &str,
+    lockfile: &[u8],
+) -> Probed {
     let paths = paths(lockfile);
+    let count = settings.options.probes;
     let base = url.trim_end_matches('/');
     let ask = |path: &String| {
         let request = Request::get(&format!("{base}{path}")).header("accept", ACCEPT);
@@ -37,7 +52,7 @@ pub(crate) fn probe(internet: &Internet, machine: &Machine, url: &str, lockfile:
         assert_eq!((reply.status, &reply.cut), (200, &None), "{path} at {base}");
         started.elapsed().as_secs_f64() * 1000.0
     };
-    let mut times: Vec<f64> = machine.run(|| paths.iter().cycle().take(REQUESTS).map(ask).collect());
+    let mut times: Vec<f64> = machine.run(|| paths.iter().cycle().take(count).map(ask).collect());
     times.sort_by(f64::total_cmp);
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     Probed { p50: at(50), p99: at(99) }

@@ -8,7 +8,7 @@ use crate::simulator::federation::{Federation, Ties};
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{Run, install, measure};
-use crate::simulator::probe::{REQUESTS, probe};
+use crate::simulator::probe::{explain, probe};
 use crate::simulator::progress::Progress;
 use crate::simulator::turns::in_turns;
 use crate::simulator::verdaccio::Verdaccio;
@@ -38,9 +38,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let pair = Federation::new(&internet, 7, Ties::OneConnected, 2);
     let scene = Scene { settings, progress, internet, pair };
     let mut finding = Finding::default();
-    finding.note(&format!(
-        "p50 and p99 of a warm request: {REQUESTS} requests of a probe for what was installed, each over a new connection"
-    ));
+    explain(settings, &mut finding);
     let (gateways, verdaccios) = (|_| scene.gateways(), |_| scene.verdaccios());
     let mut contenders: Vec<&dyn Fn(usize) -> [Run; 2]> = vec![&gateways];
     match settings.without_verdaccio() {
@@ -94,7 +92,7 @@ impl Scene<'_> {
         });
         let lockfile =
             installed.first().filter(|one| one.outcome.success).and_then(|one| one.outcome.lockfile.as_ref());
-        run.probed = lockfile.map(|lockfile| probe(&self.internet, client, url, lockfile));
+        run.probed = lockfile.map(|lockfile| probe(self.settings, &self.internet, client, url, lockfile));
         run
     }
 }

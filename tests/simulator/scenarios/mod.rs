@@ -2,9 +2,11 @@
 
 mod at_once;
 mod campuses;
+mod churn;
 mod cut_off;
 mod one_connected;
 mod school;
+mod swarms;
 mod twice;
 mod update;
 
@@ -35,6 +37,8 @@ pub(crate) static ALL: &[Scenario] = &[
     at_once::SCENARIO,
     school::SCENARIO,
     campuses::SCENARIO,
+    churn::SCENARIO,
+    swarms::SCENARIO,
     update::SCENARIO,
 ];
 

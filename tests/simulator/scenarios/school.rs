@@ -73,7 +73,8 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let mut warm = everybody("everything in the gateway");
     if let Some(lockfile) = &warm.lockfile {
         let desk = &scene.desks[0].1;
-        warm.run.probed = Some(probe(&scene.internet, desk, &format!("http://{ZONE}"), lockfile));
+        warm.run.probed =
+            Some(probe(scene.settings, &scene.internet, desk, &format!("http://{ZONE}"), lockfile));
     }
     let away = scene.school.without_internet(|| everybody("without the Internet"));
     drop::<Gateway>(gateway);

@@ -8,7 +8,7 @@ use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{Run, install, measure};
 use crate::simulator::office::{Machine, Office, Role};
-use crate::simulator::probe::{REQUESTS, probe};
+use crate::simulator::probe::{explain, probe};
 use crate::simulator::progress::Progress;
 use crate::simulator::turns::in_turns;
 use crate::simulator::verdaccio::Verdaccio;
@@ -38,9 +38,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let laptop = office.machine(Role::Client, "laptop");
     let scene = Scene { settings, progress, internet, office, server, laptop };
     let mut finding = Finding::default();
-    finding.note(&format!(
-        "p50 and p99 of a warm request: {REQUESTS} requests of a probe for what was installed, each over a new connection"
-    ));
+    explain(settings, &mut finding);
     let (gateway, straight) = (|_| scene.gateway(), |_| scene.straight());
     let verdaccio = |_| scene.verdaccio();
     let mut contenders: Vec<&dyn Fn(usize) -> [Run; 2]> = vec![&gateway, &straight];
@@ -92,7 +90,7 @@ impl Scene<'_> {
         let (first, _) = once();
         let (mut second, installed) = once();
         if let Some(lockfile) = installed.first().and_then(|one| one.outcome.lockfile.as_ref()) {
-            second.probed = Some(probe(&self.internet, &self.laptop, url, lockfile));
+            second.probed = Some(probe(self.settings, &self.internet, &self.laptop, url, lockfile));
         }
         [first, second]
     }
