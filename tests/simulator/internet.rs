@@ -48,7 +48,7 @@ struct Namespaces {
     world: World,
     public_dns: PublicDns,
     link: Counter,
-    npm: Host,
+    _npm: Host,
     lan: Lan,
 }
 
@@ -82,7 +82,7 @@ impl Internet {
         link.limit(settings.options.bandwidth);
         let link = link.counter();
         Self {
-            way: Way::Namespaces(Box::new(Namespaces { world, public_dns, link, npm, lan })),
+            way: Way::Namespaces(Box::new(Namespaces { world, public_dns, link, _npm: npm, lan })),
             line,
             trees: Mutex::default(),
         }
@@ -212,14 +212,5 @@ impl Internet {
     pub(crate) fn is_usual(&self, client: Client, tree: &Tree) -> bool {
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.entry(client).or_insert_with(|| tree.clone()) == tree
-    }
-
-    /// Upstream's machine, whose link can be cut.
-    #[expect(dead_code, reason = "for scenarios in which upstream goes away")]
-    pub(crate) fn upstream(&self) -> Option<&Host> {
-        match &self.way {
-            Way::Namespaces(here) => Some(&here.npm),
-            Way::Loopback(_) => None,
-        }
     }
 }

@@ -95,11 +95,6 @@ impl Office {
         Machine { connected: false, ..machine }
     }
 
-    /// Its router and its LAN; there is neither on loopback.
-    pub(crate) fn network(&self) -> Option<(&Host, &Lan)> {
-        self.network.as_ref().map(|network| (&network.router, &network.lan))
-    }
-
     /// Runs `body` while the router drops whatever leaves for the Internet, and tells nobody.
     pub(crate) fn without_internet<T>(&self, body: impl FnOnce() -> T) -> T {
         let chain = |name: &str| {

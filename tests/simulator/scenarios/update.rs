@@ -90,7 +90,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let mut found: Vec<Vec<Served>> = all.iter().map(|_| Vec::new()).collect();
     let (mut bytes, mut requests) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        progress.step(&format!("version {} of {rounds} is published", round));
+        progress.step(&format!("version {round} of {rounds} is published"));
         // Not always at the same time between two looks at the feed.
         thread::sleep(Duration::from_secs(FEED).mul_f64(fraction(settings.options.seed, round as u64)));
         internet.registry().reset_log();
