@@ -21,14 +21,15 @@ pub(super) const SCENARIO: Scenario = Scenario {
     number: 8,
     name: "A private swarm beside a public one",
     condition: "In each, whoever joins late is connected within 10 s of its start; has what one of the others holds within 10 s \
-                of that, without a way to upstream; and with one no request takes longer than 5 s.",
+                of that, without a way to upstream and while upstream is silent; and with upstream no request takes longer \
+                than 5 s.",
     needs_namespaces: true,
     play,
 };
 
 /// The gateways that are there first, and the numbers of their machines, and of those who join late.
 const MEMBERS: usize = 5;
-const MACHINES: [u8; MEMBERS + 2] = [31, 32, 33, 34, 35, 36, 37];
+const MACHINES: [u8; MEMBERS + 3] = [31, 32, 33, 34, 35, 36, 37, 38];
 /// Who holds what is asked for. It is not the one that the others are led to.
 const HOLDER: usize = 3;
 /// How many tarballs each of the late asks for, one after the other.
@@ -78,6 +79,7 @@ struct Measured {
     neighbours: Vec<f64>,
     cut_off: Late,
     connected: Late,
+    silenced: Late,
 }
 
 /// Of one that joined late.
@@ -140,16 +142,25 @@ fn report(finding: &mut Finding, of: &str, measured: &[Measured]) {
     let straight = add("with upstream: the first tarball", seconds, &|one| vec![one.connected.first]);
     let others =
         add("with upstream: a request for another tarball", seconds, &|one| one.connected.others.clone());
+    let silent = add("upstream silent: from then until it has the first tarball", seconds, &|one| {
+        vec![one.silenced.first]
+    });
+    let later =
+        add("upstream silent: a request for another tarball", seconds, &|one| one.silenced.others.clone());
     add("with upstream: tarballs of ten taken from upstream", count, &|one| vec![one.connected.upstream]);
     finding
         .require(connected <= CONNECTED.as_secs_f64(), || format!("{of}: connected after {connected:.1} s"));
     finding.require(first <= FOUND.as_secs_f64(), || format!("{of}: the first tarball after {first:.1} s"));
+    finding.require(silent.max(later) <= FOUND.as_secs_f64(), || {
+        format!("{of}: a tarball after {:.1} s while upstream was silent", silent.max(later))
+    });
     let longest = straight.max(others);
     finding.require(longest <= LONGEST, || format!("{of}: a request took {longest:.1} s beside upstream"));
 }
 
 impl Scene<'_> {
-    /// A new swarm, and two who join it late: one without a way to upstream and one with it.
+    /// A new swarm, and three who join it late: one without a way to upstream, one with it, and one when upstream has fallen
+    /// silent, which none of them knows.
     fn measure(&self, kind: Kind) -> Measured {
         let place = if kind.looks { &self.office } else { &self.world };
         let (servers, late) = place.servers.split_at(MEMBERS);
@@ -166,8 +177,8 @@ impl Scene<'_> {
             await_that("a neighbour", PATIENCE, || neighbours(member) > 0.0);
         }
         let until_all = started.elapsed().as_secs_f64();
-        let (first, second) = (self.wanted(0), self.wanted(WANTED));
-        for release in first.iter().chain(&second) {
+        let [first, second, third] = [0, 1, 2].map(|nth| self.wanted(nth * WANTED));
+        for release in first.iter().chain(&second).chain(&third) {
             assert_eq!(ask(&servers[HOLDER], &members[HOLDER], release), 200, "{}", release.name);
         }
         let neighbours = members.iter().map(neighbours).collect();
@@ -176,7 +187,8 @@ impl Scene<'_> {
         self.internet.registry().reset_log();
         let mut connected = swarm.join(&late[1], self.internet.gateway(), &second);
         connected.upstream = self.internet.registry().tarball_requests() as f64;
-        Measured { members: until_all, neighbours, cut_off, connected }
+        let silenced = self.internet.silenced(|| swarm.join(&late[2], self.internet.gateway(), &third));
+        Measured { members: until_all, neighbours, cut_off, connected, silenced }
     }
 
     /// Ten tarballs of the project, after so many.
