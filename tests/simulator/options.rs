@@ -112,7 +112,7 @@ impl Options {
                 "--at-once" => options.at_once = count(&argument, &value()?, 1)?,
                 "--seed" => options.seed = count(&argument, &value()?, 0)?,
                 "--minutes" => {
-                    options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60)
+                    options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60);
                 }
                 "--bandwidth" => options.bandwidth = count(&argument, &value()?, 1)?,
                 "--latency" => options.round_trip = Duration::from_millis(count(&argument, &value()?, 0)?),

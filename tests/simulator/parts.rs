@@ -104,7 +104,7 @@ static BROKEN: Scenario = Scenario { number: 202, play: |_, _| panic!("a leg is 
 static LONG: Scenario = Scenario {
     number: 203,
     play: |_, _| loop {
-        thread::park()
+        thread::park();
     },
     ..QUICK
 };
