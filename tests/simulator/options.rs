@@ -28,6 +28,8 @@ cargo bench --workspace --bench simulator -- [options]      (with --profile dev:
   --list              the scenarios and what each has to keep, and nothing else
   --help              this, and nothing else";
 
+/// A LAN has no more addresses.
+const DESKS: u64 = 200;
 /// How often the longest of all scenarios could be run; more is a slip of the pen.
 const MOST: u64 = 1_000_000;
 
@@ -106,11 +108,11 @@ impl Options {
                 "--packages" => options.packages = Some(count(&argument, &value()?, 1)?),
                 "--pairs" => options.pairs = count(&argument, &value()?, 1)?,
                 "--probes" => options.probes = count(&argument, &value()?, 1)?,
-                "--clients" => options.clients = count(&argument, &value()?, 1)?,
+                "--clients" => options.clients = count_up_to(&argument, &value()?, 1, DESKS)?,
                 "--at-once" => options.at_once = count(&argument, &value()?, 1)?,
                 "--seed" => options.seed = count(&argument, &value()?, 0)?,
                 "--minutes" => {
-                    options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60)
+                    options.time = Duration::from_secs(count::<u64>(&argument, &value()?, 1)? * 60);
                 }
                 "--bandwidth" => options.bandwidth = count(&argument, &value()?, 1)?,
                 "--latency" => options.round_trip = Duration::from_millis(count(&argument, &value()?, 0)?),
@@ -153,9 +155,13 @@ fn numbers(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn count<T: TryFrom<u64>>(argument: &str, text: &str, least: u64) -> Result<T, String> {
-    let number: Option<u64> = text.parse().ok().filter(|number| (least..=MOST).contains(number));
+    count_up_to(argument, text, least, MOST)
+}
+
+fn count_up_to<T: TryFrom<u64>>(argument: &str, text: &str, least: u64, most: u64) -> Result<T, String> {
+    let number: Option<u64> = text.parse().ok().filter(|number| (least..=most).contains(number));
     let number = number.and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| format!("{argument} {text}: write a number from {least} to {MOST}"))
+    number.ok_or_else(|| format!("{argument} {text}: write a number from {least} to {most}"))
 }
 
 /// Where cargo builds.

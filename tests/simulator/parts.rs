@@ -53,6 +53,7 @@ fn what_is_no_option_is_named() {
         ("--minutes -1", "--minutes -1"),
         ("--bandwidth fast", "--bandwidth fast"),
         ("--seed", "--seed wants a value"),
+        ("--clients 201", "--clients 201: write a number from 1 to 200"),
     ] {
         let complaint = parse(line).expect_err(line);
         assert!(complaint.contains(said), "{complaint}");
@@ -103,7 +104,7 @@ static BROKEN: Scenario = Scenario { number: 202, play: |_, _| panic!("a leg is 
 static LONG: Scenario = Scenario {
     number: 203,
     play: |_, _| loop {
-        thread::park()
+        thread::park();
     },
     ..QUICK
 };

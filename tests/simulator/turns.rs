@@ -15,6 +15,6 @@ pub(crate) fn in_turns<T>(settings: &Settings, contenders: &[&dyn Fn(usize) -> T
 
 /// Who comes when.
 pub(crate) fn order(seed: u64, round: usize, count: usize) -> impl Iterator<Item = usize> {
-    let first = (seed % count.max(1) as u64) as usize + round;
+    let first = usize::try_from(seed % count.max(1) as u64).unwrap_or_default() + round;
     (0..count).map(move |nth| (first + nth) % count)
 }

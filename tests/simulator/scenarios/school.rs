@@ -20,8 +20,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
     number: 5,
     name: "A school: npm, pnpm, yarn and bun at many desks, one gateway, led there by DNS",
     condition: "Every install succeeds, first with nothing in the gateway, then with all of it, then while the router drops \
-                whatever leaves for the Internet. The first round takes at most 1.1 of the Internet bytes of one client alone; \
-                the second asks upstream for no tarball; and without the Internet npm takes no more than 30 s longer.",
+                whatever leaves for the Internet. The first round takes at most 1.1 of the Internet bytes of one client alone, \
+                of the kind that takes most; the second asks upstream for no tarball; and without the Internet npm takes no \
+                more than 75 s longer: it asks for two audits, and the gateway gives each up after 25 s and the time that what \
+                npm sends may take.",
     needs_namespaces: true,
     play,
 };
@@ -32,8 +34,9 @@ const KINDS: [Client; 5] = [Client::Npm11, Client::Pnpm10, Client::Yarn1, Client
 const SERVER: u8 = 9;
 /// Of what one client alone takes.
 const MOST: f64 = 1.1;
-/// By how many seconds npm may be held up while nobody answers from the Internet: an audit is given up after 25.
-const HELD_UP: f64 = 30.0;
+/// By how many seconds npm may be held up while nobody answers from the Internet. When its audit fails it asks for the one of
+/// before, which sends the whole tree: 25 s, and 25 s and some 10 for that, and what else it does between.
+const HELD_UP: f64 = 75.0;
 
 struct Scene<'a> {
     settings: &'a Settings,
@@ -44,7 +47,7 @@ struct Scene<'a> {
 
 /// What one round has cost, and how long each kind of client took.
 struct Round {
-    what: &'static str,
+    what: String,
     run: Run,
     times: BTreeMap<Client, Vec<f64>>,
     /// Of one that installed with npm.
@@ -61,8 +64,13 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let straight = scene.internet.straight();
     let led = scene.internet.through(&format!("http://{ZONE}"));
 
-    progress.step("one client alone, straight to upstream");
-    let alone = scene.round("one client alone, straight", &scene.desks[..1], &straight, &[]);
+    progress.step("one client of each kind alone, straight to upstream");
+    let kinds = scene.desks.len().min(KINDS.len());
+    let alone = scene.desks[..kinds].chunks(1).map(|desk| {
+        let name = desk[0].0.name();
+        scene.round(&format!("{name} alone, straight"), desk, &straight, &[])
+    });
+    let alone: Vec<Round> = alone.collect();
     let builder = scene.internet.gateway_on(&server).dns(server.at(53));
     let gateway = server.run(|| builder.start());
     let everybody = |what| {
@@ -76,18 +84,23 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
         warm.run.probed =
             Some(probe(scene.settings, &scene.internet, desk, &format!("http://{ZONE}"), lockfile));
     }
+    let passed = || gateway.metric("open_registry_http_requests_total", &[("route", "passthrough")]);
+    let before = passed();
     let away = scene.school.without_internet(|| everybody("without the Internet"));
+    let audits = passed() - before;
     drop::<Gateway>(gateway);
     progress.step(&format!("{} desks, straight to upstream", scene.desks.len()));
     let without_us = scene.round("straight to upstream", &scene.desks, &straight, &[]);
-    judge(settings, &alone, &[cold, warm, away, without_us])
+    let mut finding = judge(settings, &alone, &[cold, warm, away, without_us]);
+    finding.add("audits that the gateway was asked for", "without the Internet", Unit::Count, [audits]);
+    finding
 }
 
 impl Scene<'_> {
     /// Everybody at these desks installs, so many at a time as the options say.
     fn round(
         &self,
-        what: &'static str,
+        what: &str,
         desks: &[(Client, Machine)],
         registry: &clients::Settings,
         servers: &[u32],
@@ -105,7 +118,7 @@ impl Scene<'_> {
         let npm = desks.iter().zip(&installed).find(|((client, _), _)| *client == Client::Npm11);
         let lockfile = npm.filter(|(_, one)| one.outcome.success);
         let lockfile = lockfile.and_then(|(_, one)| one.outcome.lockfile.clone());
-        Round { what, run, times, lockfile }
+        Round { what: what.to_owned(), run, times, lockfile }
     }
 }
 
@@ -130,25 +143,29 @@ fn in_order(at_once: usize, count: usize, one: impl Fn(usize) -> Installation + 
     all.into_iter().map(|(_, installation)| installation).collect()
 }
 
-fn judge(settings: &Settings, alone: &Round, rounds: &[Round; 4]) -> Finding {
+fn judge(settings: &Settings, alone: &[Round], rounds: &[Round; 4]) -> Finding {
     let mut finding = Finding::default();
     finding.note(&format!(
         "{} desks, at most {} of them at the same moment. Whoever installs has no lockfile and no cache. Verdaccio is left out: \
          DNS leads nobody to it.",
         settings.options.clients, settings.options.at_once
     ));
-    for round in std::iter::once(alone).chain(rounds) {
-        finding.add_runs(round.what, std::slice::from_ref(&round.run));
+    for round in alone {
+        finding.add_runs(&round.what, std::slice::from_ref(&round.run));
+    }
+    for round in rounds {
+        finding.add_runs(&round.what, std::slice::from_ref(&round.run));
         for (client, times) in &round.times {
             let of = format!("{}, {}", client.name(), round.what);
             finding.add("time of one install", &of, Unit::Seconds, times.iter().copied());
         }
     }
     let [cold, warm, away, without_us] = rounds;
-    let beside = |round: &Round| round.run.traffic.internet / alone.run.traffic.internet;
+    let most = alone.iter().map(|round| round.run.traffic.internet).fold(0.0, f64::max);
+    let beside = |round: &Round| round.run.traffic.internet / most;
     for round in [cold, warm, without_us] {
         let what = "bytes from the Internet / one client's alone";
-        finding.add(what, round.what, Unit::Ratio, [beside(round)]);
+        finding.add(what, &round.what, Unit::Ratio, [beside(round)]);
     }
     finding.require(beside(cold) <= MOST, || {
         format!("the first round took {:.3} of one client's bytes alone", beside(cold))
