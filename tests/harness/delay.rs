@@ -8,21 +8,25 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::place::Place;
 use crate::runtime;
 
 const PIECE: usize = 64 * 1024;
 /// Pieces on their way in one direction: 16 MiB, so that no connection meets the line's end before its own window.
 const ON_THE_WAY: usize = 256;
 
+/// Where a line leads, and in which place that is.
+type Target = Arc<OnceLock<(SocketAddr, Place)>>;
+
 /// A line that takes half a round trip in each direction, and a whole one to open a connection. Its bandwidth is
 /// that of this machine. It ends, with its connections, when it is dropped.
 #[derive(Debug)]
 pub struct Delay {
     address: SocketAddr,
-    target: Arc<OnceLock<SocketAddr>>,
+    target: Target,
     accepting: JoinHandle<()>,
 }
 
@@ -33,20 +37,29 @@ impl Delay {
     /// # Panics
     /// When there is no free port.
     pub fn of(round_trip: Duration) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), round_trip)
+    }
+
+    /// The same with its beginning at this address of the place where it is called.
+    ///
+    /// # Panics
+    /// When the address is taken, or nobody's.
+    pub fn at(address: SocketAddr, round_trip: Duration) -> Self {
+        let listener =
+            TcpListener::bind(address).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
         let address = listener.local_addr().expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("a socket that does not block");
-        let target: Arc<OnceLock<SocketAddr>> = Arc::default();
+        let target = Target::default();
         let accepting = runtime::spawn(accept(listener, Arc::clone(&target), round_trip));
         Self { address, target, accepting }
     }
 
-    /// Leads here from now on.
+    /// Leads here from now on, in the place where it is called.
     ///
     /// # Panics
     /// When it leads somewhere already.
     pub fn lead_to(&self, target: SocketAddr) {
-        self.target.set(target).expect("a line leads to one place");
+        self.target.set((target, Place::here())).expect("a line leads to one place");
     }
 
     /// Where the line begins: `http://127.0.0.1:40123`, without a slash at the end.
@@ -61,13 +74,13 @@ impl Drop for Delay {
     }
 }
 
-async fn accept(listener: TcpListener, target: Arc<OnceLock<SocketAddr>>, round_trip: Duration) {
+async fn accept(listener: TcpListener, target: Target, round_trip: Duration) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime that drives sockets");
     let mut connections = JoinSet::new();
     loop {
         // A failed accept is the client's loss; the next one may work.
         let Ok((near, _)) = listener.accept().await else { continue };
-        if let Some(target) = target.get().copied() {
+        if let Some(target) = target.get().cloned() {
             connections.spawn(connect(near, target, round_trip));
         }
         while connections.try_join_next().is_some() {}
@@ -75,9 +88,12 @@ async fn accept(listener: TcpListener, target: Arc<OnceLock<SocketAddr>>, round_
 }
 
 /// The client believes in its connection at once; its first bytes wait as long as the handshake would have taken.
-async fn connect(near: TcpStream, target: SocketAddr, round_trip: Duration) {
+async fn connect(near: TcpStream, (target, place): (SocketAddr, Place), round_trip: Duration) {
     sleep(round_trip).await;
-    let Ok(far) = TcpStream::connect(target).await else { return };
+    let connected = spawn_blocking(move || place.run(|| std::net::TcpStream::connect(target))).await;
+    let Ok(Ok(far)) = connected else { return };
+    far.set_nonblocking(true).expect("a socket that does not block");
+    let far = TcpStream::from_std(far).expect("a runtime that drives sockets");
     for side in [&near, &far] {
         // Latency only.
         let _ = side.set_nodelay(true);

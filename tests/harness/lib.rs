@@ -62,7 +62,7 @@ pub use gateway::{Builder as GatewayBuilder, Gateway, Surroundings, binary};
 pub use identity::Identity;
 pub use listed::{listed, root};
 pub use network::in_own_network;
-pub use package::{Package, Release, VersionBuilder, public_keys, sign};
+pub use package::{Package, Past, Release, VersionBuilder, public_keys, sign};
 pub use port::free_port;
 pub use program::Said;
 pub use registry::{ABBREVIATED, Builder as RegistryBuilder, Fault, Matcher, Recorded, Registry, Times};

@@ -62,6 +62,11 @@ impl Output {
         self.heard().lines.clone()
     }
 
+    /// Whether there can be no more lines.
+    pub(crate) fn is_over(&self) -> bool {
+        self.heard().is_over()
+    }
+
     /// Waits until `enough` says so; false when it did not in time.
     pub(crate) fn wait_until(&self, enough: impl Fn(&Heard) -> bool, within: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.heard(), within, |heard| !enough(heard));

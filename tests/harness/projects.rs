@@ -1,6 +1,10 @@
 //! Projects to install: packages that exercise what clients treat specially, and a package.json for them.
 
+mod recorded;
+
 use serde_json::{Value, json};
+
+pub use recorded::{recorded, recording};
 
 use crate::package::{Package, VersionBuilder};
 

@@ -145,6 +145,11 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Whether it has neither ended by itself nor been ended.
+    pub fn is_running(&self) -> bool {
+        !self.output.is_over()
+    }
+
     /// Everything it has printed, this time and before its restarts.
     pub fn log(&self) -> Vec<String> {
         self.output.lines()

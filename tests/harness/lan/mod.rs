@@ -41,7 +41,7 @@ mod switch;
 
 pub use dig::Reply;
 pub use host::Host;
-pub use link::Link;
+pub use link::{Counter, Link, Passed};
 pub use name_server::NameServer;
 pub use office::Office;
 pub use public_dns::{PUBLIC_ENTRY, PublicDns, Publication};

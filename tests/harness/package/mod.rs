@@ -9,6 +9,7 @@
 //!
 //! The same calls give the same bytes, in every run.
 
+mod past;
 mod release;
 mod signing;
 mod tarball;
@@ -17,6 +18,7 @@ mod version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use past::Past;
 pub use release::Release;
 pub use signing::{public_keys, sign};
 pub(crate) use tarball::gzip;
@@ -32,6 +34,7 @@ pub struct Package {
     pub(crate) dated: bool,
     /// Versions that `time` leaves out.
     pub(crate) undated: BTreeSet<String>,
+    pub(crate) past: Option<Past>,
 }
 
 impl Package {
@@ -39,7 +42,7 @@ impl Package {
     pub fn new(name: &str) -> Self {
         let readme = format!("# {name}\n\nA package of the tests.\n");
         let (releases, tags, undated) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { name: name.to_owned(), releases, tags, readme, dated: true, undated }
+        Self { name: name.to_owned(), releases, tags, readme, dated: true, undated, past: None }
     }
 
     /// Adds a version, or replaces the one of that number.
@@ -82,6 +85,13 @@ impl Package {
     #[must_use]
     pub fn without_time_of(mut self, version: &str) -> Self {
         self.undated.insert(version.to_owned());
+        self
+    }
+
+    /// Packuments as long as this, with so many versions that nobody installs.
+    #[must_use]
+    pub fn past(mut self, past: Past) -> Self {
+        self.past = Some(past);
         self
     }
 

@@ -8,6 +8,9 @@ use flate2::{Compression, GzBuilder};
 /// The modification time that npm gives every file: 26 Oct 1985, 08:15 UTC.
 const MTIME: u64 = 499_162_500;
 
+/// What [`gzip`] makes of what does not compress: 9 bits of each byte from 144 on, 8 of any other.
+pub(super) const FILLER_PACKED_PER_MILLE: usize = 1_055;
+
 /// One file of a package.
 #[derive(Debug, Clone)]
 pub(crate) struct File {

@@ -133,6 +133,29 @@ impl VersionBuilder {
         self.file("filler.bin", filler)
     }
 
+    /// Adds files of bytes that do not compress, until there are `files` and the tarball has about so many bytes.
+    /// Whatever else is to be in package.json comes before.
+    #[must_use]
+    pub fn packed(mut self, bytes: usize, files: usize) -> Self {
+        // Beside package.json, which is written at the end.
+        let more = files.saturating_sub(self.files.len() + 1);
+        let mut added: Vec<File> =
+            (0..more).map(|nth| File::new(&format!("lib/part-{nth}.js"), Bytes::new())).collect();
+        if added.is_empty() {
+            added = self.files.drain(..1).collect();
+        }
+        let known = [&[self.package_json()], &*self.files, &*added].concat();
+        let room =
+            bytes.saturating_sub(tarball::pack(&known).len()) * 1_000 / tarball::FILLER_PACKED_PER_MILLE;
+        let (each, rest) = (room / added.len(), room % added.len());
+        for (nth, file) in added.iter_mut().enumerate() {
+            let seed = format!("{}@{}/{}", self.name, self.version, file.path);
+            file.bytes = tarball::filler(&seed, each + if nth == 0 { rest } else { 0 });
+        }
+        self.files.extend(added);
+        self
+    }
+
     /// When it was published: `2020-01-01T00:00:00.000Z`.
     #[must_use]
     pub fn published(mut self, time: &str) -> Self {
@@ -183,13 +206,16 @@ impl VersionBuilder {
     }
 
     pub(super) fn build(mut self) -> Release {
-        let package_json = serde_json::to_vec_pretty(&self.manifest).expect("JSON made of JSON");
-        self.files.insert(0, File::new("package.json", package_json));
+        self.files.insert(0, self.package_json());
         let tarball = tarball::pack(&self.files);
         let mut release = Release::of(self.manifest, tarball, &self.files, self.oddities);
         release.published = self.published;
         release.deprecated = self.deprecated;
         release
+    }
+
+    fn package_json(&self) -> File {
+        File::new("package.json", serde_json::to_vec_pretty(&self.manifest).expect("JSON made of JSON"))
     }
 
     fn entry(mut self, section: &str, key: &str, value: Value) -> Self {

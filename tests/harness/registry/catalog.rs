@@ -1,7 +1,9 @@
 //! What the registry holds and who may see it; packuments are rendered once per change.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -105,10 +107,19 @@ impl Catalog {
 
     /// The packument, rendered now or before.
     pub(crate) fn document(&mut self, name: &str, form: Form, base: &str) -> Option<Arc<Document>> {
-        let shelf = self.shelves.get_mut(name)?;
-        let (package, modified) = (&shelf.package, shelf.modified);
-        let render = || Arc::new(Document::render(package, form, base, modified));
-        Some(Arc::clone(shelf.rendered.entry(form).or_insert_with(render)))
+        Some(Arc::clone(self.shelves.get_mut(name)?.document(form, base)))
+    }
+
+    /// Renders everything there is, with all processors, so that nobody waits for it later.
+    pub(crate) fn render(&mut self, base: &str) {
+        let count = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut shelves: Vec<&mut Shelf> = self.shelves.values_mut().collect();
+        let share = shelves.len().div_ceil(count).max(1);
+        thread::scope(|scope| {
+            for shelves in shelves.chunks_mut(share) {
+                scope.spawn(|| shelves.iter_mut().for_each(|shelf| shelf.render(base)));
+            }
+        });
     }
 
     /// The packages that anybody may see.
@@ -139,11 +150,24 @@ impl Shelf {
     fn new(package: Package, modified: SystemTime) -> Self {
         Self { package, modified, rendered: BTreeMap::new() }
     }
+
+    fn document(&mut self, form: Form, base: &str) -> &Arc<Document> {
+        let (package, modified) = (&self.package, self.modified);
+        let render = || Arc::new(Document::render(package, form, base, modified));
+        self.rendered.entry(form).or_insert_with(render)
+    }
+
+    fn render(&mut self, base: &str) {
+        for form in [Form::Full, Form::Abbreviated] {
+            self.document(form, base).gzipped();
+        }
+    }
 }
 
 fn merge(held: Package, news: Package) -> Package {
-    let Package { name, releases, tags, readme, dated, undated } = news;
-    let mut merged = Package { name, readme, dated, undated, ..held };
+    let Package { name, releases, tags, readme, dated, undated, past } = news;
+    let past = past.or(held.past);
+    let mut merged = Package { name, readme, dated, undated, past, ..held };
     for release in releases {
         merged = merged.release(Release::clone(&release));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::package::{Package, Release, gzip};
+use crate::package::{Package, Past, Release, gzip};
 
 /// The media type that asks for the abbreviated form and names it.
 pub(crate) const ABBREVIATED: &str = "application/vnd.npm.install-v1+json";
@@ -38,8 +38,11 @@ impl Document {
             Form::Abbreviated => abbreviated(package, base, modified),
             Form::Bare => bare(package, base, modified),
         };
-        let bytes = Bytes::from(serde_json::to_vec(&document).expect("JSON made of JSON"));
-        Self::of(form, bytes, modified)
+        let bytes = match (&package.past, document) {
+            (Some(past), Value::Object(document)) => past.before(document, base, past.length(form)),
+            (_, document) => serde_json::to_vec(&document).expect("JSON made of JSON"),
+        };
+        Self::of(form, bytes.into(), modified)
     }
 
     /// These very bytes.
@@ -102,11 +105,19 @@ fn dated(mut document: Value, package: &Package, modified: SystemTime) -> Value 
             package.releases().map(|release| (release.version.clone(), json!(release.published))).collect();
         times.retain(|version, _| !package.undated.contains(version));
         let created = package.releases().map(|release| release.published.as_str()).min();
+        let past = 0..package.past.map_or(0, |past| past.versions);
+        times.extend(past.map(|nth| (Past::version(nth), json!(created))));
         times.insert("created".to_owned(), json!(created));
         times.insert("modified".to_owned(), json!(stamp(modified)));
         document["time"] = Value::Object(times);
     }
     document
+}
+
+impl Past {
+    fn length(&self, form: Form) -> usize {
+        if form == Form::Abbreviated { self.abbreviated } else { self.full }
+    }
 }
 
 fn stamp(time: SystemTime) -> String {

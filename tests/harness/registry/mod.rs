@@ -145,6 +145,11 @@ impl Registry {
         self.state.catalog().hold(name, documents);
     }
 
+    /// Renders every packument now: upstream is not to be slow because it has just been started.
+    pub fn render(&self) {
+        self.state.catalog().render(&self.state.character.base);
+    }
+
     /// Removes a package.
     pub fn unpublish(&self, name: &str) {
         self.state.catalog().unpublish(name);

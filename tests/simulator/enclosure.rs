@@ -1,0 +1,202 @@
+//! The box: the program runs itself again in namespaces of its own, with a folder of its own for all that is temporary.
+//! When it ends, however it ends, what it has started dies with it, and the folder is gone.
+//!
+//! ```text
+//! simulator                  waits; heeds Ctrl-C; then kills, and removes the folder
+//!   unshare                  network, mounts and processes of its own
+//!     simulator              process 1 in there: with it everything ends. It ends when its standard input does
+//!       gateways, clients ...
+//! ```
+//!
+//! Without namespaces the inner program is a child like any other, and whatever descends from it is killed at the end.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::complain;
+use crate::simulator::options::Options;
+use crate::simulator::{Ground, project};
+
+/// Set inside only: why it is on loopback, or nothing.
+const INSIDE: &str = "OPEN_REGISTRY_SIMULATOR";
+/// What it runs in there, which namespaces alone do not bring.
+const NEEDED: [&str; 7] = ["ip", "tc", "nft", "dnsmasq", "named", "dnssec-signzone", "dig"];
+/// How long what is killed may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long inside is waited for beyond its own time, to write its report.
+const LEFT_OVER: Duration = Duration::from_secs(60);
+
+/// Runs `body` inside of a box, and says how the program is to end.
+pub(crate) fn run(options: &Options, body: fn(&Options, Ground) -> Result<bool, String>) -> ExitCode {
+    let Some(why) = env::var_os(INSIDE) else { return outside(options) };
+    thread::spawn(end_with_outside);
+    let ground = match why.to_str() {
+        Some("") | None => {
+            harness::network::ip(&["link", "set", "lo", "up"]);
+            Ground::Namespaces
+        }
+        Some(why) => Ground::Loopback(why.to_owned()),
+    };
+    let passed = body(options, ground).unwrap_or_else(|why| {
+        complain(&why);
+        false
+    });
+    // Whatever still runs here ends now.
+    std::process::exit(i32::from(!passed));
+}
+
+/// The other end of the standard input is held by the program outside.
+fn end_with_outside() {
+    let mut nothing = Vec::new();
+    // An error is an end as well.
+    let _ = std::io::stdin().read_to_end(&mut nothing);
+    let _ = fs::remove_dir_all(env::temp_dir());
+    std::process::exit(1);
+}
+
+fn outside(options: &Options) -> ExitCode {
+    // Built, if need be, while there still is a network.
+    let program = harness::binary();
+    let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
+    let folder = tempfile::Builder::new().prefix("simulator-").tempdir().expect("a temporary folder");
+    let project = match project::recording(options, folder.path()) {
+        Ok(project) => project,
+        Err(complaint) => {
+            complain(&complaint);
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut command = inner(why.as_deref());
+    // What is said later wins.
+    command.args(env::args_os().skip(1)).arg("--report").arg(absolute(&options.report));
+    command.arg("--project").arg(absolute(&project));
+    command.env(INSIDE, why.unwrap_or_default()).env("TMPDIR", folder.path());
+    command.env("OPEN_REGISTRY_BIN", absolute(&program)).stdin(Stdio::piped()).kill_on_drop(true);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let code = runtime.block_on(wait(command, options.time + LEFT_OVER));
+    remove(folder.path());
+    code
+}
+
+/// The command that runs this program again, in namespaces unless there are none.
+fn inner(why_not: Option<&str>) -> Command {
+    let this = env::current_exe().expect("this program's file");
+    if why_not.is_some() {
+        let mut command = Command::new(this);
+        // Ctrl-C is for who waits.
+        command.process_group(0);
+        return command;
+    }
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]).arg(this);
+    command.process_group(0);
+    command
+}
+
+/// Why there can be no namespaces, if so.
+fn missing() -> Option<String> {
+    let there = |program: &&&str| {
+        let folders = env::var_os("PATH").unwrap_or_default();
+        let all = env::split_paths(&folders).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+        all.map(|folder| folder.join(program)).any(|file| file.exists())
+    };
+    if let Some(program) = NEEDED.iter().find(|program| !there(program)) {
+        return Some(format!("{program} is not installed (tests/install)"));
+    }
+    let mut trial = std::process::Command::new("unshare");
+    if !geteuid().is_root() {
+        trial.arg("--map-root-user");
+    }
+    let trial = trial.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "true"]).output();
+    match trial {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
+}
+
+/// Until it ends, or is to end.
+async fn wait(mut command: Command, limit: Duration) -> ExitCode {
+    let mut interrupted = signal(SignalKind::interrupt()).expect("a signal to wait for");
+    let mut terminated = signal(SignalKind::terminate()).expect("a signal to wait for");
+    let mut child = command.spawn().expect("this program starts again");
+    let _held = child.stdin.take();
+    let why = tokio::select! {
+        status = child.wait() => {
+            let passed = status.is_ok_and(|status| status.success());
+            return if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        _ = interrupted.recv() => "interrupted",
+        _ = terminated.recv() => "terminated",
+        () = tokio::time::sleep(limit) => "the time is over",
+    };
+    complain(&format!("{why}: nothing is left behind"));
+    end(&mut child).await;
+    ExitCode::FAILURE
+}
+
+/// Kills it and all that descend from it; in namespaces the first is enough.
+async fn end(child: &mut Child) {
+    let all = child.id().map(descendants).unwrap_or_default();
+    for process in all {
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    }
+    let _ = tokio::time::timeout(PATIENCE, child.wait()).await;
+}
+
+/// A process and all that descend from it.
+fn descendants(of: u32) -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some((process, parent)) = process.and_then(|process| Some((process, parent(process)?))) {
+            children.entry(parent).or_default().push(process);
+        }
+    }
+    let mut found: Vec<i32> = i32::try_from(of).into_iter().collect();
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        found.extend(children.remove(process).unwrap_or_default());
+        next += 1;
+    }
+    found
+}
+
+/// The second field after the name, which may hold spaces (proc_pid_stat(5)).
+fn parent(process: i32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What is being killed may still write.
+fn remove(folder: &Path) {
+    let tries = PATIENCE.as_millis() / 100;
+    for _ in 0..tries {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    complain(&format!("{} is left: remove it", folder.display()));
+}
+
+fn absolute(path: impl AsRef<OsStr>) -> PathBuf {
+    let path = Path::new(path.as_ref());
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,186 @@
+//! What is measured of one run: installs by clients, and all that they cost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use harness::Client;
+use harness::clients::{self, Checkout, Mode, Outcome};
+use harness::http::{Reply, Request};
+use tempfile::TempDir;
+
+use super::Settings;
+use super::internet::Internet;
+use super::office::{Machine, Office};
+use super::probe::Probed;
+
+/// How long upstream may take to end what it has begun, once all clients are done.
+const QUIET: Duration = Duration::from_secs(5);
+/// Of the output of an install that has failed: its end, where the error is.
+const TOLD: usize = 600;
+
+/// What was measured of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// From the start of the first install to the end of the last.
+    pub(crate) seconds: f64,
+    pub(crate) traffic: Traffic,
+    /// Requests that upstream has recorded.
+    pub(crate) packuments: f64,
+    pub(crate) tarballs: f64,
+    pub(crate) others: f64,
+    /// What is wrong with each install that has failed, or left something else than others did.
+    pub(crate) failures: Vec<String>,
+    /// How long one warm request takes, if that was tried.
+    pub(crate) probed: Option<Probed>,
+    /// Of each gateway, in bytes.
+    pub(crate) resident: Vec<f64>,
+}
+
+/// Bytes, from wherever they came.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Traffic {
+    pub(crate) internet: f64,
+    pub(crate) to_internet: Option<f64>,
+    /// From other gateways of the LAN; `None`: there are none, or nobody counts.
+    pub(crate) lan: Option<f64>,
+    /// What clients got beyond what came in.
+    pub(crate) store: Option<f64>,
+}
+
+/// Every installed package and the digest of its files.
+pub(crate) type Tree = BTreeMap<String, String>;
+
+/// An install, and what it left; all of it is gone with this value.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    pub(crate) outcome: Outcome,
+    client: Client,
+    checkout: Checkout,
+    _folder: TempDir,
+}
+
+impl Installation {
+    /// What is wrong with it, if anything is: it has failed, or left something else than others by the same client.
+    pub(crate) fn failure(&self, internet: &Internet) -> Option<String> {
+        let name = self.client.name();
+        if !self.outcome.success {
+            return Some(format!("{name} failed: {}", end(&self.outcome.output)));
+        }
+        let tree = self.checkout.installed();
+        let is_whole = !tree.is_empty() && internet.is_usual(self.client, &tree);
+        (!is_whole).then(|| format!("{name} has installed something else than before"))
+    }
+}
+
+/// Has a client install the project on a machine, in a new checkout by somebody who never installed anything.
+pub(crate) fn install(
+    settings: &Settings,
+    machine: &Machine,
+    client: Client,
+    registry: &clients::Settings,
+) -> Installation {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let checkout = Checkout::new(folder.path(), &settings.project.package_json_text());
+    let outcome = machine.run(|| client.install(&checkout, registry, Mode::Cold));
+    Installation { outcome, client, checkout, _folder: folder }
+}
+
+/// Measures what the installs cost that `body` has done, in these offices and with these servers between clients and
+/// upstream: their process ids, none where clients ask upstream straight.
+pub(crate) fn measure(
+    internet: &Internet,
+    offices: &[&Office],
+    servers: &[u32],
+    body: impl FnOnce() -> Vec<Installation>,
+) -> (Run, Vec<Installation>) {
+    let upstream = internet.registry();
+    upstream.reset_log();
+    let before = Reading::of(internet, offices);
+    let started = Instant::now();
+    let installations = body();
+    let seconds = started.elapsed().as_secs_f64();
+    upstream.wait_until(|requests| requests.iter().all(harness::Recorded::is_over), QUIET);
+    let traffic = Reading::of(internet, offices).since(&before, !servers.is_empty());
+    let (packuments, tarballs) = (upstream.packument_requests(), upstream.tarball_requests());
+    let others = upstream.requests().len() - packuments - tarballs;
+    let run = Run {
+        seconds,
+        traffic,
+        packuments: packuments as f64,
+        tarballs: tarballs as f64,
+        others: others as f64,
+        failures: installations.iter().filter_map(|one| one.failure(internet)).collect(),
+        probed: None,
+        resident: servers.iter().filter_map(|pid| resident(*pid)).collect(),
+    };
+    (run, installations)
+}
+
+/// Asks until `is_so`, with pauses, for what shows itself by answers only; how long it took.
+///
+/// # Panics
+/// When it does not come about within the time.
+pub(crate) fn await_that(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < within, "{what} did not come about within {within:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    started.elapsed()
+}
+
+/// A `GET` by a machine, which trusts upstream.
+pub(crate) fn get(internet: &Internet, machine: &Machine, url: &str) -> Reply {
+    machine.run(|| internet.trusting(Request::get(url)).send())
+}
+
+/// Resident memory of a process in bytes, now.
+pub(crate) fn resident(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
+
+/// What all counters say at one moment.
+struct Reading {
+    internet: u64,
+    to_internet: Option<u64>,
+    between_gateways: Option<u64>,
+    to_clients: Option<u64>,
+}
+
+impl Reading {
+    fn of(internet: &Internet, offices: &[&Office]) -> Self {
+        let passed: Option<Vec<_>> = offices.iter().map(|office| office.passed()).collect();
+        let sum = |part: fn(&super::office::Passed) -> u64| Some(passed.as_ref()?.iter().map(part).sum());
+        Self {
+            internet: internet.received(),
+            to_internet: internet.sent(),
+            between_gateways: sum(|passed| passed.between_gateways),
+            to_clients: sum(|passed| passed.to_clients),
+        }
+    }
+
+    /// What has passed between the two.
+    fn since(&self, before: &Self, with_servers: bool) -> Traffic {
+        let more = |now: u64, then: u64| now.saturating_sub(then) as f64;
+        let both = |now: Option<u64>, then: Option<u64>| Some(more(now?, then?));
+        let internet = more(self.internet, before.internet);
+        let lan = both(self.between_gateways, before.between_gateways).filter(|_| with_servers);
+        let to_clients = both(self.to_clients, before.to_clients);
+        Traffic {
+            internet,
+            to_internet: both(self.to_internet, before.to_internet),
+            lan,
+            store: lan.zip(to_clients).map(|(lan, to_clients)| (to_clients - internet - lan).max(0.0)),
+        }
+    }
+}
+
+fn end(output: &str) -> String {
+    let output = output.trim();
+    let from = output.char_indices().rev().nth(TOLD).map_or(0, |(at, _)| at);
+    output[from..].replace('\n', " | ")
+}

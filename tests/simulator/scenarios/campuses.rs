@@ -1,0 +1,297 @@
+//! Two campuses and a far region, each with two gateways: who is served where, and what becomes of installs when a gateway
+//! goes away.
+
+use std::time::{Duration, Instant};
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use harness::clients::{self, Checkout, Mode, Outcome};
+use harness::lan::{Host, Lan, Region, ZONE};
+use harness::{Client, Gateway, Identity};
+use nix::sys::signal::Signal;
+
+use super::Scenario;
+use crate::simulator::Settings;
+use crate::simulator::finding::{Finding, Unit};
+use crate::simulator::internet::Internet;
+use crate::simulator::measure::{await_that, resident};
+use crate::simulator::progress::Progress;
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    number: 6,
+    name: "Two campuses with two gateways each, and a far region: DNS and redirects",
+    condition: "Every client is served by gateways of its own region alone, by DNS; one who has a far gateway in his settings \
+                gets 9 of 10 tarballs from the nearest by redirects; and installs go on while a gateway is drained in one \
+                campus, and while one is killed in the other.",
+    needs_namespaces: true,
+    play,
+};
+
+/// Who installs.
+const KINDS: [Client; 4] = [Client::Npm11, Client::Pnpm10, Client::Yarn1, Client::Bun];
+/// What has been served of an install when a gateway goes away: packuments and tarballs.
+const MIDDLE: f64 = 100.0;
+/// How long gateways may take until they know of one another.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often somebody installs until everything that is near is known.
+const ROUNDS: usize = 5;
+/// The part of all tarballs that has to come by redirects.
+const REDIRECTED: f64 = 0.9;
+/// The number of the gateway that a visitor has in his settings.
+const ELSEWHERE: u8 = 33;
+
+struct Scene<'a> {
+    settings: &'a Settings,
+    progress: &'a Progress,
+    internet: &'a Internet,
+    regions: Vec<Served>,
+}
+
+/// A region and its gateways.
+struct Served {
+    place: Region,
+    known: Vec<Identity>,
+    gateways: Vec<Gateway>,
+}
+
+fn play(settings: &Settings, progress: &Progress) -> Finding {
+    let internet = Internet::of(settings, &KINDS);
+    let Some((lan, public_dns)) = internet.lan() else { return Finding::default() };
+    progress.step("six gateways in three regions");
+    let places = vec![
+        Region::lan("left", 7, lan, public_dns, &[9, 8]),
+        Region::lan("right", 8, lan, public_dns, &[9, 8]),
+        Region::public("far", lan, public_dns, &[31, 32]),
+    ];
+    let regions = everywhere(places, &internet);
+    let mut finding = Finding::default();
+    let mut scene = Scene { settings, progress, internet: &internet, regions };
+    scene.straight(&mut finding);
+    for nth in 0..scene.regions.len() {
+        scene.lands_at_its_own(&mut finding, nth);
+    }
+    for client in KINDS {
+        scene.goes_on(&mut finding, 0, client, Signal::SIGTERM);
+        scene.goes_on(&mut finding, 1, client, Signal::SIGKILL);
+    }
+    scene.is_redirected(&mut finding, lan);
+    let gateways = scene.regions.iter().flat_map(|region| &region.gateways);
+    let memory: Vec<f64> = gateways.filter_map(|gateway| resident(gateway.pid())).collect();
+    finding.add("resident memory of each", "gateway", Unit::Bytes, memory);
+    finding.note(
+        "Whoever installs has no lockfile and no cache. Verdaccio is left out: it leads nobody to another one. LANs are not \
+         counted here.",
+    );
+    finding
+}
+
+impl Scene<'_> {
+    /// Somebody of the first region who never heard of a gateway.
+    fn straight(&self, finding: &mut Finding) {
+        self.progress.step("a client of the left campus, straight to upstream");
+        let registry = self.internet.straight();
+        let outcome = self.measured(finding, "straight", || {
+            install(self.settings, Client::Npm11, &self.regions[0].place.client, &registry)
+        });
+        require_success(finding, "straight", &outcome);
+    }
+
+    /// A client of a region that knows nothing but a name.
+    fn lands_at_its_own(&self, finding: &mut Finding, nth: usize) {
+        let name = self.regions[nth].place.name;
+        self.progress.step(&format!("{name}: a client that knows nothing but a name"));
+        let before = self.served();
+        let outcome =
+            self.measured(finding, &format!("{name}, nothing held"), || self.install(nth, Client::Npm11));
+        require_success(finding, name, &outcome);
+        let mut strangers = 0.0;
+        for (who, served) in self.served() {
+            let more = served - before[&who];
+            finding.add(
+                "packuments and tarballs served",
+                &format!("{} {}", who.0, who.1),
+                Unit::Count,
+                [more],
+            );
+            if who.0 != name {
+                strangers += more;
+            }
+        }
+        finding.require(strangers == 0.0, || {
+            format!("{strangers} requests of {name}'s client were served by gateways of other regions")
+        });
+    }
+
+    /// One of a region's gateways goes away in the middle of an install, and comes back later.
+    fn goes_on(&mut self, finding: &mut Finding, nth: usize, client: Client, signal: Signal) {
+        let name = self.regions[nth].place.name;
+        let how = if signal == Signal::SIGTERM { "drained" } else { "killed" };
+        let subject = format!("{}, {name}: a gateway is {how}", client.name());
+        self.progress.step(&subject);
+        let mut used = 0;
+        let outcome = self.measured(finding, &subject, || {
+            let (outcome, gone) = self.install_and(nth, client, signal);
+            used = gone;
+            outcome
+        });
+        let other = served(&self.regions[nth].gateways[1 - used]);
+        require_success(finding, &subject, &outcome);
+        finding.require(other > 0.0, || format!("{subject}: nobody came to the other gateway"));
+        self.regions[nth].gateways[used].restart();
+        self.regions[nth].await_both();
+    }
+
+    /// The gateway that has served most of the install gets a signal in the middle; which one that was.
+    fn install_and(&self, nth: usize, client: Client, signal: Signal) -> (Outcome, usize) {
+        let region = &self.regions[nth];
+        let all = || -> Vec<f64> { region.gateways.iter().map(served).collect() };
+        let before = all();
+        thread::scope(|scope| {
+            let installing = scope.spawn(|| self.install(nth, client));
+            let more = || -> Vec<f64> { all().iter().zip(&before).map(|(now, then)| now - then).collect() };
+            while !installing.is_finished() && more().iter().sum::<f64>() < MIDDLE {
+                thread::sleep(Duration::from_millis(20));
+            }
+            let served = more();
+            let used = usize::from(served[1] > served[0]);
+            region.gateways[used].signal(signal);
+            (installing.join().expect("an install that ends"), used)
+        })
+    }
+
+    /// A visitor of the far region who has another gateway in his settings.
+    fn is_redirected(&self, finding: &mut Finding, lan: &Lan) {
+        let (host, visitor) = (lan.host_at("elsewhere", ELSEWHERE), lan.host("visitor"));
+        apart(&host, lan);
+        let far = &self.regions[2];
+        let nearest =
+            far.gateways.iter().map(served).enumerate().max_by(|one, other| one.1.total_cmp(&other.1));
+        let nearest = nearest.map_or(0, |(nth, _)| nth);
+        let network = format!("networks = [\"{}/32\"]", visitor.v4());
+        let entry =
+            far.known[nearest].entry(&[format!("http://{}", far.place.servers[nearest].v4())], &network);
+        let builder = self.internet.gateway().config_toml(&format!("[steer]\nredirect = true\n{entry}"));
+        let gateway = host.run(|| builder.listen(host.at(80)).start());
+        let redirects = || {
+            let labels = [("route", "tarball"), ("outcome", "redirect")];
+            gateway.metric("open_registry_http_requests_total", &labels)
+        };
+        let tarballs = || gateway.metric("open_registry_http_requests_total", &[("route", "tarball")]);
+        let mut part = 0.0;
+        for round in 1..=ROUNDS {
+            let subject = format!("a visitor with a far gateway in his settings, install {round}");
+            self.progress.step(&subject);
+            let (before, asked) = (redirects(), tarballs());
+            let registry = self.internet.through(&gateway.url());
+            let outcome = self
+                .measured(finding, &subject, || install(self.settings, Client::Npm11, &visitor, &registry));
+            require_success(finding, &subject, &outcome);
+            part = (redirects() - before) / (tarballs() - asked).max(1.0);
+            finding.add("tarballs by redirects / all", &subject, Unit::Ratio, [part]);
+            if part >= REDIRECTED {
+                break;
+            }
+        }
+        finding.require(part >= REDIRECTED, || {
+            format!("{part:.2} of the visitor's tarballs came from the nearest gateway by redirects")
+        });
+    }
+
+    fn install(&self, nth: usize, client: Client) -> Outcome {
+        let registry = self.internet.through(&format!("http://{ZONE}"));
+        install(self.settings, client, &self.regions[nth].place.client, &registry)
+    }
+
+    /// Adds what an install has cost.
+    fn measured(&self, finding: &mut Finding, of: &str, body: impl FnOnce() -> Outcome) -> Outcome {
+        let upstream = self.internet.registry();
+        upstream.reset_log();
+        let before = self.internet.received();
+        let started = Instant::now();
+        let outcome = body();
+        let seconds = started.elapsed().as_secs_f64();
+        let bytes = self.internet.received().saturating_sub(before) as f64;
+        finding.add("time", of, Unit::Seconds, [seconds]);
+        finding.add("bytes from the Internet", of, Unit::Bytes, [bytes]);
+        finding.add("requests to upstream", of, Unit::Count, [upstream.requests().len() as f64]);
+        outcome
+    }
+
+    /// How many packuments and tarballs each gateway has served.
+    fn served(&self) -> BTreeMap<(&'static str, usize), f64> {
+        let of = |region: &Served| {
+            let name = region.place.name;
+            let all = region.gateways.iter().enumerate();
+            all.map(|(nth, gateway)| ((name, nth), served(gateway))).collect::<Vec<_>>()
+        };
+        self.regions.iter().flat_map(of).collect()
+    }
+}
+
+fn require_success(finding: &mut Finding, subject: &str, outcome: &Outcome) {
+    finding.require(outcome.success, || format!("{subject}: {}", outcome.output));
+}
+
+fn served(gateway: &Gateway) -> f64 {
+    let of = |route| gateway.metric("open_registry_http_requests_total", &[("route", route)]);
+    of("packument") + of("tarball")
+}
+
+/// In a new checkout, by somebody who never installed anything.
+fn install(settings: &Settings, client: Client, host: &Host, registry: &clients::Settings) -> Outcome {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let checkout = Checkout::new(folder.path(), &settings.project.package_json_text());
+    host.run(|| client.install(&checkout, registry, Mode::Cold))
+}
+
+/// All gateways have the same list of gateways, and are there when each names both of its region.
+fn everywhere(places: Vec<Region>, internet: &Internet) -> Vec<Served> {
+    let known: Vec<Vec<Identity>> =
+        places.iter().map(|place| place.servers.iter().map(|_| Identity::new()).collect()).collect();
+    let entries: String = places
+        .iter()
+        .zip(&known)
+        .flat_map(|(place, known)| place.servers.iter().zip(known))
+        .map(|(host, identity)| identity.entry(&[format!("http://{}", host.v4())], ""))
+        .collect();
+    let start = |host: &Host, identity: &Identity| {
+        let builder = internet.gateway().identity(identity).config_toml(&entries);
+        let builder = builder.listen(host.at(80)).dns(host.at(53));
+        host.run(|| builder.start())
+    };
+    let regions: Vec<Served> = places
+        .into_iter()
+        .zip(known)
+        .map(|(place, known)| {
+            let gateways =
+                place.servers.iter().zip(&known).map(|(host, identity)| start(host, identity)).collect();
+            Served { place, known, gateways }
+        })
+        .collect();
+    regions.iter().for_each(Served::await_both);
+    regions
+}
+
+impl Served {
+    /// Until each of its gateways names both.
+    fn await_both(&self) {
+        let mut own: Vec<String> = self.place.addresses().iter().map(ToString::to_string).collect();
+        own.sort();
+        for server in self.place.addresses() {
+            await_that("both gateways of a region", PATIENCE, || {
+                self.place.client.dig(&["A", ZONE, &format!("@{server}")]).answers == own
+            });
+        }
+    }
+}
+
+/// Takes a host's neighbours away: it has the same address, and everybody is reached all the same.
+fn apart(host: &Host, lan: &Lan) {
+    let (address, name) = (host.v4().to_string(), lan.name());
+    let [first, second, third, _] = host.v4().octets();
+    let network = format!("{first}.{second}.{third}.0/24");
+    host.output("ip", &["address", "flush", "dev", name]).expect_success();
+    host.output("ip", &["address", "add", &format!("{address}/32"), "dev", name]).expect_success();
+    host.output("ip", &["route", "add", &network, "dev", name]).expect_success();
+}
