@@ -202,7 +202,7 @@ async fn a_store_of_nothing_but_pins_is_full_and_says_so() {
 #[tokio::test]
 async fn variants_are_accounted_for_and_a_confirmation_forgets_none() {
     let folder = folder();
-    let store = open(&folder, 24 * MIB);
+    let store = settled(&folder, 24 * MIB).await;
     let revision = keep_packument(&store, 1, 10_000).await.unwrap();
     let record = store.packument(&name(1)).unwrap();
     store.account_packument(&name(1), &revision, 8192).await.unwrap();

@@ -29,6 +29,14 @@ fn open(folder: &TempDir, max_bytes: u64) -> Store {
     Store::open(folder.path(), &Config::of(max_bytes)).unwrap()
 }
 
+/// A store of a new directory is gone over for names, of which there are none: what is kept meanwhile is measured, and marked, once more.
+async fn settled(folder: &TempDir, max_bytes: u64) -> Store {
+    let store = open(folder, max_bytes);
+    let news = store.news();
+    eventually("the directory has been gone over", || news.is_settled()).await;
+    store
+}
+
 fn bytes(nth: u32, length: usize) -> Vec<u8> {
     nth.to_le_bytes().into_iter().cycle().take(length).collect()
 }

@@ -27,14 +27,6 @@ fn named(numbers: &[u32]) -> Vec<Subject> {
     numbers.iter().map(|nth| Subject::Package(name(*nth))).collect()
 }
 
-/// A store of a new directory is gone over for names, of which there are none; then all are marked.
-async fn settled(folder: &TempDir, max_bytes: u64) -> Store {
-    let store = open(folder, max_bytes);
-    let news = store.news();
-    eventually("the directory has been gone over", || news.is_settled()).await;
-    store
-}
-
 async fn look_at_all(news: &News) {
     news.seen(marked(news)).await.unwrap();
     assert_eq!(marked(news), []);
