@@ -23,7 +23,7 @@ use super::caller::Caller;
 use super::headers::{text, value};
 use super::route::Route;
 use super::service::Service;
-use crate::upstream::{self, UpstreamError};
+use crate::upstream::{self, Patience, UpstreamError};
 
 /// The largest request body: a published tarball in base64, four thirds of the largest that exists.
 const LARGEST_REQUEST: u64 = 1024 * 1024 * 1024;
@@ -77,7 +77,7 @@ impl Service {
         let rewritten =
             head.method == Method::GET && matches!(route, Route::Packument(_) | Route::Manifest(..));
         let urls = rewritten.then(|| self.tarball_urls(&head, caller));
-        let wait = wait(&head);
+        let patience = patience(&head);
         let request = match self.onward(head, rewritten) {
             Ok(head) => Request::from_parts(
                 head,
@@ -85,7 +85,7 @@ impl Service {
             ),
             Err(answer) => return *answer,
         };
-        let answer = match self.fetch().upstream().pass(request, wait, errand).await {
+        let answer = match self.fetch().upstream().pass(request, patience, errand).await {
             Ok(answer) => answer,
             Err(error) => return failed(&error),
         };
@@ -186,10 +186,10 @@ pub(super) fn is_audit(head: &Parts) -> bool {
 }
 
 /// The wait for the headers of the answer, besides the time that the body takes. An install waits for its audit.
-fn wait(head: &Parts) -> Duration {
+fn patience(head: &Parts) -> Patience {
     let reads = head.method == Method::GET || head.method == Method::HEAD || is_audit(head);
     let wait = if reads { READ_WAIT } else { WRITE_WAIT };
-    wait + upload_time(head)
+    Patience { wait: wait + upload_time(head), reads }
 }
 
 /// How long a request's body may take; npm always announces its length.
@@ -251,7 +251,7 @@ mod tests {
     fn an_audit_is_waited_for_as_long_as_what_is_read_and_a_publication_longer() {
         let wait = |method: &str, path: &str, length: u64| {
             let request = http::Request::builder().method(method).uri(path).header(CONTENT_LENGTH, length);
-            wait(&request.body(()).unwrap().into_parts().0).as_secs()
+            patience(&request.body(()).unwrap().into_parts().0).wait.as_secs()
         };
         assert_eq!(wait("GET", "/-/v1/search?text=left", 0), 25);
         assert_eq!(wait("POST", "/-/npm/v1/security/advisories/bulk", 4096), 25);

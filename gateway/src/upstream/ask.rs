@@ -22,6 +22,9 @@ use super::{HEADERS_WAIT, HOPS, PRODUCT, Upstream};
 /// The wait for home's headers where there is no other way: a little longer than home takes to say that its upstream is
 /// slow.
 const HOME_WAIT: Duration = Duration::from_secs(30);
+/// When what only reads has waited so long for headers, it is found out whether upstream is still there at all: a connection of
+/// before says nothing of that when a router drops what is sent on it.
+const SUSPICION: Duration = Duration::from_secs(3);
 /// A body that is kept until it is answered, so that it can go the other way too: an audit of thousands of packages. 256
 /// at once are 64 MiB.
 const KEPT: u64 = 256 * 1024;
@@ -49,6 +52,15 @@ pub(super) struct Course {
     pub(super) apart: bool,
     /// To upstream's own origin: how it fares says something of upstream.
     pub(super) is_own: bool,
+}
+
+/// How long a request that is passed on may wait for its answer's headers.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// At most so long.
+    pub wait: Duration,
+    /// It changes nothing, so that it can be given up as soon as upstream turns out to be out of reach.
+    pub reads: bool,
 }
 
 impl Upstream {
@@ -147,11 +159,11 @@ impl Upstream {
     /// one way only.
     ///
     /// # Errors
-    /// [`UpstreamError`] when no headers come within `wait`.
+    /// [`UpstreamError`] when no headers come in time.
     pub async fn pass<B>(
         &self,
         request: Request<B>,
-        wait: Duration,
+        patience: Patience,
         errand: Errand,
     ) -> Result<Answer, UpstreamError>
     where
@@ -164,14 +176,14 @@ impl Upstream {
         let is_short = body.size_hint().upper().is_some_and(|length| length <= KEPT);
         let Some(then) = order.then.filter(|_| is_short) else {
             let request = Request::from_parts(head, body.map_err(Into::into).boxed_unsync());
-            return self.pass_by(order.first, request, wait, uploads).await;
+            return self.pass_by(order.first, request, patience, uploads).await;
         };
-        let kept = timeout(wait, body.collect()).await;
+        let kept = timeout(patience.wait, body.collect()).await;
         let Ok(Ok(kept)) = kept else { return Err(self.counted(UpstreamError::Client)) };
         let kept = kept.to_bytes();
         let request = || Request::from_parts(head.clone(), full(kept.clone()));
-        match self.pass_by(order.first, request(), wait, false).await {
-            Err(error) if !error.is_last_word() => self.pass_by(then, request(), wait, false).await,
+        match self.pass_by(order.first, request(), patience, false).await {
+            Err(error) if !error.is_last_word() => self.pass_by(then, request(), patience, false).await,
             answered => answered,
         }
     }
@@ -180,17 +192,36 @@ impl Upstream {
         &self,
         way: Way,
         request: Request<Body>,
-        wait: Duration,
+        Patience { wait, reads }: Patience,
         uploads: bool,
     ) -> Result<Answer, UpstreamError> {
         let places = if uploads { &self.inner.upload_places } else { &self.inner.places };
         let place = timeout(wait, Arc::clone(places).acquire_owned()).await;
         let place = place.map_err(|_| self.counted(UpstreamError::Queued))?;
-        let sent = self.send(request, Course { way, apart: false, is_own: true }, wait, place.ok()).await;
+        let sent = self.send(request, Course { way, apart: false, is_own: true }, wait, place.ok());
+        let sent = tokio::select! {
+            biased;
+            sent = sent => sent,
+            // The latch knows, for it is what has said so.
+            cause = self.turns_out_to_be_gone(), if reads && way == Way::Direct => {
+                return Err(self.counted(UpstreamError::Unreachable(cause)));
+            }
+        };
         sent.map_err(|error| match error {
             UpstreamError::Silent(_) | UpstreamError::Broken(_) if uploads => self.counted(error),
             error => self.failed(error, way),
         })
+    }
+
+    /// Returns why, once upstream itself turns out to be out of reach.
+    async fn turns_out_to_be_gone(&self) -> String {
+        loop {
+            tokio::time::sleep(SUSPICION).await;
+            let found = self.probe_apart().await;
+            if let (Err(_), Link::Down(cause)) = (found, self.inner.latch.link_for(Errand::Private)) {
+                return cause;
+            }
+        }
     }
 
     /// A latch learns from upstream's own origin only, and one thing that fails again and again shows it only

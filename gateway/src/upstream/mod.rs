@@ -32,7 +32,7 @@ use ask::Course;
 use home::Home;
 
 pub use answer::Answer;
-pub use ask::Question;
+pub use ask::{Patience, Question};
 pub use failure::UpstreamError;
 pub use home::{ASKED, DOWN, Following, HOMES};
 pub use latch::Latch;

@@ -72,10 +72,19 @@ impl Upstream {
     }
 
     async fn probe(&self, way: Way) -> Result<(), UpstreamError> {
+        self.ping(Course { way, apart: false, is_own: true }).await
+    }
+
+    /// Upstream itself, on a connection of its own.
+    pub(super) async fn probe_apart(&self) -> Result<(), UpstreamError> {
+        self.ping(Course { way: Way::Direct, apart: true, is_own: true }).await
+    }
+
+    async fn ping(&self, course: Course) -> Result<(), UpstreamError> {
         let address = format!("{}/-/ping", self.inner.base);
         let (headers, for_home) = (HeaderMap::new(), HeaderMap::new());
-        let question = Question { address: &address, headers, for_home, attempt: 0, apart: false };
-        match self.attempt(&question, Course { way, apart: false, is_own: true }, false).await {
+        let question = Question { address: &address, headers, for_home, attempt: 0, apart: course.apart };
+        match self.attempt(&question, course, false).await {
             Ok(mut answer) => {
                 while answer.chunk().await?.is_some() {}
                 Ok(())

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::played::{Played, home, own, said};
-use super::{Upstream, UpstreamError};
+use super::{Patience, Upstream, UpstreamError};
 
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1/registry";
@@ -63,7 +63,8 @@ async fn get(upstream: &Upstream, path: &str) -> Result<String, UpstreamError> {
 async fn audit(upstream: &Upstream, errand: Errand) -> Result<String, UpstreamError> {
     let address = format!("{}/-/npm/v1/security/x", upstream.base());
     let request = Request::post(address).body(Full::new(Bytes::from_static(b"{}"))).unwrap();
-    body(upstream.pass(request, Duration::from_secs(5), errand).await).await
+    let patience = Patience { wait: Duration::from_secs(5), reads: true };
+    body(upstream.pass(request, patience, errand).await).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,4 +242,45 @@ async fn a_new_connection_with_home_opens_the_way_at_once() {
     played.disconnect();
     assert!(matches!(upstream.latch().link(), Link::Down(_)));
     assert_eq!(upstream.home().unwrap().connected_s, None);
+}
+
+/// Takes what is asked on the first connection and never answers it; whether later ones are answered, or refused.
+async fn silent_at_first(then_answers: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/registry", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (silent, _) = listener.accept().await.unwrap();
+        if then_answers {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head).await;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                    .await
+                    .unwrap();
+            }
+        }
+        drop(listener);
+        std::future::pending::<()>().await;
+        drop(silent);
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_only_reads_is_given_up_as_soon_as_upstream_turns_out_to_be_out_of_reach() {
+    let wait = Duration::from_secs(7);
+    let pass = async |then_answers, reads| {
+        let (_played, upstream) = Played::new(&silent_at_first(then_answers).await);
+        let request = Request::get(format!("{}/-/v1/search", upstream.base()));
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let began = Instant::now();
+        let passed = upstream.pass(request, Patience { wait, reads }, Errand::Private).await;
+        (passed.map(drop), began.elapsed(), upstream.latch().link_for(Errand::Private))
+    };
+    let (gone, there, writes) = tokio::join!(pass(false, true), pass(true, true), pass(false, false));
+    assert!(matches!(gone.0, Err(UpstreamError::Unreachable(_))), "{gone:?}");
+    assert!(gone.1 < Duration::from_secs(6) && matches!(gone.2, Link::Down(_)), "{gone:?}");
+    assert_eq!(there.0, Err(UpstreamError::Silent(wait)), "it may need so long");
+    assert_eq!(writes.0, Err(UpstreamError::Silent(wait)), "nobody knows what has become of it");
 }
