@@ -140,11 +140,12 @@ impl State {
         self.except.iter().any(|one| one == name.as_str())
     }
 
-    /// Whether this says enough more than `published` to be worth a new root where nothing else has changed; documents are fresh for
-    /// `fresh` at home.
+    /// Whether this says enough more than `published` to be worth a new root; documents are fresh for `fresh` at home. Where something
+    /// that is held has changed meanwhile there is a new root anyway, and without this it would not count for whoever has asked home
+    /// for the same document since home last said that it is current.
     #[must_use]
-    pub fn is_worth_a_root(&self, published: &Self, fresh: Duration) -> bool {
-        let pause = (fresh / PART).clamp(SOONEST, LATEST);
+    pub fn is_worth_a_root(&self, published: &Self, fresh: Duration, has_changed: bool) -> bool {
+        let pause = if has_changed { SOONEST } else { (fresh / PART).clamp(SOONEST, LATEST) };
         let (Some(now), Some(then)) = (self.current, published.current) else {
             return self.current != published.current;
         };

@@ -38,12 +38,21 @@ struct Known {
     state: State,
     /// When the feed was last followed to its end, since 1970; `None`: not since the start.
     looked: Option<Duration>,
+    /// How often something that is held has changed, and how often it had when the state was said.
+    changed: u64,
+    said: u64,
 }
 
 impl Confirming {
     pub(super) fn new(index: Index, fresh: Duration, said: Option<State>) -> Self {
         index.say_state(said.clone());
-        let known = Known { unconfirmed: Unconfirmed::all(), state: said.unwrap_or_default(), looked: None };
+        let known = Known {
+            unconfirmed: Unconfirmed::all(),
+            state: said.unwrap_or_default(),
+            looked: None,
+            changed: 0,
+            said: 0,
+        };
         Self { index, fresh, known: Mutex::new(known), more: Notify::new(), began: Instant::now() }
     }
 
@@ -57,12 +66,14 @@ impl Confirming {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be said if nothing is in doubt but what upstream gives nobody, and is worth a root.
-    fn news(&self) -> Option<State> {
+    /// What is to be said if nothing is in doubt but what upstream gives nobody, and is worth a root; and how often something had changed
+    /// by then.
+    fn news(&self) -> Option<(State, u64)> {
         let known = self.known();
         let (looked, except) = (known.looked?, known.unconfirmed.stuck()?);
         let state = known.state.after_look(0, except, looked);
-        state.is_worth_a_root(&known.state, self.fresh).then_some(state)
+        let has_changed = known.changed != known.said;
+        state.is_worth_a_root(&known.state, self.fresh, has_changed).then_some((state, known.changed))
     }
 }
 
@@ -71,7 +82,10 @@ impl Feed {
     pub(super) fn doubt<'a>(&self, names: impl Iterator<Item = &'a PackageName>) {
         let told_ms = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
         let mut known = self.inner.confirming.known();
-        names.for_each(|name| known.unconfirmed.tell(name.clone(), told_ms));
+        for name in names {
+            known.unconfirmed.tell(name.clone(), told_ms);
+            known.changed += 1;
+        }
         self.inner.confirming.more.notify_one();
     }
 
@@ -138,12 +152,15 @@ impl Feed {
     /// Says how far all that is held is upstream's word, if that is news. It is kept first: whoever makes the index again says the same.
     async fn speak(&self) {
         let confirming = &self.inner.confirming;
-        let Some(state) = confirming.news() else { return };
+        let Some((state, changed)) = confirming.news() else { return };
         if let Err(error) = self.inner.fetch.store().keep_feed_state(&state).await {
             tracing::debug!(%error, "how far the feed was followed cannot be kept now");
             return;
         }
-        confirming.known().state = state.clone();
+        {
+            let mut known = confirming.known();
+            (known.state, known.said) = (state.clone(), changed);
+        }
         confirming.index.say_state(Some(state));
     }
 }

@@ -82,15 +82,17 @@ fn a_time_from_the_future_says_nothing() {
 #[test]
 fn a_quiet_home_says_that_it_is_there_in_time_and_not_all_the_time() {
     let published = state(100);
-    assert!(!state(100).is_worth_a_root(&published, FRESH));
-    assert!(!state(41).is_worth_a_root(&published, FRESH));
-    assert!(state(40).is_worth_a_root(&published, FRESH), "after a minute at the latest");
-    assert!(state(80).is_worth_a_root(&published, s(80)));
-    assert!(!state(96).is_worth_a_root(&published, s(0)));
-    assert!(state(95).is_worth_a_root(&published, s(0)));
-    assert!(state(0).is_worth_a_root(&State::default(), FRESH));
-    assert!(state(200).is_worth_a_root(&published, FRESH), "its clock went back");
-    assert!(!State::default().after_look(3, vec![], NOW).is_worth_a_root(&State::default(), FRESH));
+    assert!(!state(100).is_worth_a_root(&published, FRESH, false));
+    assert!(!state(41).is_worth_a_root(&published, FRESH, false));
+    assert!(state(40).is_worth_a_root(&published, FRESH, false), "after a minute at the latest");
+    assert!(state(80).is_worth_a_root(&published, s(80), false));
+    assert!(!state(96).is_worth_a_root(&published, s(0), false));
+    assert!(state(95).is_worth_a_root(&published, s(0), false));
+    assert!(state(0).is_worth_a_root(&State::default(), FRESH, false));
+    assert!(state(95).is_worth_a_root(&published, FRESH, true), "there is a new root for what has changed");
+    assert!(!state(96).is_worth_a_root(&published, FRESH, true));
+    assert!(state(200).is_worth_a_root(&published, FRESH, false), "its clock went back");
+    assert!(!State::default().after_look(3, vec![], NOW).is_worth_a_root(&State::default(), FRESH, false));
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn of_a_package_that_home_excepts_nothing_is_said_and_of_all_others_it_is() {
     assert_eq!((state.since_current_of(&name("left"), NOW), state.current_of(&name("left"))), (None, None));
     assert_eq!(state.current_of(&name("right")), state.current);
     assert!(
-        state.is_worth_a_root(&State::default().after_look(0, vec![], NOW), FRESH),
+        state.is_worth_a_root(&State::default().after_look(0, vec![], NOW), FRESH, false),
         "it is excepted at once"
     );
 }
