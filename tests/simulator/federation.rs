@@ -10,6 +10,7 @@ use super::Settings;
 use super::internet::Internet;
 use super::measure::{Installation, Run, await_that, install, measure};
 use super::office::{Machine, Office, Role};
+use super::probe::probe_after;
 
 /// Where peers connect, on each machine of a LAN.
 const PEERS: &str = "0.0.0.0:6738,[::]:6738";
@@ -115,13 +116,16 @@ impl Federation {
         }
     }
 
-    /// Starts new gateways, and everybody installs at the same moment.
+    /// Starts new gateways, and everybody installs at the same moment; then the first of them is probed.
     pub(crate) fn play(&self, settings: &Settings, internet: &Internet) -> Run {
         let gateways = self.start(internet);
         let pids: Vec<u32> = gateways.iter().map(Gateway::pid).collect();
         let all: Vec<_> =
             self.clients.iter().zip(&gateways).map(|(client, gateway)| (client, gateway.url())).collect();
-        measure(internet, &[&self.office], &pids, || together(settings, internet, &all)).0
+        let install = || together(settings, internet, &all);
+        let (mut run, installed) = measure(internet, &[&self.office], &pids, install);
+        run.probed = probe_after(settings, internet, &self.clients[0], &gateways[0].url(), &installed);
+        run
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use harness::Client;
 use harness::clients::{self, Checkout, Mode, Outcome};
 use harness::http::{Reply, Request};
+use harness::{Client, Gateway};
 use tempfile::TempDir;
 
 use super::Settings;
@@ -61,6 +61,12 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
+    /// What npm has locked, if it was npm and succeeded.
+    pub(crate) fn npm_lockfile(&self) -> Option<&[u8]> {
+        let locked = self.outcome.lockfile.as_deref().filter(|_| self.client == Client::Npm11);
+        locked.filter(|_| self.outcome.success)
+    }
+
     /// What is wrong with it, if anything is: it has failed, or left something else than others by the same client.
     pub(crate) fn failure(&self, internet: &Internet) -> Option<String> {
         let name = self.client.name();
@@ -71,6 +77,18 @@ impl Installation {
         let is_whole = !tree.is_empty() && internet.is_usual(self.client, &tree);
         (!is_whole).then(|| format!("{name} has installed something else than before"))
     }
+}
+
+/// Bytes that these gateways have sent to clients so far: out of their stores, from other gateways, and from upstream.
+pub(crate) fn sent_by_source(gateways: &[&Gateway]) -> [f64; 3] {
+    [&["store"][..], &["home", "lan_peer", "far_peer"], &["upstream"]].map(|sources| {
+        let of = |gateway: &&Gateway| {
+            let one =
+                |source: &&str| gateway.metric("open_registry_http_sent_bytes_total", &[("source", source)]);
+            sources.iter().map(one).sum::<f64>()
+        };
+        gateways.iter().map(of).sum()
+    })
 }
 
 /// Has a client install the project on a machine, in a new checkout by somebody who never installed anything.

@@ -72,12 +72,15 @@ pub(crate) fn run(options: &Options, ground: Ground) -> Result<bool, String> {
     }
     let project = project::of(options)?;
     let settings = Settings { options: options.clone(), ground, project };
-    let played = runner::play(settings.into(), &progress);
-    report::print(&played);
     let file = &options.report;
     let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
-    let written = folder.and_then(|()| fs::write(file, report::page(&played)));
-    written.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    let cannot = |error| format!("cannot write {}: {error}", file.display());
+    folder.map_err(cannot)?;
+    let played = runner::play(settings.into(), &progress, |so_far| {
+        so_far.outcomes.last().into_iter().for_each(report::print);
+        fs::write(file, report::page(so_far)).map_err(cannot)
+    })?;
+    report::sum_up(&played);
     progress.step(&format!("the report is {}", file.display()));
     Ok(played.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Pass))
 }

@@ -10,6 +10,7 @@ use url::Url;
 use super::Settings;
 use super::finding::Finding;
 use super::internet::Internet;
+use super::measure::Installation;
 use super::office::Machine;
 
 /// As npm 11 asks.
@@ -30,17 +31,24 @@ pub(crate) fn explain(settings: &Settings, finding: &mut Finding) {
     ));
 }
 
-/// Asks the registry at this address, from this machine, for packuments and tarballs of a lockfile of npm's in turn.
+/// Asks the registry at this address, from this machine, for packuments and tarballs of what one of these has locked; `None`: none
+/// of them was npm, or succeeded.
 ///
 /// # Panics
 /// When something of it is not there.
-pub(crate) fn probe(
+pub(crate) fn probe_after(
     settings: &Settings,
     internet: &Internet,
     machine: &Machine,
     url: &str,
-    lockfile: &[u8],
-) -> Probed {
+    installed: &[Installation],
+) -> Option<Probed> {
+    let lockfile = installed.iter().find_map(Installation::npm_lockfile)?;
+    Some(machine.run(|| probe(settings, internet, url, lockfile)))
+}
+
+/// The same of a lockfile of npm's, from where this runs.
+pub(crate) fn probe(settings: &Settings, internet: &Internet, url: &str, lockfile: &[u8]) -> Probed {
     let paths = paths(lockfile);
     let count = settings.options.probes;
     let base = url.trim_end_matches('/');
@@ -52,10 +60,16 @@ pub(crate) fn probe(
         assert_eq!((reply.status, &reply.cut), (200, &None), "{path} at {base}");
         started.elapsed().as_secs_f64() * 1000.0
     };
-    let mut times: Vec<f64> = machine.run(|| paths.iter().cycle().take(count).map(ask).collect());
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
-    Probed { p50: at(50), p99: at(99) }
+    Probed::of(paths.iter().cycle().take(count).map(ask).collect())
+}
+
+impl Probed {
+    /// Of so many milliseconds, of which there are some.
+    pub(crate) fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        Self { p50: at(50), p99: at(99) }
+    }
 }
 
 /// The paths of all packuments and tarballs that a lockfile of npm's names.

@@ -28,15 +28,21 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
 }
 
-/// Plays those that are asked for. What was ended may still run in the background, for which there is nothing left to
+/// Plays those that are asked for, and says after each what was found so far. What was ended may still run in the background, for which there is nothing left to
 /// do: the program ends soon, and everything ends with it.
-pub(crate) fn play(settings: Arc<Settings>, progress: &Progress) -> Played {
+pub(crate) fn play(
+    settings: Arc<Settings>,
+    progress: &Progress,
+    mut found: impl FnMut(&Played) -> Result<(), String>,
+) -> Result<Played, String> {
     let end = progress.start() + settings.options.time;
-    let wanted = settings.options.scenarios.iter().filter_map(|number| scenarios::find(*number));
-    let outcomes =
-        wanted.map(|scenario| one(scenario, &settings, &progress.of(scenario.number), end)).collect();
-    let took = progress.start().elapsed();
-    Played { settings, outcomes, took }
+    let mut played = Played { settings: Arc::clone(&settings), outcomes: Vec::new(), took: Duration::ZERO };
+    for scenario in settings.options.scenarios.iter().filter_map(|number| scenarios::find(*number)) {
+        played.outcomes.push(one(scenario, &settings, &progress.of(scenario.number), end));
+        played.took = progress.start().elapsed();
+        found(&played)?;
+    }
+    Ok(played)
 }
 
 pub(crate) fn one(

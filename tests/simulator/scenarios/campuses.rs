@@ -14,7 +14,8 @@ use super::Scenario;
 use crate::simulator::Settings;
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
-use crate::simulator::measure::{await_that, resident};
+use crate::simulator::measure::{await_that, resident, sent_by_source};
+use crate::simulator::probe::{Probed, explain, probe};
 use crate::simulator::progress::Progress;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -65,6 +66,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     ];
     let regions = everywhere(places, &internet);
     let mut finding = Finding::default();
+    explain(settings, &mut finding);
     let mut scene = Scene { settings, progress, internet: &internet, regions };
     scene.straight(&mut finding);
     for nth in 0..scene.regions.len() {
@@ -79,8 +81,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let memory: Vec<f64> = gateways.filter_map(|gateway| resident(gateway.pid())).collect();
     finding.add("resident memory of each", "gateway", Unit::Bytes, memory);
     finding.note(
-        "Whoever installs has no lockfile and no cache. Verdaccio is left out: it leads nobody to another one. LANs are not \
-         counted here.",
+        "Whoever installs has no lockfile and no cache. Verdaccio is left out: it leads nobody to another one.",
     );
     finding
 }
@@ -100,9 +101,10 @@ impl Scene<'_> {
     fn lands_at_its_own(&self, finding: &mut Finding, nth: usize) {
         let name = self.regions[nth].place.name;
         self.progress.step(&format!("{name}: a client that knows nothing but a name"));
-        let before = self.served();
-        let outcome =
-            self.measured(finding, &format!("{name}, nothing held"), || self.install(nth, Client::Npm11));
+        let (before, sent) = (self.served(), self.sent());
+        let subject = format!("{name}, nothing held");
+        let outcome = self.measured(finding, &subject, || self.install(nth, Client::Npm11));
+        self.add_sent(finding, &subject, sent);
         require_success(finding, name, &outcome);
         let mut strangers = 0.0;
         for (who, served) in self.served() {
@@ -117,9 +119,20 @@ impl Scene<'_> {
                 strangers += more;
             }
         }
+        self.probe(finding, nth, &outcome);
         finding.require(strangers == 0.0, || {
             format!("{strangers} requests of {name}'s client were served by gateways of other regions")
         });
+    }
+
+    /// How long a request takes now that all is held.
+    fn probe(&self, finding: &mut Finding, nth: usize, outcome: &Outcome) {
+        let place = &self.regions[nth].place;
+        let Some(lockfile) = outcome.lockfile.as_ref().filter(|_| outcome.success) else { return };
+        let url = format!("http://{ZONE}");
+        let Probed { p50, p99 } = place.client.run(|| probe(self.settings, self.internet, &url, lockfile));
+        finding.add("p50 of a warm request", place.name, Unit::Milliseconds, [p50]);
+        finding.add("p99 of a warm request", place.name, Unit::Milliseconds, [p99]);
     }
 
     /// One of a region's gateways goes away in the middle of an install, and later both are started again.
@@ -215,7 +228,22 @@ impl Scene<'_> {
         finding.add("time", of, Unit::Seconds, [seconds]);
         finding.add("bytes from the Internet", of, Unit::Bytes, [bytes]);
         finding.add("requests to upstream", of, Unit::Count, [upstream.requests().len() as f64]);
+        finding.add("failed installs", of, Unit::Count, [f64::from(u8::from(!outcome.success))]);
         outcome
+    }
+
+    /// What the gateways have sent to clients since `before`, by where it came from. Whoever has been killed has forgotten what it sent.
+    fn add_sent(&self, finding: &mut Finding, of: &str, before: [f64; 3]) {
+        let kinds = ["out of the store", "from other gateways", "from upstream"];
+        for ((kind, now), before) in kinds.iter().zip(self.sent()).zip(before) {
+            let what = format!("bytes to clients, {kind}");
+            finding.add(&what, of, Unit::Bytes, [(now - before).max(0.0)]);
+        }
+    }
+
+    fn sent(&self) -> [f64; 3] {
+        let gateways: Vec<&Gateway> = self.regions.iter().flat_map(|region| &region.gateways).collect();
+        sent_by_source(&gateways)
     }
 
     /// How many packuments and tarballs each gateway has served.

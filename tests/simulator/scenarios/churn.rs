@@ -15,7 +15,7 @@ use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{Run, await_that, get, install, measure};
 use crate::simulator::office::{Machine, Role};
-use crate::simulator::probe::paths;
+use crate::simulator::probe::{explain, paths, probe_after};
 use crate::simulator::progress::Progress;
 use crate::simulator::project::fraction;
 use crate::simulator::turns::in_turns;
@@ -64,6 +64,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
         (0..COMING).map(|nth| core.office.machine(Role::Gateway, &format!("guest-{nth}"))).collect();
     let liar = core.office.machine(Role::Gateway, "liar");
     let mut finding = Finding::default();
+    explain(settings, &mut finding);
 
     progress.step("an install straight from upstream, which all others are held to");
     let straight_from = internet.straight();
@@ -169,8 +170,11 @@ impl Scene<'_> {
         let pids: Vec<u32> = gateways.iter().map(Gateway::pid).collect();
         let all: Vec<_> =
             self.core.clients.iter().zip(gateways).map(|(client, gateway)| (client, gateway.url())).collect();
-        let office = &self.core.office;
-        measure(self.internet, &[office], &pids, || together(self.settings, self.internet, &all)).0
+        let install = || together(self.settings, self.internet, &all);
+        let (mut run, installed) = measure(self.internet, &[&self.core.office], &pids, install);
+        let (client, url) = (&self.core.clients[0], gateways[0].url());
+        run.probed = probe_after(self.settings, self.internet, client, &url, &installed);
+        run
     }
 
     /// One guest after the other leaves if it is there, and joins if it is not. Who, when and how follows from the seed.

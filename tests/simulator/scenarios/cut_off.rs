@@ -8,7 +8,7 @@ use crate::simulator::federation::{Federation, Ties};
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{Run, install, measure};
-use crate::simulator::probe::{explain, probe};
+use crate::simulator::probe::{explain, probe_after};
 use crate::simulator::progress::Progress;
 use crate::simulator::turns::in_turns;
 use crate::simulator::verdaccio::Verdaccio;
@@ -90,9 +90,7 @@ impl Scene<'_> {
         let (mut run, installed) = measure(&self.internet, &[&self.pair.office], servers, || {
             vec![install(self.settings, client, Client::Npm11, &registry)]
         });
-        let lockfile =
-            installed.first().filter(|one| one.outcome.success).and_then(|one| one.outcome.lockfile.as_ref());
-        run.probed = lockfile.map(|lockfile| probe(self.settings, &self.internet, client, url, lockfile));
+        run.probed = probe_after(self.settings, &self.internet, client, url, &installed);
         run
     }
 }

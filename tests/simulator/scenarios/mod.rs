@@ -15,6 +15,7 @@ use super::federation::{Federation, together_straight};
 use super::finding::{Finding, Spread, Unit};
 use super::internet::Internet;
 use super::measure::{Run, measure};
+use super::probe::probe_after;
 use super::progress::Progress;
 
 /// One scenario.
@@ -57,10 +58,11 @@ pub(crate) fn list() -> String {
 /// The clients of a federation install straight from upstream at the same moment, while none of its gateways runs.
 fn straight(settings: &Settings, progress: &Progress, internet: &Internet, federation: &Federation) -> Run {
     progress.step(&format!("{} clients straight to upstream", federation.clients.len()));
-    measure(internet, &[&federation.office], &[], || {
+    let (mut run, installed) = measure(internet, &[&federation.office], &[], || {
         together_straight(settings, internet, &federation.clients)
-    })
-    .0
+    });
+    run.probed = probe_after(settings, internet, &federation.clients[0], &internet.url(), &installed);
+    run
 }
 
 /// Adds all that was measured of runs, and what each took of the Internet beside the first, round by round.

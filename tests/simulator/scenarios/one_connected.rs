@@ -6,6 +6,7 @@ use crate::simulator::federation::{Federation, Ties};
 use crate::simulator::finding::Finding;
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::Run;
+use crate::simulator::probe::explain;
 use crate::simulator::progress::Progress;
 use crate::simulator::turns::in_turns;
 
@@ -40,6 +41,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     ];
     let found = in_turns(settings, &contenders);
     let mut finding = Finding::default();
+    explain(settings, &mut finding);
     let names = [
         "one gateway alone",
         "five, all connected, sharing off",

@@ -8,7 +8,7 @@ use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{Run, install, measure};
 use crate::simulator::office::{Machine, Office, Role};
-use crate::simulator::probe::{explain, probe};
+use crate::simulator::probe::{explain, probe_after};
 use crate::simulator::progress::Progress;
 use crate::simulator::turns::in_turns;
 use crate::simulator::verdaccio::Verdaccio;
@@ -89,9 +89,7 @@ impl Scene<'_> {
         };
         let (first, _) = once();
         let (mut second, installed) = once();
-        if let Some(lockfile) = installed.first().and_then(|one| one.outcome.lockfile.as_ref()) {
-            second.probed = Some(probe(self.settings, &self.internet, &self.laptop, url, lockfile));
-        }
+        second.probed = probe_after(self.settings, &self.internet, &self.laptop, url, &installed);
         [first, second]
     }
 }
