@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::tables::{BLOCKS, FILES, LEAVING, META, NODES};
+use crate::store::is_damage;
 
 /// The database's own page cache: the upper nodes of the tree, which every change reads.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -149,16 +150,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
 
 impl From<redb::Error> for Trouble {
     fn from(error: redb::Error) -> Self {
-        match &error {
-            redb::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
-                Self::Damaged(error.to_string())
-            }
-            redb::Error::Io(_)
-            | redb::Error::PreviousIo
-            | redb::Error::DatabaseClosed
-            | redb::Error::DatabaseAlreadyOpen => Self::Io(error.to_string()),
-            _ => Self::Damaged(error.to_string()),
-        }
+        let words = error.to_string();
+        if is_damage(&error) { Self::Damaged(words) } else { Self::Io(words) }
     }
 }
 

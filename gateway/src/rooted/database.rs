@@ -25,6 +25,8 @@ use resolver::index::{Block, Blocks, Cid, address};
 use resolver::peer::PeerId;
 use resolver::variant::Revision;
 
+use crate::store::is_damage;
+
 const NODES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("nodes");
 const ADDRESSES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("addresses");
 const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
@@ -264,9 +266,13 @@ impl Database {
     }
 }
 
-/// The file, and how many bytes its nodes have.
+/// The file, and how many bytes its nodes have. All of it is read, for redb looks at no checksum in a file that was closed in order:
+/// damage would be found bit by bit, or make nodes that are there be asked for again and again.
 fn open(path: &Path) -> Result<(redb::Database, u64), redb::Error> {
-    let database = redb::Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    let mut database = redb::Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    if !database.check_integrity()? {
+        return Err(redb::Error::Corrupted("its checksums are wrong".to_owned()));
+    }
     let write = database.begin_write()?;
     let mut bytes = 0;
     {
@@ -280,10 +286,5 @@ fn open(path: &Path) -> Result<(redb::Database, u64), redb::Error> {
     Ok((database, bytes))
 }
 
-fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Io(io) => io.kind() == io::ErrorKind::InvalidData,
-        redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::DatabaseAlreadyOpen => false,
-        _ => true,
-    }
-}
+#[cfg(test)]
+mod tests;

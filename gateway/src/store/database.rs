@@ -130,14 +130,18 @@ pub(super) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error
 /// What an error says about the file.
 pub(super) fn trouble(error: &redb::Error) -> Trouble {
     match error {
-        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Trouble::Damaged(error.to_string())
-        }
+        damage if is_damage(damage) => Trouble::Damaged(damage.to_string()),
         redb::Error::Io(error) => Trouble::Io(io::Error::new(error.kind(), error.to_string())),
-        redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
-            Trouble::Io(io::Error::other(error.to_string()))
-        }
-        other => Trouble::Damaged(other.to_string()),
+        other => Trouble::Io(io::Error::other(other.to_string())),
+    }
+}
+
+/// Whether it is the file that is wrong, and not the disk or whoever else has it. A page that lies behind the file's end is damage.
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Io(io) => matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
+        redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::DatabaseAlreadyOpen => false,
+        _ => true,
     }
 }
 

@@ -69,6 +69,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use blob::{Blob, BlobReader};
+pub(crate) use database::is_damage;
 pub use documents::{Coded, outline};
 pub use draft::{Draft, DraftReader};
 pub use format::OpenError;

@@ -1,6 +1,7 @@
 //! Whatever becomes of the files and of the state: it is found, and nothing else is lost.
 
 use super::*;
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::store::documents::Documents;
@@ -235,4 +236,40 @@ async fn after_a_sudden_end_what_was_written_last_is_verified_unasked_whatever_t
     eventually("two are found", || store.totals().corrupt.load(Ordering::Relaxed) == 2).await;
     assert!(store.blob(&past).await.is_none());
     assert_eq!(store.totals().corrupt.load(Ordering::Relaxed), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// What the file says of a tarball may be wrong from then on, and never its bytes.
+    #[test]
+    fn whatever_is_changed_in_the_state_the_store_opens_and_gives_nothing_wrong(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = folder();
+            let store = settled(&folder, 24 * MIB).await;
+            let mut kept = Vec::new();
+            for nth in 0..20 {
+                kept.push((nth, keep(&store, nth, 5000).await.unwrap()));
+            }
+            store.close().await;
+            drop(store);
+            let path = folder.path().join("state.redb");
+            let mut bytes = std::fs::read(&path).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+            for (at, byte) in changes {
+                bytes[at.index(used)] = byte;
+            }
+            std::fs::write(&path, bytes).unwrap();
+
+            let store = open(&folder, 24 * MIB);
+            for (nth, integrity) in kept {
+                if let Some(blob) = store.blob(&integrity).await {
+                    assert_eq!(blob.length(), 5000, "{nth}");
+                }
+            }
+        });
+    }
 }
