@@ -154,7 +154,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => return "connection refused".into(),
                 io::ErrorKind::ConnectionReset => return "the connection was reset".into(),
-                io::ErrorKind::TimedOut => return "no connection within 5 s".into(),
+                io::ErrorKind::TimedOut => return "no connection in time".into(),
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                     return "no route to it".into();
                 }

@@ -33,8 +33,8 @@ const KINDS: [Client; 5] = [Client::Npm11, Client::Pnpm10, Client::Yarn1, Client
 const SERVER: u8 = 9;
 /// Of what one client alone takes.
 const MOST: f64 = 1.1;
-/// By how many seconds npm may be held up while nobody answers from the Internet: 3 until the gateway suspects it, and 5 until it
-/// cannot connect; and what else happens on the processors of one machine. Whoever comes later is told at once.
+/// By how many seconds npm may be held up while nobody answers from the Internet: 3 until the gateway suspects it, and 7 until it
+/// has not connected; and what else happens on the processors of one machine. Whoever comes later is told at once.
 const HELD_UP: f64 = 15.0;
 
 struct Scene<'a> {
