@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::tables::{BLOCKS, FILES, LEAVING, META, NODES};
-use crate::store::is_damage;
+use crate::store::{self, is_damage};
 
 /// The database's own page cache: the upper nodes of the tree, which every change reads.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -42,7 +42,7 @@ pub(super) enum Trouble {
 impl Database {
     pub(super) fn new(dir: &Path) -> Self {
         let suspect = AtomicBool::new(false);
-        Self { path: dir.join("index.redb"), open: ArcSwapOption::empty(), suspect }
+        Self { path: dir.join(store::INDEX), open: ArcSwapOption::empty(), suspect }
     }
 
     /// Opens it unless it is open. What cannot be read is removed, and an empty one takes its place. Blocks.

@@ -25,7 +25,7 @@ use resolver::index::{Block, Blocks, Cid, address};
 use resolver::peer::PeerId;
 use resolver::variant::Revision;
 
-use crate::store::is_damage;
+use crate::store::{self, is_damage};
 
 const NODES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("nodes");
 const ADDRESSES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("addresses");
@@ -108,7 +108,7 @@ impl Database {
     pub(super) fn open(dir: &Path, home: PeerId) -> Self {
         let used = Arc::new(Used((0..WORDS).map(|_| AtomicU64::new(0)).collect()));
         let (open, bytes) = (ArcSwapOption::empty(), AtomicU64::new(0));
-        let database = Self { path: dir.join("followed.redb"), home, open, bytes, used };
+        let database = Self { path: dir.join(store::FOLLOWED), home, open, bytes, used };
         database.reopen();
         database
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/format                      "open-registry data 2": the layout below; a newer one is refused
 //! <dir>/state.redb                  names: what is held under which digest (see `tables`)
+//! <dir>/index.redb, followed.redb   what others keep there; it counts against the limit
 //! <dir>/state.redb.damaged          the last state that could not be read, moved aside
 //! <dir>/visited                     which items were used lately (see `marks`)
 //! <dir>/blobs/sha512/ab/cdef…       tarballs, each named by its SHA-512 in hexadecimal
@@ -84,6 +85,11 @@ pub use packuments::VariantKey;
 pub use pins::{PinError, PinSet};
 pub use tables::{Cursor, Evidence, PackumentRecord, TarballRecord, on_disk};
 pub use totals::Totals;
+
+/// The databases that others keep beside the state: what they take counts against the limit, too.
+pub(crate) const INDEX: &str = "index.redb";
+pub(crate) const FOLLOWED: &str = "followed.redb";
+const BESIDE: [&str; 2] = [INDEX, FOLLOWED];
 
 use crate::units::{Period, Size};
 use change::{Applied, Change};

@@ -29,7 +29,7 @@ pub struct Totals {
     pub packument_stored: AtomicU64,
     /// Small signed documents, and upstream's words that there are none.
     pub evidence: AtomicU64,
-    /// What the state itself takes on disk.
+    /// What the state itself takes on disk, and the databases beside it.
     pub state_bytes: AtomicU64,
     /// Items that are held and pinned.
     pub pinned: AtomicU64,

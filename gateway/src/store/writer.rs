@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ use redb::{Database, ReadableDatabase};
 use resolver::eviction::{Class, Relief};
 use tokio::sync::{mpsc, oneshot};
 
-use super::StoreError;
 use super::change::{Applied, Change, Surroundings, Work};
 use super::database::{self, Trouble, begin, trouble};
 use super::eviction::Freed;
 use super::state::Shared;
 use super::totals::Counts;
+use super::{BESIDE, StoreError};
 
 /// Changes in one transaction while room is being made: not more than go.
 const WHILE_FULL: usize = 64;
@@ -242,9 +243,12 @@ impl Writer {
         }
     }
 
+    /// What the databases of this directory take: the state, and those that others keep beside it.
     fn state_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(&self.shared.path).map_or(0, |file| file.blocks() * 512)
+        let taken = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.blocks() * 512);
+        let path = &self.shared.path;
+        BESIDE.iter().map(|name| taken(&path.with_file_name(name))).sum::<u64>() + taken(path)
     }
 
     /// Lets go of the file, and opens it again; one that is damaged is moved aside first.

@@ -18,6 +18,18 @@ async fn what_is_kept_never_takes_more_than_the_limit() {
 }
 
 #[tokio::test]
+async fn what_others_keep_beside_the_state_counts_too() {
+    let (folder, limit) = (folder(), 24 * MIB);
+    let store = open(&folder, limit);
+    std::fs::write(folder.path().join(INDEX), vec![1; 8 << 20]).unwrap();
+    for nth in 0..400 {
+        keep(&store, nth, 128 * 1024).await.unwrap();
+        assert!(taken_by_files(&store) + 8 * MIB <= limit, "{} after {nth}", taken_by_files(&store));
+    }
+    assert!(taken_by_files(&store) > 12 * MIB, "what is left is used: {}", taken_by_files(&store));
+}
+
+#[tokio::test]
 async fn what_is_used_survives_a_scan_and_what_is_not_does_not() {
     let folder = folder();
     let store = open(&folder, 24 * MIB);
