@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use resolver::hedge::Errand;
 use resolver::integrity::{Expected, Integrity};
@@ -28,6 +29,8 @@ pub(super) const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Downloads at once. Fewer than upstream's places: tarballs never keep metadata waiting.
 const AT_ONCE: usize = 48;
+/// How often a download that waits for upstream looks for peers that have turned up: some 30 microseconds each time.
+const LOOK: Duration = Duration::from_millis(100);
 /// Downloads that wait or are under way; a client asks for 100 at once.
 const WAITING: usize = 4096;
 
@@ -233,8 +236,13 @@ impl Downloads {
         shared: &Shared,
     ) -> Result<Given, Ended> {
         let received = &*shared.received;
-        let Some((peers, wanted, sources)) = self.sources(order) else {
-            return self.ask_upstream(order, progress, received).await;
+        let (peers, wanted, sources) = match self.sources(order) {
+            Some(found) => found,
+            None => tokio::select! {
+                biased;
+                ended = self.ask_upstream(order, progress, received) => return ended,
+                found = self.turns_up(order, progress) => found,
+            },
         };
         let (wanted, store) = (&wanted, &self.inner.store);
         let ask = |source: Source, meter: Arc<Meter>| async move {
@@ -246,6 +254,22 @@ impl Downloads {
             self.ask_upstream(order, progress, received).await
         };
         race::run(peers, sources, &shared.alone, ask, upstream).await
+    }
+
+    /// Peers that can be asked after all, while upstream has not begun to answer: they have connected since, or have told since what
+    /// they hold. Whoever has just started knows nobody.
+    async fn turns_up(
+        &self,
+        order: &Order,
+        progress: &watch::Sender<Progress>,
+    ) -> (&Peers, Wanted, Vec<Source>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let waits = matches!(*progress.borrow(), Progress::Begun);
+            if let Some(found) = self.sources(order).filter(|_| waits) {
+                return found;
+            }
+        }
     }
 
     async fn ask_upstream(

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
 use super::stand_in::{Conduct, StandIn, id, wrong};
 use crate::fetch::{Failure, Fetch, Provenance, Settings, Tarball, TarballRequest};
@@ -285,6 +286,23 @@ async fn what_nobody_has_is_fetched_once_by_whose_turn_it_is() {
             lower.contains("open-registry-wish: fetch") && lower.contains("pacote-integrity: sha512-"),
             "{head}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_turns_up_while_upstream_keeps_everybody_waiting_is_asked() {
+    for line in [Line::Up, Line::Down] {
+        let scene = Scene::new(line).await;
+        // It takes requests, and answers none.
+        scene.gate.forget_permits(Semaphore::MAX_PERMITS);
+        let began = Instant::now();
+        let connect = async {
+            sleep(Duration::from_millis(200)).await;
+            scene.stand_in.connect(1, GOOD, &scene.digests());
+        };
+        let (source, ()) = tokio::join!(scene.get(0), connect);
+        assert_eq!(source, Provenance::Near);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }
 
