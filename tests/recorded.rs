@@ -113,6 +113,8 @@ fn tarballs_and_packuments_are_about_as_large_as_they_were() {
     let registry = Registry::builder().packages(project.packages.clone()).start();
     registry.render();
     let (mut gzip, mut gzip_recorded, mut packed, mut packed_recorded) = (0, 0, 0, 0);
+    // Some have more files than fit into as many bytes once they are packed.
+    let (mut tarballs, mut odd) = (0, 0);
     for package in recording["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
         for version in package["locked"].as_array().unwrap() {
@@ -121,7 +123,9 @@ fn tarballs_and_packuments_are_about_as_large_as_they_were() {
             packed += release.tarball.len();
             packed_recorded += version["packed"].as_u64().unwrap();
             let files = files_in(&release.tarball);
-            assert!(files as u64 == version["files"] || files == 2, "{name} has {files} files");
+            let is_as_recorded = files as u64 == version["files"];
+            assert!(is_as_recorded || files == 2, "{name} has {files} files");
+            (tarballs, odd) = (tarballs + 1, odd + usize::from(!is_as_recorded));
         }
         let url = format!("{}/{name}", registry.url());
         let full = Request::get(&url).send();
@@ -134,6 +138,7 @@ fn tarballs_and_packuments_are_about_as_large_as_they_were() {
         gzip += Request::get(&url).header("accept-encoding", "gzip").send().body.len();
         gzip_recorded += package["gzip"].as_u64().unwrap();
     }
+    assert!(odd * 10 < tarballs, "{odd} of {tarballs} have another number of files");
     about(packed, &json!(packed_recorded), 10, "all tarballs");
     about(gzip, &json!(gzip_recorded), 100, "all packuments as gzip");
 }

@@ -37,7 +37,11 @@ fn every_scenario_is_listed_with_its_condition_and_help_names_every_option() {
     for scenario in simulator::scenarios::ALL {
         assert!(list.contains(scenario.name) && list.contains(scenario.condition));
     }
-    for option in ["--scenarios", "--packages", "--pairs", "--probes", "--seed", "--minutes", "--report"] {
-        assert!(Options::usage().contains(option));
+    let options = include_str!("simulator/options.rs");
+    let read: Vec<&str> =
+        options.split("            \"--").skip(1).filter_map(|line| line.split('"').next()).collect();
+    assert!(read.len() >= 15, "{read:?}");
+    for option in read.iter().filter(|option| **option != "bench") {
+        assert!(Options::usage().contains(&format!("--{option}")), "{option}");
     }
 }

@@ -33,6 +33,11 @@ use crate::simulator::{Ground, project};
 const INSIDE: &str = "OPEN_REGISTRY_SIMULATOR";
 /// What it runs in there, which namespaces alone do not bring.
 const NEEDED: [&str; 7] = ["ip", "tc", "nft", "dnsmasq", "named", "dnssec-signzone", "dig"];
+/// What the name of the folder for all that is temporary begins with.
+const FOLDER: &str = "simulator-";
+/// What has to be possible in namespaces: a LAN's switch, a link's bandwidth, a router that drops.
+const TRIAL: &str =
+    "ip link add trial type bridge && tc qdisc add dev lo root handle 1: htb && nft add table inet trial";
 /// How long what is killed may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long inside is waited for beyond its own time, to write its report.
@@ -53,8 +58,17 @@ pub(crate) fn run(options: &Options, body: fn(&Options, Ground) -> Result<bool, 
         complain(&why);
         false
     });
-    // Whatever still runs here ends now.
-    std::process::exit(i32::from(!passed));
+    leave(i32::from(!passed));
+}
+
+/// Ends, and with it whatever still runs here; in namespaces that is so by itself.
+fn leave(code: i32) -> ! {
+    let own = std::process::id();
+    for process in descendants(own).into_iter().filter(|process| u32::try_from(*process) != Ok(own)) {
+        // It may have ended already.
+        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    }
+    std::process::exit(code);
 }
 
 /// The other end of the standard input is held by the program outside.
@@ -62,15 +76,19 @@ fn end_with_outside() {
     let mut nothing = Vec::new();
     // An error is an end as well.
     let _ = std::io::stdin().read_to_end(&mut nothing);
-    let _ = fs::remove_dir_all(env::temp_dir());
-    std::process::exit(1);
+    let folder = env::temp_dir();
+    // Whoever runs this without the program outside has given no folder.
+    if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER)) {
+        let _ = fs::remove_dir_all(folder);
+    }
+    leave(1);
 }
 
 fn outside(options: &Options) -> ExitCode {
     // Built, if need be, while there still is a network.
     let program = harness::binary();
     let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
-    let folder = tempfile::Builder::new().prefix("simulator-").tempdir().expect("a temporary folder");
+    let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a temporary folder");
     let project = match project::recording(options, folder.path()) {
         Ok(project) => project,
         Err(complaint) => {
@@ -122,7 +140,8 @@ fn missing() -> Option<String> {
     if !geteuid().is_root() {
         trial.arg("--map-root-user");
     }
-    let trial = trial.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "true"]).output();
+    trial.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", TRIAL]);
+    let trial = trial.output();
     match trial {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -134,6 +153,7 @@ fn missing() -> Option<String> {
 async fn wait(mut command: Command, limit: Duration) -> ExitCode {
     let mut interrupted = signal(SignalKind::interrupt()).expect("a signal to wait for");
     let mut terminated = signal(SignalKind::terminate()).expect("a signal to wait for");
+    let mut hung_up = signal(SignalKind::hangup()).expect("a signal to wait for");
     let mut child = command.spawn().expect("this program starts again");
     let _held = child.stdin.take();
     let why = tokio::select! {
@@ -143,6 +163,7 @@ async fn wait(mut command: Command, limit: Duration) -> ExitCode {
         }
         _ = interrupted.recv() => "interrupted",
         _ = terminated.recv() => "terminated",
+        _ = hung_up.recv() => "hung up",
         () = tokio::time::sleep(limit) => "the time is over",
     };
     complain(&format!("{why}: nothing is left behind"));

@@ -7,10 +7,12 @@ use std::time::Duration;
 use harness::{Client, Gateway, GatewayBuilder, Identity, clients};
 
 use super::Settings;
+use super::finding::Finding;
 use super::internet::Internet;
-use super::measure::{Installation, Run, await_that, install, measure};
+use super::measure::{Between, Installation, Run, await_that, install, measure};
 use super::office::{Machine, Office, Role};
 use super::probe::probe_after;
+use super::verdaccio::Verdaccio;
 
 /// Where peers connect, on each machine of a LAN.
 const PEERS: &str = "0.0.0.0:6738,[::]:6738";
@@ -116,16 +118,55 @@ impl Federation {
         }
     }
 
-    /// Starts new gateways, and everybody installs at the same moment; then the first of them is probed.
+    /// Starts new gateways, and everybody installs at the same moment; then the last of them is probed.
     pub(crate) fn play(&self, settings: &Settings, internet: &Internet) -> Run {
         let gateways = self.start(internet);
-        let pids: Vec<u32> = gateways.iter().map(Gateway::pid).collect();
-        let all: Vec<_> =
-            self.clients.iter().zip(&gateways).map(|(client, gateway)| (client, gateway.url())).collect();
-        let install = || together(settings, internet, &all);
-        let (mut run, installed) = measure(internet, &[&self.office], &pids, install);
-        run.probed = probe_after(settings, internet, &self.clients[0], &gateways[0].url(), &installed);
+        let all: Vec<&Gateway> = gateways.iter().collect();
+        let urls: Vec<String> = gateways.iter().map(Gateway::url).collect();
+        self.install(settings, internet, &urls, Between::Gateways(&all), || ())
+    }
+
+    /// Everybody installs at the same moment from what stands at these addresses; as soon as all have, something may be to be done;
+    /// then the last of them is probed.
+    pub(crate) fn install(
+        &self,
+        settings: &Settings,
+        internet: &Internet,
+        urls: &[String],
+        between: Between<'_>,
+        then: impl FnOnce(),
+    ) -> Run {
+        let all: Vec<_> = self.clients.iter().zip(urls.iter().cloned()).collect();
+        let install = || {
+            let installed = together(settings, internet, &all);
+            then();
+            installed
+        };
+        let (mut run, installed) = measure(internet, &[&self.office], between, install);
+        if let Some((client, url)) = all.last() {
+            run.probed = probe_after(settings, internet, client, url, &installed);
+        }
         run
+    }
+
+    /// Verdaccio in the place of each gateway: the first asks upstream, and all others the first.
+    pub(crate) fn play_verdaccios(&self, settings: &Settings, internet: &Internet) -> Run {
+        let mut all: Vec<Verdaccio> = Vec::new();
+        for machine in &self.servers {
+            let above = all.first().map_or_else(|| internet.url(), Verdaccio::url);
+            all.push(Verdaccio::start(internet, machine, &above));
+        }
+        let pids: Vec<u32> = all.iter().map(Verdaccio::pid).collect();
+        let urls: Vec<String> = all.iter().map(Verdaccio::url).collect();
+        self.install(settings, internet, &urls, Between::Others(&pids), || ())
+    }
+
+    /// How this is not quite as gateways come, for whoever reads the figures.
+    pub(crate) fn explain(finding: &mut Finding) {
+        finding.note(
+            "Gateways wait 10 s for each other before they ask upstream as well (federation.hedge_ms), for all of them share the \
+             processors of one machine; usually it is a quarter of a second at most.",
+        );
     }
 }
 

@@ -79,13 +79,13 @@ impl Spread {
         Some(Self { median, least, most, count: sorted.len() })
     }
 
-    /// "1.00 s (0.90 s to 1.10 s, 3 runs)"
+    /// "1.00 s (0.90 s to 1.10 s, of 3)"
     pub(crate) fn show(&self, unit: Unit) -> String {
         let Self { median, least, most, count } = *self;
         if count == 1 {
             return unit.show(median);
         }
-        format!("{} ({} to {}, {count} runs)", unit.show(median), unit.show(least), unit.show(most))
+        format!("{} ({} to {}, of {count})", unit.show(median), unit.show(least), unit.show(most))
     }
 }
 
@@ -111,7 +111,7 @@ impl Finding {
         add("time", Unit::Seconds, &|run| Some(run.seconds));
         add("bytes from the Internet", Unit::Bytes, &|run| Some(run.traffic.internet));
         add("bytes to the Internet", Unit::Bytes, &|run| run.traffic.to_internet);
-        add("bytes from the LAN", Unit::Bytes, &|run| run.traffic.lan);
+        add("bytes from other gateways", Unit::Bytes, &|run| run.traffic.lan);
         add("bytes from the store", Unit::Bytes, &|run| run.traffic.store);
         add("requests to upstream", Unit::Count, &|run| Some(run.packuments + run.tarballs + run.others));
         add("of them for packuments", Unit::Count, &|run| Some(run.packuments));

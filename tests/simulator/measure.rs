@@ -42,10 +42,20 @@ pub(crate) struct Run {
 pub(crate) struct Traffic {
     pub(crate) internet: f64,
     pub(crate) to_internet: Option<f64>,
-    /// From other gateways of the LAN; `None`: there are none, or nobody counts.
+    /// Bodies that gateways had from other gateways, as they count them; of others what their links have passed. `None`: there is
+    /// nobody to have anything from, or nobody counts.
     pub(crate) lan: Option<f64>,
-    /// What clients got beyond what came in.
+    /// Bodies that clients got out of gateways' stores, as those count them. `None`: no gateway stands between.
     pub(crate) store: Option<f64>,
+}
+
+/// What stands between clients and upstream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Between<'a> {
+    Nobody,
+    Gateways(&'a [&'a Gateway]),
+    /// Processes of something else.
+    Others(&'a [u32]),
 }
 
 /// Every installed package and the digest of its files.
@@ -79,16 +89,17 @@ impl Installation {
     }
 }
 
-/// Bytes that these gateways have sent to clients so far: out of their stores, from other gateways, and from upstream.
-pub(crate) fn sent_by_source(gateways: &[&Gateway]) -> [f64; 3] {
-    [&["store"][..], &["home", "lan_peer", "far_peer"], &["upstream"]].map(|sources| {
+/// Bytes of bodies so far: what these gateways had from other gateways, and what clients got out of their stores.
+pub(crate) fn told(gateways: &[&Gateway]) -> [f64; 2] {
+    let sum = |name: &str, sources: &[&str]| {
         let of = |gateway: &&Gateway| {
-            let one =
-                |source: &&str| gateway.metric("open_registry_http_sent_bytes_total", &[("source", source)]);
+            let one = |source: &&str| gateway.metric(name, &[("source", source)]);
             sources.iter().map(one).sum::<f64>()
         };
         gateways.iter().map(of).sum()
-    })
+    };
+    let from_others = sum("open_registry_received_bytes_total", &["home", "lan_peer", "far_peer"]);
+    [from_others, sum("open_registry_http_sent_bytes_total", &["store"])]
 }
 
 /// Has a client install the project on a machine, in a new checkout by somebody who never installed anything.
@@ -104,22 +115,21 @@ pub(crate) fn install(
     Installation { outcome, client, checkout, _folder: folder }
 }
 
-/// Measures what the installs cost that `body` has done, in these offices and with these servers between clients and
-/// upstream: their process ids, none where clients ask upstream straight.
+/// Measures what the installs cost that `body` has done, in these offices and with this between clients and upstream.
 pub(crate) fn measure(
     internet: &Internet,
     offices: &[&Office],
-    servers: &[u32],
+    between: Between<'_>,
     body: impl FnOnce() -> Vec<Installation>,
 ) -> (Run, Vec<Installation>) {
     let upstream = internet.registry();
     upstream.reset_log();
-    let before = Reading::of(internet, offices);
+    let before = Reading::of(internet, offices, between);
     let started = Instant::now();
     let installations = body();
     let seconds = started.elapsed().as_secs_f64();
     upstream.wait_until(|requests| requests.iter().all(harness::Recorded::is_over), QUIET);
-    let traffic = Reading::of(internet, offices).since(&before, !servers.is_empty());
+    let traffic = Reading::of(internet, offices, between).since(&before);
     let (packuments, tarballs) = (upstream.packument_requests(), upstream.tarball_requests());
     let others = upstream.requests().len() - packuments - tarballs;
     let run = Run {
@@ -130,7 +140,7 @@ pub(crate) fn measure(
         others: others as f64,
         failures: installations.iter().filter_map(|one| one.failure(internet)).collect(),
         probed: None,
-        resident: servers.iter().filter_map(|pid| resident(*pid)).collect(),
+        resident: between.pids().into_iter().filter_map(resident).collect(),
     };
     (run, installations)
 }
@@ -165,39 +175,50 @@ pub(crate) fn resident(pid: u32) -> Option<f64> {
 struct Reading {
     internet: u64,
     to_internet: Option<u64>,
-    between_gateways: Option<u64>,
-    to_clients: Option<u64>,
+    lan: Option<f64>,
+    store: Option<f64>,
+}
+
+impl Between<'_> {
+    fn pids(self) -> Vec<u32> {
+        match self {
+            Self::Nobody => Vec::new(),
+            Self::Gateways(gateways) => gateways.iter().map(|gateway| gateway.pid()).collect(),
+            Self::Others(pids) => pids.to_vec(),
+        }
+    }
 }
 
 impl Reading {
-    fn of(internet: &Internet, offices: &[&Office]) -> Self {
-        let passed: Option<Vec<_>> = offices.iter().map(|office| office.passed()).collect();
-        let sum = |part: fn(&super::office::Passed) -> u64| Some(passed.as_ref()?.iter().map(part).sum());
-        Self {
-            internet: internet.received(),
-            to_internet: internet.sent(),
-            between_gateways: sum(|passed| passed.between_gateways),
-            to_clients: sum(|passed| passed.to_clients),
-        }
+    fn of(internet: &Internet, offices: &[&Office], between: Between<'_>) -> Self {
+        let (lan, store) = match between {
+            Between::Nobody => (None, None),
+            Between::Gateways(gateways) => {
+                let [lan, store] = told(gateways);
+                (Some(lan).filter(|_| gateways.len() > 1), Some(store))
+            }
+            Between::Others(pids) => {
+                let passed: Option<Vec<_>> = offices.iter().map(|office| office.between_gateways()).collect();
+                (passed.filter(|_| pids.len() > 1).map(|all| all.iter().sum::<u64>() as f64), None)
+            }
+        };
+        Self { internet: internet.received(), to_internet: internet.sent(), lan, store }
     }
 
     /// What has passed between the two.
-    fn since(&self, before: &Self, with_servers: bool) -> Traffic {
+    fn since(&self, before: &Self) -> Traffic {
         let more = |now: u64, then: u64| now.saturating_sub(then) as f64;
-        let both = |now: Option<u64>, then: Option<u64>| Some(more(now?, then?));
-        let internet = more(self.internet, before.internet);
-        let lan = both(self.between_gateways, before.between_gateways).filter(|_| with_servers);
-        let to_clients = both(self.to_clients, before.to_clients);
+        let told = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
         Traffic {
-            internet,
-            to_internet: both(self.to_internet, before.to_internet),
-            lan,
-            store: lan.zip(to_clients).map(|(lan, to_clients)| (to_clients - internet - lan).max(0.0)),
+            internet: more(self.internet, before.internet),
+            to_internet: self.to_internet.zip(before.to_internet).map(|(now, then)| more(now, then)),
+            lan: told(self.lan, before.lan),
+            store: told(self.store, before.store),
         }
     }
 }
 
-fn end(output: &str) -> String {
+pub(crate) fn end(output: &str) -> String {
     let output = output.trim();
     let from = output.char_indices().rev().nth(TOLD).map_or(0, |(at, _)| at);
     output[from..].replace('\n', " | ")

@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options, ground: Ground) -> Result<bool, String> {
     let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
     let cannot = |error| format!("cannot write {}: {error}", file.display());
     folder.map_err(cannot)?;
-    let played = runner::play(settings.into(), &progress, |so_far| {
+    let played = runner::play(&settings.into(), &progress, |so_far| {
         so_far.outcomes.last().into_iter().for_each(report::print);
         fs::write(file, report::page(so_far)).map_err(cannot)
     })?;

@@ -35,15 +35,6 @@ pub(crate) struct Machine {
     connected: bool,
 }
 
-/// Bytes that have passed the links of an office so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Passed {
-    /// What came to gateways from other machines of the office: neither from the Internet nor from clients.
-    pub(crate) between_gateways: u64,
-    /// What came to clients.
-    pub(crate) to_clients: u64,
-}
-
 impl Office {
     /// Its router's resolver has these lines as well.
     pub(super) fn in_namespaces(
@@ -112,8 +103,9 @@ impl Office {
         done
     }
 
-    /// What has passed so far; `None`: nobody counts here.
-    pub(crate) fn passed(&self) -> Option<Passed> {
+    /// Bytes that came to machines for gateways from other machines of the office so far: neither from the Internet nor from clients.
+    /// `None`: nobody counts here.
+    pub(crate) fn between_gateways(&self) -> Option<u64> {
         let network = self.network.as_ref()?;
         let from_outside = network.router.on(&network.lan).counter().passed().sent;
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,11 +114,9 @@ impl Office {
             of_role.map(|(_, counter)| counter.passed())
         };
         let to_gateways: u64 = of(Role::Gateway).map(|passed| passed.received).sum();
-        let (to_clients, from_clients) = of(Role::Client)
-            .fold((0, 0), |(received, sent), passed| (received + passed.received, sent + passed.sent));
+        let from_clients: u64 = of(Role::Client).map(|passed| passed.sent).sum();
         // Clients ask gateways, and the router answers those who ask: nobody else is in this LAN.
-        let between_gateways = to_gateways.saturating_sub(from_outside + from_clients);
-        Some(Passed { between_gateways, to_clients })
+        Some(to_gateways.saturating_sub(from_outside + from_clients))
     }
 }
 

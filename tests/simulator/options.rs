@@ -19,7 +19,7 @@ cargo bench --workspace --bench simulator -- [options]      (with --profile dev:
   --clients N         desks of the school in scenario 5: 30
   --at-once N         how many of them install at the same moment: 6
   --seed N            what sizes, turns and times of events follow from: 1
-  --minutes N         everything is over by then: 60. What has not begun is not run, what has is ended and has failed
+  --minutes N         everything is over by then: 150. What has not begun is not run, what has is ended and has failed
   --bandwidth MBIT    of upstream's link, in each direction: 100
   --latency MS        a round trip to upstream: 40
   --without-verdaccio nothing is compared with Verdaccio
@@ -85,7 +85,7 @@ impl Default for Options {
             clients: 30,
             at_once: 6,
             seed: 1,
-            time: Duration::from_secs(60 * 60),
+            time: Duration::from_secs(150 * 60),
             bandwidth: 100,
             round_trip: Duration::from_millis(40),
             verdaccio: true,

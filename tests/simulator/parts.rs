@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::simulator::finding::{Finding, Spread, Verdict};
 use crate::simulator::options::{Asked, Options};
-use crate::simulator::probe::paths;
+use crate::simulator::probe::{Probed, paths};
 use crate::simulator::progress::Progress;
 use crate::simulator::runner::one;
 use crate::simulator::scenarios::Scenario;
@@ -68,6 +68,14 @@ fn the_median_is_between_and_of_nothing_there_is_none() {
 }
 
 #[test]
+fn a_percentile_is_a_request_that_was_made() {
+    let probed = Probed::of((1..=100).rev().map(f64::from).collect());
+    assert_eq!((probed.p50, probed.p99), (50.0, 99.0));
+    let probed = Probed::of(vec![3.0, 1.0, 2.0]);
+    assert_eq!((probed.p50, probed.p99), (2.0, 3.0));
+}
+
+#[test]
 fn one_part_that_was_not_kept_is_a_failure_and_says_why() {
     let mut finding = Finding::default();
     finding.require(true, || "not this".to_owned());
@@ -119,7 +127,7 @@ fn verdict(scenario: &'static Scenario, within: Duration) -> Verdict {
 
 #[test]
 fn only_what_was_played_to_its_end_can_pass() {
-    let (soon, later) = (Duration::from_millis(50), Duration::from_secs(60));
+    let (soon, later) = (Duration::from_millis(500), Duration::from_secs(60));
     assert_eq!(verdict(&QUICK, later), Verdict::Pass);
     assert_eq!(verdict(&BROKEN, later), Verdict::Failed("it broke: a leg is off".to_owned()));
     assert!(matches!(verdict(&LONG, soon), Verdict::Failed(why) if why.contains("ended")));

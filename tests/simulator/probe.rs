@@ -26,7 +26,8 @@ pub(crate) struct Probed {
 /// Says what p50 and p99 are of.
 pub(crate) fn explain(settings: &Settings, finding: &mut Finding) {
     finding.note(&format!(
-        "p50 and p99 of a warm request: {} requests of a probe for what was installed, each over a new connection",
+        "p50 and p99 of a warm request: {} requests of a probe for what was installed, each over a new connection, when nobody installs; \
+         where there are several gateways, of the last one's client",
         settings.options.probes
     ));
 }
@@ -67,7 +68,8 @@ impl Probed {
     /// Of so many milliseconds, of which there are some.
     pub(crate) fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
-        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        // The nearest rank.
+        let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1];
         Self { p50: at(50), p99: at(99) }
     }
 }

@@ -31,14 +31,14 @@ pub(crate) struct Outcome {
 /// Plays those that are asked for, and says after each what was found so far. What was ended may still run in the background, for which there is nothing left to
 /// do: the program ends soon, and everything ends with it.
 pub(crate) fn play(
-    settings: Arc<Settings>,
+    settings: &Arc<Settings>,
     progress: &Progress,
     mut found: impl FnMut(&Played) -> Result<(), String>,
 ) -> Result<Played, String> {
     let end = progress.start() + settings.options.time;
-    let mut played = Played { settings: Arc::clone(&settings), outcomes: Vec::new(), took: Duration::ZERO };
+    let mut played = Played { settings: Arc::clone(settings), outcomes: Vec::new(), took: Duration::ZERO };
     for scenario in settings.options.scenarios.iter().filter_map(|number| scenarios::find(*number)) {
-        played.outcomes.push(one(scenario, &settings, &progress.of(scenario.number), end));
+        played.outcomes.push(one(scenario, settings, &progress.of(scenario.number), end));
         played.took = progress.start().elapsed();
         found(&played)?;
     }

@@ -1,5 +1,6 @@
 //! The HTML file: what was asked for and found, with a plot of each figure.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
@@ -65,6 +66,7 @@ fn facts(played: &Played) -> String {
         ("machine", machine()),
         ("where", ground),
         ("project", format!("{}: {} packages in the registry", name(options), project.packages.len())),
+        ("command line", env::args().skip(1).collect::<Vec<_>>().join(" ")),
         ("rounds of what is compared", options.pairs.to_string()),
         ("seed", options.seed.to_string()),
         ("upstream's link", format!("{} Mbit/s in each direction", options.bandwidth)),

@@ -2,6 +2,7 @@
 //! goes away.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::Scenario;
 use crate::simulator::Settings;
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
-use crate::simulator::measure::{await_that, resident, sent_by_source};
+use crate::simulator::measure::{await_that, end, resident, told};
 use crate::simulator::probe::{Probed, explain, probe};
 use crate::simulator::progress::Progress;
 
@@ -30,8 +31,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// Who installs.
 const KINDS: [Client; 4] = [Client::Npm11, Client::Pnpm10, Client::Yarn1, Client::Bun];
-/// What has been served of an install when a gateway goes away: packuments and tarballs.
-const MIDDLE: f64 = 100.0;
+/// What has been served of an install when a gateway goes away, as a part of its packuments and tarballs.
+const MIDDLE: f64 = 0.15;
 /// How long gateways may take until they know of one another.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How often somebody installs until everything that is near is known.
@@ -46,6 +47,16 @@ struct Scene<'a> {
     progress: &'a Progress,
     internet: &'a Internet,
     regions: Vec<Served>,
+}
+
+/// A gateway that went away in the middle of an install.
+#[derive(Debug, Default)]
+struct Gone {
+    which: usize,
+    /// What the other one had served by then.
+    other: f64,
+    /// The install was over.
+    too_late: bool,
 }
 
 /// A region and its gateways.
@@ -77,11 +88,9 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
         scene.goes_on(&mut finding, 1, client, Signal::SIGKILL);
     }
     scene.is_redirected(&mut finding, lan);
-    let gateways = scene.regions.iter().flat_map(|region| &region.gateways);
-    let memory: Vec<f64> = gateways.filter_map(|gateway| resident(gateway.pid())).collect();
-    finding.add("resident memory of each", "gateway", Unit::Bytes, memory);
     finding.note(
-        "Whoever installs has no lockfile and no cache. Verdaccio is left out: it leads nobody to another one.",
+        "Whoever installs has no lockfile and no cache. Verdaccio is left out: it leads nobody to another one. These \
+         gateways have no peers. One round, whatever --pairs says: each has some twenty installs.",
     );
     finding
 }
@@ -92,7 +101,7 @@ impl Scene<'_> {
         self.progress.step("a client of the left campus, straight to upstream");
         let registry = self.internet.straight();
         let outcome = self.measured(finding, "straight", || {
-            install(self.settings, Client::Npm11, &self.regions[0].place.client, &registry)
+            self.install_at(Client::Npm11, &self.regions[0].place.client, &registry)
         });
         require_success(finding, "straight", &outcome);
     }
@@ -101,12 +110,12 @@ impl Scene<'_> {
     fn lands_at_its_own(&self, finding: &mut Finding, nth: usize) {
         let name = self.regions[nth].place.name;
         self.progress.step(&format!("{name}: a client that knows nothing but a name"));
-        let (before, sent) = (self.served(), self.sent());
+        let (before, stores) = (self.served(), self.out_of_stores());
         let subject = format!("{name}, nothing held");
         let outcome = self.measured(finding, &subject, || self.install(nth, Client::Npm11));
-        self.add_sent(finding, &subject, sent);
+        finding.add("bytes from the store", &subject, Unit::Bytes, [self.out_of_stores() - stores]);
         require_success(finding, name, &outcome);
-        let mut strangers = 0.0;
+        let (mut own, mut strangers) = (0.0, 0.0);
         for (who, served) in self.served() {
             let more = served - before[&who];
             finding.add(
@@ -115,11 +124,10 @@ impl Scene<'_> {
                 Unit::Count,
                 [more],
             );
-            if who.0 != name {
-                strangers += more;
-            }
+            *if who.0 == name { &mut own } else { &mut strangers } += more;
         }
         self.probe(finding, nth, &outcome);
+        finding.require(own > 0.0, || format!("{name}'s client was not served by its own gateways"));
         finding.require(strangers == 0.0, || {
             format!("{strangers} requests of {name}'s client were served by gateways of other regions")
         });
@@ -141,35 +149,43 @@ impl Scene<'_> {
         let how = if signal == Signal::SIGTERM { "drained" } else { "killed" };
         let subject = format!("{}, {name}: a gateway is {how}", client.name());
         self.progress.step(&subject);
-        let mut used = 0;
+        let mut gone = Gone::default();
         let outcome = self.measured(finding, &subject, || {
-            let (outcome, gone) = self.install_and(nth, client, signal);
-            used = gone;
+            let (outcome, what) = self.install_and(nth, client, signal);
+            gone = what;
             outcome
         });
-        let other = served(&self.regions[nth].gateways[1 - used]);
         require_success(finding, &subject, &outcome);
-        finding.require(other > 0.0, || format!("{subject}: nobody came to the other gateway"));
+        finding.require(!gone.too_late, || format!("{subject}: the install was over before"));
+        let other = served(&self.regions[nth].gateways[1 - gone.which]) - gone.other;
+        finding.add("packuments and tarballs of the other gateway then", &subject, Unit::Count, [other]);
+        finding.require(other > 0.0, || format!("{subject}: nobody came to the other gateway then"));
         // Both: whoever goes away again and again is led to later each time, which is not what the next install is about.
         self.regions[nth].gateways.iter_mut().for_each(Gateway::restart);
         self.regions[nth].await_both();
     }
 
-    /// The gateway that has served most of the install gets a signal in the middle; which one that was.
-    fn install_and(&self, nth: usize, client: Client, signal: Signal) -> (Outcome, usize) {
+    /// The gateway that has served most of the install gets a signal in the middle.
+    fn install_and(&self, nth: usize, client: Client, signal: Signal) -> (Outcome, Gone) {
+        let middle = MIDDLE * 2.0 * self.settings.project.packages.len() as f64;
         let region = &self.regions[nth];
         let all = || -> Vec<f64> { region.gateways.iter().map(served).collect() };
         let before = all();
         thread::scope(|scope| {
             let installing = scope.spawn(|| self.install(nth, client));
             let more = || -> Vec<f64> { all().iter().zip(&before).map(|(now, then)| now - then).collect() };
-            while !installing.is_finished() && more().iter().sum::<f64>() < MIDDLE {
+            while !installing.is_finished() && more().iter().sum::<f64>() < middle {
                 thread::sleep(Duration::from_millis(20));
             }
             let served = more();
-            let used = usize::from(served[1] > served[0]);
-            region.gateways[used].signal(signal);
-            (installing.join().expect("an install that ends"), used)
+            let which = usize::from(served[1] > served[0]);
+            region.gateways[which].signal(signal);
+            let gone = Gone {
+                which,
+                other: before[1 - which] + served[1 - which],
+                too_late: installing.is_finished(),
+            };
+            (installing.join().expect("an install that ends"), gone)
         })
     }
 
@@ -181,7 +197,7 @@ impl Scene<'_> {
         let nearest =
             far.gateways.iter().map(served).enumerate().max_by(|one, other| one.1.total_cmp(&other.1));
         let nearest = nearest.map_or(0, |(nth, _)| nth);
-        let network = format!("networks = [\"{}/32\"]", visitor.v4());
+        let network = format!("networks = [\"{}\"]", network_of(visitor.v4()));
         let entry =
             far.known[nearest].entry(&[format!("http://{}", far.place.servers[nearest].v4())], &network);
         let builder = self.internet.gateway().config_toml(&format!("[steer]\nredirect = true\n{entry}"));
@@ -197,8 +213,8 @@ impl Scene<'_> {
             self.progress.step(&subject);
             let (before, asked) = (redirects(), tarballs());
             let registry = self.internet.through(&gateway.url());
-            let outcome = self
-                .measured(finding, &subject, || install(self.settings, Client::Npm11, &visitor, &registry));
+            let outcome =
+                self.measured(finding, &subject, || self.install_at(Client::Npm11, &visitor, &registry));
             require_success(finding, &subject, &outcome);
             part = (redirects() - before) / (tarballs() - asked).max(1.0);
             finding.add("tarballs by redirects / all", &subject, Unit::Ratio, [part]);
@@ -213,7 +229,20 @@ impl Scene<'_> {
 
     fn install(&self, nth: usize, client: Client) -> Outcome {
         let registry = self.internet.through(&format!("http://{ZONE}"));
-        install(self.settings, client, &self.regions[nth].place.client, &registry)
+        self.install_at(client, &self.regions[nth].place.client, &registry)
+    }
+
+    /// In a new checkout, by somebody who never installed anything. What has left something else than others by the same client
+    /// has not succeeded.
+    fn install_at(&self, client: Client, host: &Host, registry: &clients::Settings) -> Outcome {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let checkout = Checkout::new(folder.path(), &self.settings.project.package_json_text());
+        let mut outcome = host.run(|| client.install(&checkout, registry, Mode::Cold));
+        if outcome.success && !self.internet.is_usual(client, &checkout.installed()) {
+            outcome.success = false;
+            "it has installed something else than before".clone_into(&mut outcome.output);
+        }
+        outcome
     }
 
     /// Adds what an install has cost.
@@ -229,21 +258,16 @@ impl Scene<'_> {
         finding.add("bytes from the Internet", of, Unit::Bytes, [bytes]);
         finding.add("requests to upstream", of, Unit::Count, [upstream.requests().len() as f64]);
         finding.add("failed installs", of, Unit::Count, [f64::from(u8::from(!outcome.success))]);
+        let gateways = self.regions.iter().flat_map(|region| &region.gateways);
+        let memory: Vec<f64> = gateways.filter_map(|gateway| resident(gateway.pid())).collect();
+        finding.add("resident memory of each", of, Unit::Bytes, memory);
         outcome
     }
 
-    /// What the gateways have sent to clients since `before`, by where it came from. Whoever has been killed has forgotten what it sent.
-    fn add_sent(&self, finding: &mut Finding, of: &str, before: [f64; 3]) {
-        let kinds = ["out of the store", "from other gateways", "from upstream"];
-        for ((kind, now), before) in kinds.iter().zip(self.sent()).zip(before) {
-            let what = format!("bytes to clients, {kind}");
-            finding.add(&what, of, Unit::Bytes, [(now - before).max(0.0)]);
-        }
-    }
-
-    fn sent(&self) -> [f64; 3] {
+    /// Bytes that clients got out of the stores of all gateways so far.
+    fn out_of_stores(&self) -> f64 {
         let gateways: Vec<&Gateway> = self.regions.iter().flat_map(|region| &region.gateways).collect();
-        sent_by_source(&gateways)
+        told(&gateways)[1]
     }
 
     /// How many packuments and tarballs each gateway has served.
@@ -258,19 +282,12 @@ impl Scene<'_> {
 }
 
 fn require_success(finding: &mut Finding, subject: &str, outcome: &Outcome) {
-    finding.require(outcome.success, || format!("{subject}: {}", outcome.output));
+    finding.require(outcome.success, || format!("{subject}: {}", end(&outcome.output)));
 }
 
 fn served(gateway: &Gateway) -> f64 {
     let of = |route| gateway.metric("open_registry_http_requests_total", &[("route", route)]);
     of("packument") + of("tarball")
-}
-
-/// In a new checkout, by somebody who never installed anything.
-fn install(settings: &Settings, client: Client, host: &Host, registry: &clients::Settings) -> Outcome {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let checkout = Checkout::new(folder.path(), &settings.project.package_json_text());
-    host.run(|| client.install(&checkout, registry, Mode::Cold))
 }
 
 /// All gateways have the same list of gateways, and are there when each names both of its region.
@@ -314,11 +331,16 @@ impl Served {
     }
 }
 
+/// The smallest network of a public address that clients are told apart by.
+fn network_of(address: Ipv4Addr) -> String {
+    let [first, second, third, _] = address.octets();
+    format!("{first}.{second}.{third}.0/24")
+}
+
 /// Takes a host's neighbours away: it has the same address, and everybody is reached all the same.
 fn apart(host: &Host, lan: &Lan) {
     let (address, name) = (host.v4().to_string(), lan.name());
-    let [first, second, third, _] = host.v4().octets();
-    let network = format!("{first}.{second}.{third}.0/24");
+    let network = network_of(host.v4());
     host.output("ip", &["address", "flush", "dev", name]).expect_success();
     host.output("ip", &["address", "add", &format!("{address}/32"), "dev", name]).expect_success();
     host.output("ip", &["route", "add", &network, "dev", name]).expect_success();

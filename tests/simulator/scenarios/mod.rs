@@ -14,7 +14,7 @@ use super::Settings;
 use super::federation::{Federation, together_straight};
 use super::finding::{Finding, Spread, Unit};
 use super::internet::Internet;
-use super::measure::{Run, measure};
+use super::measure::{Between, Run, measure};
 use super::probe::probe_after;
 use super::progress::Progress;
 
@@ -58,10 +58,12 @@ pub(crate) fn list() -> String {
 /// The clients of a federation install straight from upstream at the same moment, while none of its gateways runs.
 fn straight(settings: &Settings, progress: &Progress, internet: &Internet, federation: &Federation) -> Run {
     progress.step(&format!("{} clients straight to upstream", federation.clients.len()));
-    let (mut run, installed) = measure(internet, &[&federation.office], &[], || {
+    let (mut run, installed) = measure(internet, &[&federation.office], Between::Nobody, || {
         together_straight(settings, internet, &federation.clients)
     });
-    run.probed = probe_after(settings, internet, &federation.clients[0], &internet.url(), &installed);
+    if let Some(client) = federation.clients.last() {
+        run.probed = probe_after(settings, internet, client, &internet.url(), &installed);
+    }
     run
 }
 

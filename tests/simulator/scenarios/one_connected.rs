@@ -33,20 +33,30 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
         progress.step(what);
         federation.play(settings, &internet)
     };
-    let contenders: [&dyn Fn(usize) -> Run; 4] = [
+    let verdaccios = |_| {
+        progress.step("five Verdaccios, one connected, five clients");
+        one_connected.play_verdaccios(settings, &internet)
+    };
+    let without_verdaccio = settings.without_verdaccio();
+    let contenders: [&dyn Fn(usize) -> Run; 5] = [
         &|_| of("one gateway, one client", &alone),
         &|_| of("five gateways, sharing off, five clients", &apart),
         &|_| of("five gateways, one connected, five clients", &one_connected),
         &|_| straight(settings, progress, &internet, &apart),
+        &verdaccios,
     ];
-    let found = in_turns(settings, &contenders);
+    let count = if without_verdaccio.is_some() { contenders.len() - 1 } else { contenders.len() };
+    let found = in_turns(settings, &contenders[..count]);
     let mut finding = Finding::default();
+    without_verdaccio.iter().for_each(|why| finding.note(why));
+    Federation::explain(&mut finding);
     explain(settings, &mut finding);
     let names = [
         "one gateway alone",
         "five, all connected, sharing off",
         "five, one connected",
         "five clients, straight",
+        "five Verdaccios, one connected",
     ];
     let beside = beside_one(&mut finding, &names, &found);
     finding.require(beside[2].most <= MOST, || {

@@ -11,7 +11,7 @@ use super::Scenario;
 use crate::simulator::Settings;
 use crate::simulator::finding::{Finding, Spread, Unit};
 use crate::simulator::internet::Internet;
-use crate::simulator::measure::{Installation, Run, install, measure};
+use crate::simulator::measure::{Between, Installation, Run, install, measure};
 use crate::simulator::office::{Machine, Office, Role};
 use crate::simulator::probe::{explain, probe};
 use crate::simulator::progress::Progress;
@@ -67,14 +67,14 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let kinds = scene.desks.len().min(KINDS.len());
     let alone = scene.desks[..kinds].chunks(1).map(|desk| {
         let name = desk[0].0.name();
-        scene.round(&format!("{name} alone, straight"), desk, &straight, &[])
+        scene.round(&format!("{name} alone, straight"), desk, &straight, Between::Nobody)
     });
     let alone: Vec<Round> = alone.collect();
     let builder = scene.internet.gateway_on(&server).dns(server.at(53));
     let gateway = server.run(|| builder.start());
     let everybody = |what| {
         progress.step(&format!("{} desks, {what}", scene.desks.len()));
-        scene.round(what, &scene.desks, &led, &[gateway.pid()])
+        scene.round(what, &scene.desks, &led, Between::Gateways(&[&gateway]))
     };
     let cold = everybody("nothing in the gateway");
     let mut warm = everybody("everything in the gateway");
@@ -89,7 +89,7 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     let audits = passed() - before;
     drop::<Gateway>(gateway);
     progress.step(&format!("{} desks, straight to upstream", scene.desks.len()));
-    let without_us = scene.round("straight to upstream", &scene.desks, &straight, &[]);
+    let without_us = scene.round("straight to upstream", &scene.desks, &straight, Between::Nobody);
     let mut finding = judge(settings, &alone, &[cold, warm, away, without_us]);
     finding.add("audits that the gateway was asked for", "without the Internet", Unit::Count, [audits]);
     finding
@@ -102,9 +102,9 @@ impl Scene<'_> {
         what: &str,
         desks: &[(Client, Machine)],
         registry: &clients::Settings,
-        servers: &[u32],
+        between: Between<'_>,
     ) -> Round {
-        let (run, installed) = measure(&self.internet, &[&self.school], servers, || {
+        let (run, installed) = measure(&self.internet, &[&self.school], between, || {
             in_order(self.settings.options.at_once, desks.len(), |nth| {
                 let (client, machine) = &desks[nth];
                 install(self.settings, machine, *client, registry)
@@ -144,8 +144,8 @@ fn judge(settings: &Settings, alone: &[Round], rounds: &[Round; 4]) -> Finding {
     let mut finding = Finding::default();
     explain(settings, &mut finding);
     finding.note(&format!(
-        "{} desks, at most {} of them at the same moment. Whoever installs has no lockfile and no cache. Verdaccio is left out: \
-         DNS leads nobody to it.",
+        "{} desks, at most {} of them at the same moment. Whoever installs has no lockfile and no cache. One \
+         round, whatever --pairs says: each has 30 installs. Verdaccio is left out: it answers no DNS, and scenario 1 is beside it.",
         settings.options.clients, settings.options.at_once
     ));
     for round in alone {

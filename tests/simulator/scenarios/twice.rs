@@ -6,7 +6,7 @@ use super::Scenario;
 use crate::simulator::Settings;
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
-use crate::simulator::measure::{Run, install, measure};
+use crate::simulator::measure::{Between, Run, install, measure};
 use crate::simulator::office::{Machine, Office, Role};
 use crate::simulator::probe::{explain, probe_after};
 use crate::simulator::progress::Progress;
@@ -16,11 +16,14 @@ use crate::simulator::verdaccio::Verdaccio;
 pub(super) const SCENARIO: Scenario = Scenario {
     number: 1,
     name: "One gateway, one project, twice",
-    condition: "The second install through the gateway is faster than the first (median of the rounds). Clients begin with \
-                nothing each time.",
+    condition: "The second install through the gateway is faster than the first (median of the rounds), asks upstream for no tarball, and \
+                takes at most 2 % of the first's bytes from the Internet. Clients begin with nothing each time.",
     needs_namespaces: false,
     play,
 };
+
+/// What the second install may take of the Internet, as a part of the first's: its audit, and what has to be asked again.
+const ASKED: f64 = 0.02;
 
 struct Scene<'a> {
     settings: &'a Settings,
@@ -59,6 +62,13 @@ fn play(settings: &Settings, progress: &Progress) -> Finding {
     finding.require(ratios[0].median < 1.0, || {
         format!("the second install takes {:.3} of the first's time", ratios[0].median)
     });
+    let of_internet = found[0].iter().map(|[first, second]| second.traffic.internet / first.traffic.internet);
+    let what = "bytes from the Internet for the second / for the first";
+    let asked = finding.add(what, "gateway", Unit::Ratio, of_internet).map_or(f64::NAN, |spread| spread.most);
+    finding.require(asked <= ASKED, || format!("the second install took {asked:.3} of the first's bytes"));
+    finding.require(found[0].iter().all(|[_, second]| second.tarballs == 0.0), || {
+        "the second install asked upstream for tarballs".to_owned()
+    });
     finding
 }
 
@@ -66,24 +76,29 @@ impl Scene<'_> {
     fn gateway(&self) -> [Run; 2] {
         self.progress.step("a new gateway, two installs");
         let gateway = self.server.run(|| self.internet.gateway_on(&self.server).start());
-        self.twice(&gateway.url(), &self.internet.through(&gateway.url()), &[gateway.pid()])
+        let between = Between::Gateways(&[&gateway]);
+        self.twice(&gateway.url(), &self.internet.through(&gateway.url()), between)
     }
 
     fn straight(&self) -> [Run; 2] {
         self.progress.step("straight to upstream, two installs");
-        self.twice(&self.internet.url(), &self.internet.straight(), &[])
+        self.twice(&self.internet.url(), &self.internet.straight(), Between::Nobody)
     }
 
     fn verdaccio(&self) -> [Run; 2] {
         self.progress.step("a new Verdaccio, two installs");
         let verdaccio = Verdaccio::start(&self.internet, &self.server, &self.internet.url());
-        self.twice(&verdaccio.url(), &self.internet.through(&verdaccio.url()), &[verdaccio.pid()])
+        self.twice(
+            &verdaccio.url(),
+            &self.internet.through(&verdaccio.url()),
+            Between::Others(&[verdaccio.pid()]),
+        )
     }
 
     /// Two installs, and a probe after the second.
-    fn twice(&self, url: &str, registry: &clients::Settings, servers: &[u32]) -> [Run; 2] {
+    fn twice(&self, url: &str, registry: &clients::Settings, between: Between<'_>) -> [Run; 2] {
         let once = || {
-            measure(&self.internet, &[&self.office], servers, || {
+            measure(&self.internet, &[&self.office], between, || {
                 vec![install(self.settings, &self.laptop, Client::Npm11, registry)]
             })
         };

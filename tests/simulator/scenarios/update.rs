@@ -12,7 +12,7 @@ use crate::simulator::Settings;
 use crate::simulator::federation::free_port;
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
-use crate::simulator::measure::{await_that, resident};
+use crate::simulator::measure::{await_that, resident, told};
 use crate::simulator::office::{Machine, Office, Role};
 use crate::simulator::probe::Probed;
 use crate::simulator::progress::Progress;
@@ -70,6 +70,10 @@ struct Served {
     has_tarball: bool,
     /// How long each of the client's requests took, in milliseconds.
     requests: Vec<f64>,
+    /// Those that got no packument.
+    failures: usize,
+    /// Bytes from other gateways.
+    from_others: Option<f64>,
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
@@ -119,6 +123,11 @@ fn judge(finding: &mut Finding, asked: &Asked, served: &[Served]) {
     let Probed { p50, p99 } = Probed::of(served.iter().flat_map(|served| served.requests.clone()).collect());
     finding.add("p50 of a request", asked.who, Unit::Milliseconds, [p50]);
     finding.add("p99 of a request", asked.who, Unit::Milliseconds, [p99]);
+    let failures: usize = served.iter().map(|served| served.failures).sum();
+    finding.add("requests that failed", asked.who, Unit::Count, [failures as f64]);
+    finding.require(failures == 0, || format!("{}: {failures} requests failed", asked.who));
+    let from_others = served.iter().filter_map(|served| served.from_others);
+    finding.add("bytes from other gateways", asked.who, Unit::Bytes, from_others);
     if let Some(gateway) = &asked.gateway {
         finding.add("resident memory of each", asked.who, Unit::Bytes, resident(gateway.pid()));
     }
@@ -155,17 +164,21 @@ impl Asked {
     /// Asks until it is there.
     fn wait(&self, internet: &Internet, round: usize, published: Instant) -> Served {
         let wanted = version(round);
-        let mut requests = Vec::new();
+        let (mut requests, mut failures) = (Vec::new(), 0);
+        let from_others = || self.gateway.as_ref().map(|gateway| told(&[gateway])[0]);
+        let before = from_others();
         await_that(&format!("{wanted} at {}", self.who), PATIENCE, || {
             thread::sleep(PAUSE);
             let asked = Instant::now();
             let latest = self.latest(internet);
             requests.push(asked.elapsed().as_secs_f64() * 1000.0);
+            failures += usize::from(latest.is_none());
             latest.as_deref() == Some(&*wanted)
         });
         let seconds = published.elapsed().as_secs_f64();
         let has_tarball = self.ask(internet, &format!("/{NAME}/-/{NAME}-{wanted}.tgz")).0 == 200;
-        Served { seconds, has_tarball, requests }
+        let from_others = from_others().zip(before).map(|(now, before)| now - before);
+        Served { seconds, has_tarball, requests, failures, from_others }
     }
 
     /// The newest version, if it answers.
