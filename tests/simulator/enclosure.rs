@@ -27,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::complain;
 use crate::simulator::options::Options;
+use crate::simulator::progress::Progress;
 use crate::simulator::{Ground, project};
 
 /// Set inside only: why it is on loopback, or nothing.
@@ -86,6 +87,7 @@ fn end_with_outside() {
 
 fn outside(options: &Options) -> ExitCode {
     // Built, if need be, while there still is a network.
+    Progress::new().step("open-registry is built first, unless it is there: that may take minutes");
     let program = harness::binary();
     let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
     let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a temporary folder");

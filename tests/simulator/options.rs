@@ -8,22 +8,22 @@ use std::time::Duration;
 use super::scenarios;
 
 const USAGE: &str = "\
-cargo bench --workspace --bench simulator -- [options]      (with --profile dev: a debug build)
+cargo bench --workspace --bench simulator -- [options]      (--profile dev, before --, makes a debug build)
 
-  --scenarios 1,3-5   which ones: all, unless said
+  --scenarios 1,3-5   which ones [all]
   --project FILE      what is installed: a recording of tests/simulator/record, or a package.json, which is recorded first
-                      (with npm and the registry that it is configured for): tests/simulator/projects/web.json
+                      (with npm and the registry that it is configured for) [tests/simulator/projects/web.json]
   --packages N        a synthetic project instead: so many packages besides some thirty small ones
-  --pairs N           how often what is compared is run, in turns: 3
-  --probes N          requests by which p50 and p99 are measured: 100
-  --clients N         desks of the school in scenario 5: 30
-  --at-once N         how many of them install at the same moment: 6
-  --seed N            what sizes, turns and times of events follow from: 1
-  --minutes N         everything is over by then: 150. What has not begun is not run, what has is ended and has failed
-  --bandwidth MBIT    of upstream's link, in each direction: 100
-  --latency MS        a round trip to upstream: 40
+  --pairs N           how often what is compared is run, in turns [3]
+  --probes N          requests by which p50 and p99 are measured [100]
+  --clients N         desks of the school in scenario 5 [30]
+  --at-once N         how many of them install at the same moment [6]
+  --seed N            what sizes, turns and times of events follow from [1]
+  --minutes N         everything is over by then [150]. What has not begun is not run, what has is ended and has failed
+  --bandwidth MBIT    of upstream's link, in each direction [100]
+  --latency MS        a round trip to upstream [40]
   --without-verdaccio nothing is compared with Verdaccio
-  --report FILE       where the report is written: simulator.html in the target folder
+  --report FILE       where the report is written [simulator.html in the target folder]
   --loopback          without namespaces: no bandwidth, no LANs, fewer scenarios
   --list              the scenarios and what each has to keep, and nothing else
   --help              this, and nothing else";
