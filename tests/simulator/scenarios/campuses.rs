@@ -139,8 +139,8 @@ impl Scene<'_> {
         let Some(lockfile) = outcome.lockfile.as_ref().filter(|_| outcome.success) else { return };
         let url = format!("http://{ZONE}");
         let Probed { p50, p99 } = place.client.run(|| probe(self.settings, self.internet, &url, lockfile));
-        finding.add("p50 of a warm request", place.name, Unit::Milliseconds, [p50]);
-        finding.add("p99 of a warm request", place.name, Unit::Milliseconds, [p99]);
+        finding.add("p50 of a request to either gateway", place.name, Unit::Milliseconds, [p50]);
+        finding.add("p99 of a request to either gateway", place.name, Unit::Milliseconds, [p99]);
     }
 
     /// One of a region's gateways goes away in the middle of an install, and later both are started again.
