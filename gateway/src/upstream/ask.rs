@@ -217,8 +217,9 @@ impl Upstream {
     async fn turns_out_to_be_gone(&self) -> String {
         loop {
             tokio::time::sleep(SUSPICION).await;
-            let found = self.probe_apart().await;
-            if let (Err(_), Link::Down(cause)) = (found, self.inner.latch.link_for(Errand::Private)) {
+            if let (true, Link::Down(cause)) =
+                (self.is_gone(SUSPICION).await, self.inner.latch.link_for(Errand::Private))
+            {
                 return cause;
             }
         }

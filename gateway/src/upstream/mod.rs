@@ -23,6 +23,7 @@ use resolver::origin::Origins;
 use resolver::ways::Way;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::metrics::Metrics;
@@ -88,6 +89,8 @@ struct Inner {
     /// Whom it is asked through, once that is known.
     home: Arc<OnceLock<Home>>,
     latch: Latch,
+    /// When it was last looked whether upstream is gone, and whether it was: one look for all who wait.
+    looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
     metrics: Arc<Metrics>,
 }
 
@@ -114,6 +117,7 @@ impl Upstream {
             upload_places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
             latch: Latch::new(offline, Arc::clone(&home)),
             home,
+            looked: tokio::sync::Mutex::default(),
             metrics,
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -1,14 +1,19 @@
 //! Whether upstream answers, found out by asking: what is down is probed, and home is tried whenever it is newly connected.
 
-use http::HeaderMap;
+use std::time::Duration;
+
+use http::Request;
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use resolver::connectivity::Link;
 use resolver::ways::{Errand, Way};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::Upstream;
 use super::ask::{Course, Question};
+use super::client;
 use super::failure::UpstreamError;
 use super::home::Home;
+use super::{HEADERS_WAIT, PRODUCT, Upstream};
 
 /// How home fares, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,19 +77,10 @@ impl Upstream {
     }
 
     async fn probe(&self, way: Way) -> Result<(), UpstreamError> {
-        self.ping(Course { way, apart: false, is_own: true }).await
-    }
-
-    /// Upstream itself, on a connection of its own.
-    pub(super) async fn probe_apart(&self) -> Result<(), UpstreamError> {
-        self.ping(Course { way: Way::Direct, apart: true, is_own: true }).await
-    }
-
-    async fn ping(&self, course: Course) -> Result<(), UpstreamError> {
-        let address = format!("{}/-/ping", self.inner.base);
+        let address = self.ping();
         let (headers, for_home) = (HeaderMap::new(), HeaderMap::new());
-        let question = Question { address: &address, headers, for_home, attempt: 0, apart: course.apart };
-        match self.attempt(&question, course, false).await {
+        let question = Question { address: &address, headers, for_home, attempt: 0, apart: false };
+        match self.attempt(&question, Course { way, apart: false, is_own: true }, false).await {
             Ok(mut answer) => {
                 while answer.chunk().await?.is_some() {}
                 Ok(())
@@ -92,6 +88,37 @@ impl Upstream {
             Err(UpstreamError::Missing | UpstreamError::Refused(_) | UpstreamError::CutOff) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether upstream itself cannot be reached, found out on a connection of its own: once in this time for all who want to know,
+    /// and without a place, for those who want to know have them. Whatever it answers says that it can, and nothing else.
+    pub(super) async fn is_gone(&self, pause: Duration) -> bool {
+        let mut looked = self.inner.looked.lock().await;
+        if let Some((at, is_gone)) = *looked
+            && at.elapsed() < pause
+        {
+            return is_gone;
+        }
+        let mut request = Request::new(client::empty());
+        if let Ok(address) = self.ping().parse() {
+            *request.uri_mut() = address;
+        }
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        let course = Course { way: Way::Direct, apart: true, is_own: true };
+        let is_gone = match self.send(request, course, HEADERS_WAIT, None).await {
+            Err(error @ (UpstreamError::Unreachable(_) | UpstreamError::Silent(_))) => {
+                self.inner.latch.failed(Way::Direct, &error);
+                self.counted(error);
+                true
+            }
+            _ => false,
+        };
+        *looked = Some((Instant::now(), is_gone));
+        is_gone
+    }
+
+    fn ping(&self) -> String {
+        format!("{}/-/ping", self.inner.base)
     }
 
     /// How home fares; `None`: nobody is followed.
