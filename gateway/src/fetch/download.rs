@@ -29,7 +29,7 @@ pub(super) const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Downloads at once. Fewer than upstream's places: tarballs never keep metadata waiting.
 const AT_ONCE: usize = 48;
-/// How often a download that waits for upstream looks for peers that have turned up: some 30 microseconds each time.
+/// How often a download that waits for upstream looks for peers that have turned up: a look into what peers have told.
 const LOOK: Duration = Duration::from_millis(100);
 /// Downloads that wait or are under way; a client asks for 100 at once.
 const WAITING: usize = 4096;
@@ -120,7 +120,11 @@ impl Downloads {
     /// Where no peer can be asked, nothing is begun that upstream cannot be asked for either.
     pub(super) async fn open(&self, order: Order, whole: bool) -> Result<Opened, Failure> {
         if self.sources(&order).is_none() {
-            self.reachable(&order).await?;
+            tokio::select! {
+                biased;
+                reachable = self.reachable(&order) => reachable?,
+                _ = self.turn_up(&order, || true) => {}
+            }
         }
         let what = order.what.as_str();
         let Ticket { mut progress, shared } = self.join(&order)?;
@@ -236,12 +240,14 @@ impl Downloads {
         shared: &Shared,
     ) -> Result<Given, Ended> {
         let received = &*shared.received;
+        // Not even a part has come, and nobody waits for this gateway itself.
+        let is_waited = || received.load(Ordering::Relaxed) == 0 && !shared.alone.is_cancelled();
         let (peers, wanted, sources) = match self.sources(order) {
             Some(found) => found,
             None => tokio::select! {
                 biased;
                 ended = self.ask_upstream(order, progress, received) => return ended,
-                found = self.turns_up(order, progress) => found,
+                found = self.turn_up(order, is_waited) => found,
             },
         };
         let (wanted, store) = (&wanted, &self.inner.store);
@@ -256,20 +262,25 @@ impl Downloads {
         race::run(peers, sources, &shared.alone, ask, upstream).await
     }
 
-    /// Peers that can be asked after all, while upstream has not begun to answer: they have connected since, or have told since what
-    /// they hold. Whoever has just started knows nobody.
-    async fn turns_up(
-        &self,
-        order: &Order,
-        progress: &watch::Sender<Progress>,
-    ) -> (&Peers, Wanted, Vec<Source>) {
+    /// Peers that hold it after all, while it `is_waited` for: they have connected since, or have told since what they hold. Whoever has
+    /// just started knows nobody.
+    async fn turn_up(&self, order: &Order, is_waited: impl Fn() -> bool) -> (&Peers, Wanted, Vec<Source>) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let waits = matches!(*progress.borrow(), Progress::Begun);
-            if let Some(found) = self.sources(order).filter(|_| waits) {
+            if let Some(found) = is_waited().then(|| self.holders(order)).flatten() {
                 return found;
             }
         }
+    }
+
+    /// The peers that are to be asked, if any of them holds it.
+    fn holders(&self, order: &Order) -> Option<(&Peers, Wanted, Vec<Source>)> {
+        let Expected::Integrity(integrity) = order.expected else { return None };
+        if !self.inner.peers.as_ref()?.is_held(&integrity) {
+            return None;
+        }
+        let holds = |source: &Source| source.errand == Errand::Held;
+        self.sources(order).filter(|(_, _, sources)| sources.iter().any(holds))
     }
 
     async fn ask_upstream(

@@ -171,6 +171,11 @@ impl Peers {
         Some(Wanted { integrity, path: named.map(|(name, file)| name.tarball_path(file)) })
     }
 
+    /// Whether any peer has told that it holds this.
+    pub(super) fn is_held(&self, integrity: &Integrity) -> bool {
+        !self.inner.inventories.holders(integrity).is_empty()
+    }
+
     /// Who is to be asked, in this order, before upstream; `online`: whether upstream answers this gateway.
     pub(super) fn sources(&self, wanted: &Wanted, online: bool) -> Vec<Source> {
         let neighbours = self.inner.swarm.neighbours();

@@ -31,6 +31,8 @@ struct Scene {
     upstream: Arc<AtomicUsize>,
     /// Upstream answers as many requests as there are permits.
     gate: Arc<Semaphore>,
+    /// It begins so many answers before it waits for that, with half of the body.
+    half: Arc<Semaphore>,
     _dir: TempDir,
 }
 
@@ -61,7 +63,9 @@ impl Scene {
         let stand_in = StandIn::new(contents.clone(), Arc::clone(&metrics));
         let (counted, gate) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
-        let address = registry(contents.clone(), Arc::clone(&counted), Arc::clone(&gate), line).await;
+        let half = Arc::new(Semaphore::new(0));
+        let gates = [&gate, &half].map(Arc::clone);
+        let address = registry(contents.clone(), Arc::clone(&counted), gates, line).await;
         let config =
             json!({ "url": address, "fresh": "5m", "stale": "5m", "changes": "", "tarball_hosts": [] });
         let config: upstream::Config = serde_json::from_value(config).unwrap();
@@ -76,7 +80,7 @@ impl Scene {
             settings,
             metrics,
         );
-        Self { fetch, stand_in, contents, upstream: counted, gate, _dir: dir }
+        Self { fetch, stand_in, contents, upstream: counted, gate, half, _dir: dir }
     }
 
     fn digest(&self, number: usize) -> Integrity {
@@ -134,7 +138,7 @@ impl Scene {
 async fn registry(
     contents: Vec<Vec<u8>>,
     counted: Arc<AtomicUsize>,
-    gate: Arc<Semaphore>,
+    [gate, half]: [Arc<Semaphore>; 2],
     line: Line,
 ) -> String {
     let socket = TcpSocket::new_v4().unwrap();
@@ -151,7 +155,8 @@ async fn registry(
     let listener = socket.listen(64).unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (contents, counted, gate) = (contents.clone(), Arc::clone(&counted), Arc::clone(&gate));
+            let (contents, counted) = (contents.clone(), Arc::clone(&counted));
+            let (gate, half) = (Arc::clone(&gate), Arc::clone(&half));
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 while stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
@@ -160,13 +165,20 @@ async fn registry(
                     }
                     let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
                     counted.fetch_add(1, Ordering::SeqCst);
-                    gate.acquire().await.unwrap().forget();
                     let number = (0..contents.len()).find(|n| text.contains(&format!("left-{n}.0.0.tgz")));
                     let body = number.map(|number| contents[number].clone()).unwrap_or_default();
                     let status = if number.is_some() { "200 OK" } else { "404 Not Found" };
                     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
                     let answer = [answer.into_bytes(), body].concat();
-                    if stream.write_all(&answer).await.is_err() {
+                    let begun = half.try_acquire().map_or(0, |permit| {
+                        permit.forget();
+                        answer.len() / 2
+                    });
+                    if begun > 0 && stream.write_all(&answer[..begun]).await.is_err() {
+                        return;
+                    }
+                    gate.acquire().await.unwrap().forget();
+                    if stream.write_all(&answer[begun..]).await.is_err() {
                         return;
                     }
                 }
@@ -174,6 +186,12 @@ async fn registry(
         }
     });
     address
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
@@ -291,10 +309,13 @@ async fn what_nobody_has_is_fetched_once_by_whose_turn_it_is() {
 
 #[tokio::test]
 async fn a_peer_that_turns_up_while_upstream_keeps_everybody_waiting_is_asked() {
+    // It takes requests, and answers none; or nobody listens there, which is known already.
     for line in [Line::Up, Line::Down] {
         let scene = Scene::new(line).await;
-        // It takes requests, and answers none.
         scene.gate.forget_permits(Semaphore::MAX_PERMITS);
+        if line == Line::Down {
+            assert!(scene.fetch.tarball(&scene.request(1), false).await.is_err());
+        }
         let began = Instant::now();
         let connect = async {
             sleep(Duration::from_millis(200)).await;
@@ -302,8 +323,41 @@ async fn a_peer_that_turns_up_while_upstream_keeps_everybody_waiting_is_asked() 
         };
         let (source, ()) = tokio::join!(scene.get(0), connect);
         assert_eq!(source, Provenance::Near);
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test]
+async fn upstream_that_has_begun_is_not_asked_again_because_of_a_peer_that_turns_up() {
+    let scene = Scene::new(Line::Up).await;
+    scene.gate.forget_permits(Semaphore::MAX_PERMITS);
+    // Half of the body, and then nothing for some looks.
+    scene.half.add_permits(1);
+    let connect = async {
+        until(|| scene.upstream() == 1).await;
+        sleep(Duration::from_millis(100)).await;
+        scene.stand_in.connect(1, GOOD, &scene.digests());
+        sleep(Duration::from_millis(300)).await;
+        scene.gate.add_permits(1);
+    };
+    let (source, ()) = tokio::join!(scene.get(0), connect);
+    assert_eq!((source, scene.upstream()), (Provenance::Upstream, 1));
+}
+
+#[tokio::test]
+async fn a_newcomer_that_holds_nothing_takes_no_request_away_from_upstream() {
+    let scene = Scene::new(Line::Up).await;
+    scene.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let connect = async {
+        until(|| scene.upstream() == 40).await;
+        scene.stand_in.connect(1, GOOD, &[]);
+        sleep(Duration::from_millis(300)).await;
+        scene.gate.add_permits(40);
+    };
+    let all = futures_util::future::join_all((0..40).map(|number| scene.get(number)));
+    let (sources, ()) = tokio::join!(all, connect);
+    assert!(sources.iter().all(|source| *source == Provenance::Upstream));
+    assert_eq!((scene.upstream(), scene.stand_in.asked(1)), (40, 0));
 }
 
 #[tokio::test]
