@@ -394,3 +394,19 @@ fn who_is_followed_confirms_what_has_changed_unasked_and_says_under_his_root_whe
     assert_eq!(listed_version(&gateway, "left").unwrap(), "2.0.0", "and nobody has asked for it");
     assert!(listed(&gateway, ".federation/peers.json").is_none(), "it vouches for nobody");
 }
+
+#[test]
+fn what_has_changed_is_told_of_together_with_the_word_that_it_is_all_of_it() {
+    let registry = registry();
+    // What is said again without a change is said once a minute.
+    let gateway = gateway(&registry);
+    get(&gateway, "/left");
+    settled(&gateway, &registry);
+    let is_said = |state: &Option<State>| state.as_ref().is_some_and(|state| state.current.is_some());
+    let before = until(|| state(&gateway), is_said).unwrap();
+    registry.publish(package("left", "2.0.0"));
+    let published = Instant::now();
+    until(|| listed_version(&gateway, "left"), |version| version.as_deref() == Some("2.0.0"));
+    until(|| state(&gateway), |state| state.as_ref().is_some_and(|state| state.current > before.current));
+    assert!(published.elapsed() < Duration::from_secs(30), "{:?}", published.elapsed());
+}

@@ -36,10 +36,11 @@ struct Known {
     unconfirmed: Unconfirmed,
     /// What was last said.
     state: State,
-    /// When the feed was last followed to its end, since 1970; `None`: not since the start.
-    looked: Option<Duration>,
-    /// How often something that is held has changed, and how often it had when the state was said.
+    /// When the feed was last followed to its end, since 1970, and how often something that is held had changed by then; `None`: not
+    /// since the start.
+    looked: Option<(Duration, u64)>,
     changed: u64,
+    /// How often it had when the state was said.
     said: u64,
 }
 
@@ -70,10 +71,9 @@ impl Confirming {
     /// by then.
     fn news(&self) -> Option<(State, u64)> {
         let known = self.known();
-        let (looked, except) = (known.looked?, known.unconfirmed.stuck()?);
+        let ((looked, changed), except) = (known.looked?, known.unconfirmed.stuck()?);
         let state = known.state.after_look(0, except, looked);
-        let has_changed = known.changed != known.said;
-        state.is_worth_a_root(&known.state, self.fresh, has_changed).then_some((state, known.changed))
+        state.is_worth_a_root(&known.state, self.fresh, changed != known.said).then_some((state, changed))
     }
 }
 
@@ -97,7 +97,10 @@ impl Feed {
 
     /// The feed has been followed to where its end was at this moment, since 1970.
     pub(super) async fn has_looked(&self, looked: Duration) {
-        self.inner.confirming.known().looked = Some(looked);
+        {
+            let mut known = self.inner.confirming.known();
+            known.looked = Some((looked, known.changed));
+        }
         self.speak().await;
     }
 
