@@ -39,8 +39,8 @@ const STATE: &str = "state";
 
 /// Nodes that are kept, in bytes: what leads to 10,000 packages among npm's 3.5 million has 40 MB.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// What is left of them after some had to go.
-const LEFT_BYTES: u64 = MOST_BYTES / 4 * 3;
+/// As a part of what all of the store may take, where that is little: they count there, and nothing can drive them out.
+const PART: u64 = 16;
 /// Addresses that are kept: there are few packuments above 1 MiB.
 const MOST_ADDRESSES: u64 = 8192;
 /// The database's own page cache: the upper nodes.
@@ -57,6 +57,8 @@ pub(super) struct Database {
     /// Of all nodes.
     bytes: AtomicU64,
     used: Arc<Used>,
+    /// Bytes of nodes that are kept.
+    most: u64,
 }
 
 /// Which nodes were read since some last had to go: one bit each, and two may share one.
@@ -104,11 +106,18 @@ impl Blocks for Nodes {
 }
 
 impl Database {
-    /// Opens the one of `home` in this folder. Blocks.
-    pub(super) fn open(dir: &Path, home: PeerId) -> Self {
+    /// Opens the one of `home` in this folder, beside a store of so many bytes. Blocks.
+    pub(super) fn open(dir: &Path, home: PeerId, max_bytes: u64) -> Self {
         let used = Arc::new(Used((0..WORDS).map(|_| AtomicU64::new(0)).collect()));
         let (open, bytes) = (ArcSwapOption::empty(), AtomicU64::new(0));
-        let database = Self { path: dir.join(store::FOLLOWED), home, open, bytes, used };
+        let database = Self {
+            path: dir.join(store::FOLLOWED),
+            home,
+            open,
+            bytes,
+            used,
+            most: MOST_BYTES.min(max_bytes / PART),
+        };
         database.reopen();
         database
     }
@@ -135,7 +144,7 @@ impl Database {
                         bytes += block.bytes.len() as u64;
                     }
                 }
-                if bytes > MOST_BYTES {
+                if bytes > self.most {
                     bytes = self.make_room(&mut nodes, bytes)?;
                 }
             }
@@ -151,7 +160,7 @@ impl Database {
     fn make_room(&self, nodes: &mut Table<'_, &[u8], &[u8]>, mut bytes: u64) -> Result<u64, redb::Error> {
         for spares_used in [true, false] {
             nodes.retain(|key, value| {
-                let stays = bytes <= LEFT_BYTES || (spares_used && self.used.is_set(key));
+                let stays = bytes <= self.most / 4 * 3 || (spares_used && self.used.is_set(key));
                 bytes -= if stays { 0 } else { value.len() as u64 };
                 stays
             })?;
@@ -266,13 +275,11 @@ impl Database {
     }
 }
 
-/// The file, and how many bytes its nodes have. All of it is read, for redb looks at no checksum in a file that was closed in order:
+/// The file, and how many bytes its nodes have. All of it is read, for else redb looks at no checksum in a file that was closed in order:
 /// damage would be found bit by bit, or make nodes that are there be asked for again and again.
 fn open(path: &Path) -> Result<(redb::Database, u64), redb::Error> {
-    let mut database = redb::Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-    if !database.check_integrity()? {
-        return Err(redb::Error::Corrupted("its checksums are wrong".to_owned()));
-    }
+    let mut builder = redb::Database::builder();
+    let database = builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)?;
     let write = database.begin_write()?;
     let mut bytes = 0;
     {

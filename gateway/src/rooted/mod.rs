@@ -131,7 +131,7 @@ impl Rooted {
     /// Of the root that was settled last. Blocks while its file is opened.
     #[must_use]
     pub fn open(basis: Basis) -> Self {
-        let database = Database::open(&basis.dir, basis.home);
+        let database = Database::open(&basis.dir, basis.home, basis.store.limits().max_bytes);
         let before = database.settled().map(|(root, state)| {
             let state = state.and_then(|state| State::parse(&state).ok());
             Settled { root, state: state.map(Arc::new) }

@@ -155,7 +155,7 @@ async fn what_a_root_says_is_told_from_nodes_that_are_got_behind_and_a_start_goe
         scene.said(package).await;
     }
     assert_eq!(scene.stage.asked_of(HOME).len(), asked, "what is known is not asked for");
-    let again = Database::open(scene.folder.path(), id(8));
+    let again = Database::open(scene.folder.path(), id(8), 1 << 30);
     assert!(again.settled().is_none(), "it is open, or another home's");
 }
 

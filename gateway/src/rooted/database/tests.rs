@@ -9,7 +9,7 @@ const HOME_OF_TESTS: [u8; 32] = [7; 32];
 const STATE_OF_TESTS: &[u8] = br#"{"looked":1,"current":1,"behind":0}"#;
 
 fn open_in(folder: &TempDir) -> Database {
-    Database::open(folder.path(), PeerId::of_key(HOME_OF_TESTS))
+    Database::open(folder.path(), PeerId::of_key(HOME_OF_TESTS), 1 << 30)
 }
 
 fn blocks() -> Vec<Block> {
