@@ -94,6 +94,9 @@ struct Listed {
 /// What one download can be shared by: a client's mistake must not fail those who have upstream's word.
 type Key = (Expected, Word);
 
+/// Who is to be asked for what.
+type Found<'a> = (&'a Peers, Wanted, Vec<Source>);
+
 /// How a download ended that gave no blob.
 pub(super) enum Ended {
     Failed(Failure),
@@ -232,23 +235,37 @@ impl Downloads {
         kept.map(|blob| (blob, source)).map_err(|_| Ended::NoRoom)
     }
 
-    /// From peers, as far as there are any, and from upstream.
+    /// From peers, as far as there are any, and from upstream. Where none of them holds it, whoever turns up and does is asked instead.
     async fn race(
         &self,
         order: &Order,
         progress: &watch::Sender<Progress>,
         shared: &Shared,
     ) -> Result<Given, Ended> {
-        let received = &*shared.received;
+        let found = self.sources(order);
+        if found.as_ref().is_some_and(|(_, _, sources)| holds(sources)) {
+            return self.race_of(found, order, progress, shared).await;
+        }
         // Not even a part has come, and nobody waits for this gateway itself.
-        let is_waited = || received.load(Ordering::Relaxed) == 0 && !shared.alone.is_cancelled();
-        let (peers, wanted, sources) = match self.sources(order) {
-            Some(found) => found,
-            None => tokio::select! {
-                biased;
-                ended = self.ask_upstream(order, progress, received) => return ended,
-                found = self.turn_up(order, is_waited) => found,
-            },
+        let is_waited = || shared.received.load(Ordering::Relaxed) == 0 && !shared.alone.is_cancelled();
+        let found = tokio::select! {
+            biased;
+            ended = self.race_of(found, order, progress, shared) => return ended,
+            found = self.turn_up(order, is_waited) => found,
+        };
+        self.race_of(Some(found), order, progress, shared).await
+    }
+
+    async fn race_of(
+        &self,
+        found: Option<Found<'_>>,
+        order: &Order,
+        progress: &watch::Sender<Progress>,
+        shared: &Shared,
+    ) -> Result<Given, Ended> {
+        let received = &*shared.received;
+        let Some((peers, wanted, sources)) = found else {
+            return self.ask_upstream(order, progress, received).await;
         };
         let (wanted, store) = (&wanted, &self.inner.store);
         let ask = |source: Source, meter: Arc<Meter>| async move {
@@ -264,7 +281,7 @@ impl Downloads {
 
     /// Peers that hold it after all, while it `is_waited` for: they have connected since, or have told since what they hold. Whoever has
     /// just started knows nobody.
-    async fn turn_up(&self, order: &Order, is_waited: impl Fn() -> bool) -> (&Peers, Wanted, Vec<Source>) {
+    async fn turn_up(&self, order: &Order, is_waited: impl Fn() -> bool) -> Found<'_> {
         loop {
             tokio::time::sleep(LOOK).await;
             if let Some(found) = is_waited().then(|| self.holders(order)).flatten() {
@@ -274,13 +291,12 @@ impl Downloads {
     }
 
     /// The peers that are to be asked, if any of them holds it.
-    fn holders(&self, order: &Order) -> Option<(&Peers, Wanted, Vec<Source>)> {
+    fn holders(&self, order: &Order) -> Option<Found<'_>> {
         let Expected::Integrity(integrity) = order.expected else { return None };
         if !self.inner.peers.as_ref()?.is_held(&integrity) {
             return None;
         }
-        let holds = |source: &Source| source.errand == Errand::Held;
-        self.sources(order).filter(|(_, _, sources)| sources.iter().any(holds))
+        self.sources(order).filter(|(_, _, sources)| holds(sources))
     }
 
     async fn ask_upstream(
@@ -319,24 +335,25 @@ impl Downloads {
     }
 
     /// The peers that are to be asked, if there are any.
-    fn sources(&self, order: &Order) -> Option<(&Peers, Wanted, Vec<Source>)> {
+    fn sources(&self, order: &Order) -> Option<Found<'_>> {
         match order.expected {
             Expected::Integrity(integrity) if order.peers => self.find_peers(integrity, order.named.as_ref()),
             _ => None,
         }
     }
 
-    fn find_peers(
-        &self,
-        integrity: Integrity,
-        named: Option<&(PackageName, FileName)>,
-    ) -> Option<(&Peers, Wanted, Vec<Source>)> {
+    fn find_peers(&self, integrity: Integrity, named: Option<&(PackageName, FileName)>) -> Option<Found<'_>> {
         let peers = self.inner.peers.as_ref()?;
         let wanted = peers.wanted(integrity, named)?;
         let online = Plan::for_tarball(false, &self.inner.upstream.latch().link()).obstacle.is_none();
         let sources = peers.sources(&wanted, online);
         (!sources.is_empty()).then_some((peers, wanted, sources))
     }
+}
+
+/// Whether any of them has told that it has it.
+fn holds(sources: &[Source]) -> bool {
+    sources.iter().any(|source| source.errand == Errand::Held)
 }
 
 impl Drop for Listed {

@@ -328,6 +328,22 @@ async fn a_peer_that_turns_up_while_upstream_keeps_everybody_waiting_is_asked() 
 }
 
 #[tokio::test]
+async fn a_holder_that_turns_up_is_asked_instead_of_a_neighbour_that_would_fetch_it() {
+    let scene = Scene::new(Line::Up).await;
+    scene.gate.forget_permits(Semaphore::MAX_PERMITS);
+    scene.stand_in.connect(1, Conduct::Silent, &[]);
+    let connect = async {
+        sleep(Duration::from_millis(200)).await;
+        scene.stand_in.connect(2, GOOD, &scene.digests());
+    };
+    let began = Instant::now();
+    let all = futures_util::future::join_all((0..10).map(|number| scene.get(number)));
+    let (sources, ()) = tokio::join!(all, connect);
+    assert!(sources.iter().all(|source| *source == Provenance::Near));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn upstream_that_has_begun_is_not_asked_again_because_of_a_peer_that_turns_up() {
     let scene = Scene::new(Line::Up).await;
     scene.gate.forget_permits(Semaphore::MAX_PERMITS);
