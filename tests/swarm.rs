@@ -80,6 +80,17 @@ fn a_contact_that_is_not_there_yet_is_dialled_until_it_is() {
 }
 
 #[test]
+fn a_contact_that_leads_to_the_gateway_itself_is_told_so() {
+    let port = harness::free_port();
+    let id = gateway("").start().id();
+    let line = bootstrap(&format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"));
+    let misled = gateway(&line).peers_at(&format!("127.0.0.1:{port}")).start();
+    let is_said =
+        |line: &str| line.contains("cannot connect to a peer") && line.contains("this gateway's own");
+    assert!(misled.wait_for_log(is_said, Duration::from_secs(20)), "{}", misled.log().join("\n"));
+}
+
+#[test]
 fn a_port_that_is_taken_is_an_error_that_says_which_setting() {
     let first = gateway("").start();
     let port = first.contact().split('/').nth(4).unwrap().to_owned();

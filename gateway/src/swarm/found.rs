@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, mdns};
 use resolver::candidates::Source;
@@ -153,6 +154,9 @@ impl Task {
             .build();
         if let Err(error) = self.swarm.dial(options) {
             tracing::debug!(peer = %id, %error, "not dialled");
+            if matches!(error, DialError::NoAddresses) {
+                self.complain(id, "its address is this gateway's own");
+            }
             match self.swarm.is_connected(&peer) {
                 true => self.candidates.connected(&id, now),
                 false => self.candidates.failed(&id, now),

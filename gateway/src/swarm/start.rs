@@ -159,9 +159,36 @@ fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     address.is_ipv6() && address.ip().is_unspecified() && missing.contains(&error.raw_os_error())
 }
 
-/// Where others reach who listens there; `None`: nobody else does.
-pub(super) fn is_told(address: &Multiaddr) -> bool {
+/// Whether others reach who listens there: those on this machine, where it listens for them alone.
+pub(super) fn is_told(address: &Multiaddr, is_local: bool) -> bool {
     let by_tcp = address.iter().any(|part| matches!(part, Part::Tcp(_)));
-    let scoped = matches!(address::ip(address), Some(std::net::IpAddr::V6(v6)) if v6.is_unicast_link_local());
-    by_tcp && !scoped
+    let leads_there = match address::ip(address) {
+        Some(std::net::IpAddr::V6(v6)) if v6.is_unicast_link_local() => false,
+        Some(ip) => ip.is_loopback() == is_local,
+        None => false,
+    };
+    by_tcp && leads_there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_no_contact_but_for_who_listens_there_alone() {
+        let told = |text: &str, is_local| is_told(&text.parse().unwrap(), is_local);
+        for (address, is_local) in [
+            ("/ip4/192.168.7.9/tcp/6738", false),
+            ("/ip6/2a0d:5600:8::10/tcp/6738", false),
+            ("/ip4/127.0.0.1/tcp/6738", true),
+            ("/ip6/::1/tcp/6738", true),
+        ] {
+            assert_eq!((told(address, false), told(address, true)), (!is_local, is_local), "{address}");
+        }
+        for address in
+            ["/ip6/fe80::1/tcp/6738", "/ip4/192.168.7.9/udp/6738/quic-v1", "/dns4/a.example/tcp/6738"]
+        {
+            assert!(!told(address, false) && !told(address, true), "{address}");
+        }
+    }
 }

@@ -89,6 +89,8 @@ pub struct Task {
     /// How often it was looked who is to be dialled.
     pub(super) looked: u64,
     doors: Vec<Door>,
+    /// Whether it listens for peers on loopback alone, where none but this machine's own come in.
+    is_local: bool,
     card: Box<dyn Fn() -> Card + Send + Sync>,
     said: watch::Sender<Card>,
     /// Whether peers are looked for by libp2p's mDNS, where it can be.
@@ -149,6 +151,7 @@ impl Task {
             discovery,
             somewhere: Vec::new(),
             doors: own.doors,
+            is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
             said: watch::channel((own.card)()).0,
             card: own.card,
             blocked: BTreeMap::new(),
@@ -342,12 +345,10 @@ impl Task {
         });
     }
 
-    /// Says where others reach this gateway.
+    /// Says where others reach this gateway. Loopback leads whoever is on another machine to himself.
     pub(super) fn publish_contacts(&self) {
-        let all = self.swarm.listeners().filter(|address| is_told(address));
+        let all = self.swarm.listeners().filter(|address| is_told(address, self.is_local));
         let mut all: Vec<_> = all.map(|address| Contact { address: address.clone(), id: self.own }).collect();
-        // Loopback last: it is of use on this machine alone.
-        all.sort_by_key(|contact| address::ip(&contact.address).is_some_and(|ip| ip.is_loopback()));
         all.truncate(MOST_CONTACTS);
         self.ends.contacts.send_replace(all);
     }
