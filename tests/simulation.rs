@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, also outside of its function, a panic is a failure")]
 
+#[path = "simulator/boxed.rs"]
+mod boxed;
+#[path = "simulator/enclosure.rs"]
+mod enclosure;
 #[path = "simulator/parts.rs"]
 mod parts;
 mod simulator;

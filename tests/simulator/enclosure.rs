@@ -8,11 +8,12 @@
 //!       gateways, clients ...
 //! ```
 //!
-//! Without namespaces the inner program is a child like any other, and whatever descends from it is killed at the end.
+//! Without namespaces the inner program is a child like any other, and whatever descends from it is killed at the end: what has lost
+//! its parent is given to these two, and not to the machine's process 1.
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -20,18 +21,21 @@ use std::process::{ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::complain;
 use crate::simulator::options::Options;
 use crate::simulator::progress::Progress;
 use crate::simulator::{Ground, project};
 
-/// Set inside only: why it is on loopback, or nothing.
+/// Set inside only: why it is on loopback, or nothing ...
 const INSIDE: &str = "OPEN_REGISTRY_SIMULATOR";
+/// ... the project's recording, where the report is to be written ...
+const PROJECT: &str = "OPEN_REGISTRY_SIMULATOR_PROJECT";
+const REPORT: &str = "OPEN_REGISTRY_SIMULATOR_REPORT";
 /// What it runs in there, which namespaces alone do not bring.
 const NEEDED: [&str; 7] = ["ip", "tc", "nft", "dnsmasq", "named", "dnssec-signzone", "dig"];
 /// What the name of the folder for all that is temporary begins with.
@@ -44,10 +48,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long inside is waited for beyond its own time, to write its report.
 const LEFT_OVER: Duration = Duration::from_secs(60);
 
-/// Runs `body` inside of a box, and says how the program is to end.
-pub(crate) fn run(options: &Options, body: fn(&Options, Ground) -> Result<bool, String>) -> ExitCode {
-    let Some(why) = env::var_os(INSIDE) else { return outside(options) };
+/// Runs `body` inside of a box, and says how the program is to end. With the arguments `again` this program comes to the same call.
+pub(crate) fn run(
+    options: &Options,
+    again: &[OsString],
+    body: fn(&Options, Ground) -> Result<bool, String>,
+) -> ExitCode {
+    set_child_subreaper(true).expect("Linux has had this since 3.4 (prctl(2))");
+    let Some(why) = env::var_os(INSIDE) else { return outside(options, again) };
     thread::spawn(end_with_outside);
+    let handed =
+        |name, otherwise: &Path| env::var_os(name).map_or_else(|| otherwise.to_owned(), PathBuf::from);
+    let options = Options {
+        project: handed(PROJECT, &options.project),
+        report: handed(REPORT, &options.report),
+        ..options.clone()
+    };
     let ground = match why.to_str() {
         Some("") | None => {
             harness::network::ip(&["link", "set", "lo", "up"]);
@@ -55,7 +71,7 @@ pub(crate) fn run(options: &Options, body: fn(&Options, Ground) -> Result<bool, 
         }
         Some(why) => Ground::Loopback(why.to_owned()),
     };
-    let passed = body(options, ground).unwrap_or_else(|why| {
+    let passed = body(&options, ground).unwrap_or_else(|why| {
         complain(&why);
         false
     });
@@ -64,12 +80,16 @@ pub(crate) fn run(options: &Options, body: fn(&Options, Ground) -> Result<bool, 
 
 /// Ends, and with it whatever still runs here; in namespaces that is so by itself.
 fn leave(code: i32) -> ! {
-    let own = std::process::id();
-    for process in descendants(own).into_iter().filter(|process| u32::try_from(*process) != Ok(own)) {
+    kill_descendants();
+    std::process::exit(code);
+}
+
+/// Kills whatever this process has started, and what that has.
+fn kill_descendants() {
+    for process in descendants(std::process::id()) {
         // It may have ended already.
         let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
     }
-    std::process::exit(code);
 }
 
 /// The other end of the standard input is held by the program outside.
@@ -85,7 +105,7 @@ fn end_with_outside() {
     leave(1);
 }
 
-fn outside(options: &Options) -> ExitCode {
+fn outside(options: &Options, again: &[OsString]) -> ExitCode {
     // Built, if need be, while there still is a network.
     Progress::new().step("open-registry is built first, unless it is there: that may take minutes");
     let program = harness::binary();
@@ -99,13 +119,12 @@ fn outside(options: &Options) -> ExitCode {
         }
     };
     let mut command = inner(why.as_deref());
-    // What is said later wins.
-    command.args(env::args_os().skip(1)).arg("--report").arg(absolute(&options.report));
-    command.arg("--project").arg(absolute(&project));
+    command.args(again).env(REPORT, absolute(&options.report)).env(PROJECT, absolute(&project));
     command.env(INSIDE, why.unwrap_or_default()).env("TMPDIR", folder.path());
     command.env("OPEN_REGISTRY_BIN", absolute(&program)).stdin(Stdio::piped()).kill_on_drop(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let code = runtime.block_on(wait(command, options.time + LEFT_OVER));
+    kill_descendants();
     remove(folder.path());
     code
 }
@@ -175,15 +194,11 @@ async fn wait(mut command: Command, limit: Duration) -> ExitCode {
 
 /// Kills it and all that descend from it; in namespaces the first is enough.
 async fn end(child: &mut Child) {
-    let all = child.id().map(descendants).unwrap_or_default();
-    for process in all {
-        // It may have ended already.
-        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
-    }
+    kill_descendants();
     let _ = tokio::time::timeout(PATIENCE, child.wait()).await;
 }
 
-/// A process and all that descend from it.
+/// All that descend from a process.
 fn descendants(of: u32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -192,7 +207,7 @@ fn descendants(of: u32) -> Vec<i32> {
             children.entry(parent).or_default().push(process);
         }
     }
-    let mut found: Vec<i32> = i32::try_from(of).into_iter().collect();
+    let mut found: Vec<i32> = i32::try_from(of).ok().and_then(|of| children.remove(&of)).unwrap_or_default();
     let mut next = 0;
     while let Some(process) = found.get(next) {
         found.extend(children.remove(process).unwrap_or_default());
@@ -222,4 +237,10 @@ fn remove(folder: &Path) {
 fn absolute(path: impl AsRef<OsStr>) -> PathBuf {
     let path = Path::new(path.as_ref());
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Says what is wrong.
+#[expect(clippy::print_stderr, reason = "for whoever typed the command")]
+pub(crate) fn complain(text: &str) {
+    eprintln!("simulator: {text}");
 }

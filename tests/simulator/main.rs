@@ -6,16 +6,19 @@ mod enclosure;
 #[path = "mod.rs"]
 mod simulator;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use enclosure::complain;
 use simulator::options::{Asked, Options};
 
 /// For a command line that is none.
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
+    let again: Vec<OsString> = std::env::args_os().skip(1).collect();
     match Options::parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => enclosure::run(&options, simulator::run),
+        Ok(Asked::Run(options)) => enclosure::run(&options, &again, simulator::run),
         Ok(Asked::Help) => say(Options::usage()),
         Ok(Asked::List) => say(&simulator::scenarios::list()),
         Err(complaint) => {
@@ -29,9 +32,4 @@ fn main() -> ExitCode {
 fn say(text: &str) -> ExitCode {
     println!("{}", text.trim_end());
     ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stderr, reason = "for whoever typed the command")]
-fn complain(text: &str) {
-    eprintln!("simulator: {text}");
 }
