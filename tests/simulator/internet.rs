@@ -18,6 +18,7 @@ use harness::{Client, Delay, Gateway, GatewayBuilder, Registry, canonical_url};
 
 use super::measure::Tree;
 use super::office::{Machine, Office};
+use super::progress::Progress;
 use super::{Ground, Settings};
 
 /// Any free port, in the place of this whole process, where the far end of the line is.
@@ -32,6 +33,8 @@ const HTTP: u16 = 80;
 pub(crate) struct Internet {
     way: Way,
     line: Delay,
+    /// Where is said what was measured.
+    pub(crate) progress: Progress,
     /// What each client's first install has left, which all others are held to.
     trees: Mutex<BTreeMap<Client, Tree>>,
 }
@@ -54,19 +57,19 @@ struct Namespaces {
 
 impl Internet {
     /// One whose upstream is the npm registry as npm knows it.
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self::of(settings, &[Client::Npm11])
+    pub(crate) fn new(settings: &Settings, progress: &Progress) -> Self {
+        Self::of(settings, progress, &[Client::Npm11])
     }
 
     /// One whose upstream is the npm registry by every name under which these clients know it.
-    pub(crate) fn of(settings: &Settings, clients: &[Client]) -> Self {
+    pub(crate) fn of(settings: &Settings, progress: &Progress, clients: &[Client]) -> Self {
         match settings.ground {
-            Ground::Namespaces => Self::in_namespaces(settings, clients),
-            Ground::Loopback(_) => Self::on_loopback(settings),
+            Ground::Namespaces => Self::in_namespaces(settings, progress.clone(), clients),
+            Ground::Loopback(_) => Self::on_loopback(settings, progress.clone()),
         }
     }
 
-    fn in_namespaces(settings: &Settings, clients: &[Client]) -> Self {
+    fn in_namespaces(settings: &Settings, progress: Progress, clients: &[Client]) -> Self {
         let names = World::names(clients);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let lan = Lan::internet();
@@ -84,17 +87,18 @@ impl Internet {
         Self {
             way: Way::Namespaces(Box::new(Namespaces { world, public_dns, link, npm, lan })),
             line,
+            progress,
             trees: Mutex::default(),
         }
     }
 
-    fn on_loopback(settings: &Settings) -> Self {
+    fn on_loopback(settings: &Settings, progress: Progress) -> Self {
         let line = Delay::of(settings.options.round_trip);
         let packages = settings.project.packages.clone();
         let registry = Registry::builder().packages(packages).public_url(&line.url()).start();
         registry.render();
         line.lead_to(registry.address());
-        Self { way: Way::Loopback(registry), line, trees: Mutex::default() }
+        Self { way: Way::Loopback(registry), line, progress, trees: Mutex::default() }
     }
 
     /// Upstream itself.

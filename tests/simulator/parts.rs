@@ -8,7 +8,7 @@ use crate::simulator::finding::{Finding, Spread, Verdict};
 use crate::simulator::options::{Asked, Options};
 use crate::simulator::probe::{Probed, paths};
 use crate::simulator::progress::Progress;
-use crate::simulator::runner::one;
+use crate::simulator::runner::{Outcome, one};
 use crate::simulator::scenarios::Scenario;
 use crate::simulator::turns::order;
 use crate::simulator::{Ground, Settings, project};
@@ -118,11 +118,24 @@ static LONG: Scenario = Scenario {
 };
 static ELSEWHERE: Scenario = Scenario { number: 204, needs_namespaces: true, ..BROKEN };
 
+static HALF: Scenario = Scenario {
+    number: 205,
+    play: |_, progress| {
+        progress.measured("24.90 s");
+        panic!("the other leg is off")
+    },
+    ..QUICK
+};
+
 fn verdict(scenario: &'static Scenario, within: Duration) -> Verdict {
+    outcome(scenario, within).verdict
+}
+
+fn outcome(scenario: &'static Scenario, within: Duration) -> Outcome {
     let options = Options { packages: Some(1), ..Options::default() };
     let project = project::of(&options).unwrap();
     let settings = Settings { options, ground: Ground::Loopback("a test".to_owned()), project };
-    one(scenario, &Arc::new(settings), &Progress::new(), Instant::now() + within).verdict
+    one(scenario, &Arc::new(settings), &Progress::new(), Instant::now() + within)
 }
 
 #[test]
@@ -133,4 +146,10 @@ fn only_what_was_played_to_its_end_can_pass() {
     assert!(matches!(verdict(&LONG, soon), Verdict::Failed(why) if why.contains("ended")));
     assert!(matches!(verdict(&QUICK, Duration::ZERO), Verdict::NotRun(_)));
     assert!(matches!(verdict(&ELSEWHERE, later), Verdict::NotHere(_)));
+}
+
+#[test]
+fn what_was_measured_before_it_broke_is_told() {
+    let notes = outcome(&HALF, Duration::from_secs(60)).finding.notes;
+    assert!(matches!(notes.as_slice(), [only] if only.contains("24.90 s")), "{notes:?}");
 }

@@ -30,7 +30,8 @@ pub(crate) fn recording(options: &Options, folder: &Path) -> Result<PathBuf, Str
     if options.packages.is_some() || !is_package_json(named)? {
         return Ok(named.clone());
     }
-    let made = folder.join("recording.json");
+    // By this name it stands in the report.
+    let made = folder.join(named.file_name().unwrap_or_default());
     let complaint = |error| format!("cannot write {}: {error}", made.display());
     let file = fs::File::create(&made).map_err(complaint)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/record");

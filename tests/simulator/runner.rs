@@ -75,8 +75,9 @@ fn within(
 ) -> (Finding, Verdict) {
     let (found, finding) = sync_channel(1);
     let (settings, progress) = (Arc::clone(settings), progress.clone());
+    let told = progress.clone();
     let playing = thread::spawn(move || {
-        let finding = (scenario.play)(&settings, &progress);
+        let finding = (scenario.play)(&settings, &told);
         // Nobody waits for what comes too late.
         let _ = found.send(finding);
     });
@@ -86,13 +87,22 @@ fn within(
             (finding, verdict)
         }
         Err(RecvTimeoutError::Timeout) => {
-            (Finding::default(), Verdict::Failed("it was ended: the time was over".to_owned()))
+            (so_far(&progress), Verdict::Failed("it was ended: the time was over".to_owned()))
         }
         Err(RecvTimeoutError::Disconnected) => {
             let why = playing.join().err().map_or_else(String::new, |panic| said(panic.as_ref()));
-            (Finding::default(), Verdict::Failed(format!("it broke: {why}")))
+            (so_far(&progress), Verdict::Failed(format!("it broke: {why}")))
         }
     }
+}
+
+/// What was measured by a scenario that has not come to its end.
+fn so_far(progress: &Progress) -> Finding {
+    let mut finding = Finding::default();
+    for (nth, measured) in progress.so_far().iter().enumerate() {
+        finding.note(&format!("measurement {} before it ended: {measured}", nth + 1));
+    }
+    finding
 }
 
 /// What a panic says.

@@ -26,7 +26,7 @@ const COUNT: usize = 5;
 const MOST: f64 = 1.1;
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let alone = Federation::new(&internet, 7, Ties::Apart, 1);
     let with_home = Federation::new(&internet, 8, Ties::WithHome, COUNT);
     let equals = Federation::new(&internet, 9, Ties::Equals, COUNT);

@@ -67,7 +67,7 @@ struct Served {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::of(settings, &KINDS);
+    let internet = Internet::of(settings, progress, &KINDS);
     let Some((lan, public_dns)) = internet.lan() else { return Finding::default() };
     progress.step("six gateways in three regions");
     let places = vec![

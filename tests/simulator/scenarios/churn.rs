@@ -62,7 +62,7 @@ struct Scene<'a> {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let core = Federation::new(&internet, 7, Ties::Equals, STAYING).impatient();
     let machines: Vec<Machine> =
         (0..COMING).map(|nth| core.office.machine(Role::Gateway, &format!("guest-{nth}"))).collect();

@@ -34,7 +34,7 @@ struct Scene<'a> {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let pair = Federation::new(&internet, 7, Ties::OneConnected, 2);
     let scene = Scene { settings, progress, internet, pair };
     let mut finding = Finding::default();

@@ -25,7 +25,7 @@ const COUNT: usize = 5;
 const MOST: f64 = 1.02;
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let alone = Federation::new(&internet, 7, Ties::Apart, 1);
     let apart = Federation::new(&internet, 8, Ties::Apart, COUNT);
     let one_connected = Federation::new(&internet, 9, Ties::OneConnected, COUNT);

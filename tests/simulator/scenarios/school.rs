@@ -54,7 +54,7 @@ struct Round {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::of(settings, &KINDS);
+    let internet = Internet::of(settings, progress, &KINDS);
     let school = internet.office_led_to("school", 7, SERVER);
     let server = school.machine_at(Role::Gateway, "server", SERVER);
     let desk = |nth: usize| (KINDS[nth % KINDS.len()], school.machine(Role::Client, &format!("desk-{nth}")));

@@ -134,7 +134,7 @@ struct Late {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let Some((lan, public_dns)) = internet.lan() else { return Finding::default() };
     if settings.project.packages.len() < SITUATIONS.len() {
         let mut finding = Finding::default();

@@ -35,7 +35,7 @@ struct Scene<'a> {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let office = internet.office("office", 7);
     let server = office.machine(Role::Gateway, "server");
     let laptop = office.machine(Role::Client, "laptop");

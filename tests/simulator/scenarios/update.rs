@@ -77,7 +77,7 @@ struct Served {
 }
 
 fn play(settings: &Settings, progress: &Progress) -> Finding {
-    let internet = Internet::new(settings);
+    let internet = Internet::new(settings, progress);
     let office = internet.office("office", 7);
     publish(&internet, 0);
     progress.step("a home with upstream's change feed, two followers, and one gateway without a feed");
