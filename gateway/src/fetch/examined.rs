@@ -29,7 +29,7 @@ impl Fetch {
             let frames = store.document(&revision)?;
             let looked = outline.map_or_else(|| store::outline(&frames).map(Arc::new), Ok);
             let looked = looked.and_then(|outline| look(&frames, &outline));
-            looked.inspect_err(|error| renderings::damaged(&store, &revision, error)).ok()
+            looked.inspect_err(|error| renderings::damaged(&store, &revision, &frames, error)).ok()
         };
         self.inner.workers.run(work).await.flatten()
     }

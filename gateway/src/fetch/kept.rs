@@ -44,7 +44,7 @@ impl Fetch {
 fn open(store: &Store, document: &Document, packed: bool) -> Result<Ready, Lost> {
     let frames = document.frames(store).ok_or(Lost::Document)?;
     let opened = ready(&frames, packed);
-    opened.map_err(|error| lost(store, document, &error))
+    opened.map_err(|error| lost(store, document, &frames, &error))
 }
 
 fn ready(frames: &Frames, packed: bool) -> std::io::Result<Ready> {

@@ -97,9 +97,9 @@ impl FramesReader {
     async fn forget_document(&self, found: io::ErrorKind) {
         let revision = Revision::from_hex(self.etag.trim_matches('"'));
         if let Some(revision) = revision.filter(|_| found == io::ErrorKind::InvalidData) {
-            let store = self.fetch.inner.store.clone();
+            let (store, frames) = (self.fetch.inner.store.clone(), self.frames.clone());
             // Removing cannot fail; the task can only be cancelled with the runtime.
-            let _ = tokio::task::spawn_blocking(move || store.document_is_damaged(&revision)).await;
+            let _ = tokio::task::spawn_blocking(move || store.document_is_damaged(&revision, &frames)).await;
         }
     }
 }

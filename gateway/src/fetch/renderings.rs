@@ -176,7 +176,7 @@ impl Fetch {
         let (store, document) = (self.inner.store.clone(), document.clone());
         let read = tokio::task::spawn_blocking(move || {
             let frames = document.frames(&store).ok_or(Lost::Document)?;
-            store::outline(&frames).map(Arc::new).map_err(|error| lost(&store, &document, &error))
+            store::outline(&frames).map(Arc::new).map_err(|error| lost(&store, &document, &frames, &error))
         });
         read.await.unwrap_or(Err(Lost::Document))
     }
@@ -249,7 +249,7 @@ impl Job {
         match self.render(&frames) {
             Ok(Some(made)) => Ok(made),
             Ok(None) => Err(Lost::Version),
-            Err(error) => Err(lost(&self.store, &self.document, &error)),
+            Err(error) => Err(lost(&self.store, &self.document, &frames, &error)),
         }
     }
 
@@ -282,20 +282,20 @@ fn ready(coding: &mut Coding) -> io::Result<Ready> {
 }
 
 /// What reading a document has shown of it.
-pub(super) fn lost(store: &Store, document: &Document, error: &io::Error) -> Lost {
+pub(super) fn lost(store: &Store, document: &Document, frames: &Frames, error: &io::Error) -> Lost {
     let name = document.name.as_str();
     tracing::warn!(%error, name, "a document cannot be rendered");
-    if error.kind() == io::ErrorKind::InvalidData && document.loose.is_none() {
-        store.document_is_damaged(&document.record.revision);
+    if error.kind() == io::ErrorKind::InvalidData {
+        store.document_is_damaged(&document.record.revision, frames);
     }
     Lost::Document
 }
 
 /// Reading a document that is held has failed; one that is damaged goes.
-pub(super) fn damaged(store: &Store, revision: &Revision, error: &io::Error) {
+pub(super) fn damaged(store: &Store, revision: &Revision, frames: &Frames, error: &io::Error) {
     tracing::warn!(%error, revision = revision.hex(), "a document cannot be read");
     if error.kind() == io::ErrorKind::InvalidData {
-        store.document_is_damaged(revision);
+        store.document_is_damaged(revision, frames);
     }
 }
 

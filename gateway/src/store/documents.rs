@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use super::content::Found;
 use super::draft::{Draft, blocking, read_at};
 use super::frames::{Frames, FramesWriter, Source};
-use super::known::remove as remove_file;
+use super::known::{remove as remove_file, remove_this};
 use super::tables::PackumentRecord;
 
 pub(super) const DOCUMENT: &str = "document";
@@ -100,10 +100,26 @@ impl Documents {
         self.folder(revision).join(DOCUMENT).exists()
     }
 
-    /// Opens a document. Blocks.
+    /// Opens a document; one that is damaged goes. Blocks.
     pub(super) fn open(&self, revision: &Revision) -> Found<Frames> {
-        let opened = Frames::open(&self.folder(revision).join(DOCUMENT));
-        self.found(opened, revision)
+        let opened = self.file(revision).map(|file| (Frames::read(Source::File(Arc::clone(&file))), file));
+        match opened {
+            Ok((Ok(frames), _)) => Found::Intact(frames),
+            Ok((Err(error), file)) if error.kind() == io::ErrorKind::InvalidData => {
+                if self.remove_this(revision, &file) { Found::Corrupt } else { Found::Missing }
+            }
+            Ok((Err(error), _)) | Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, revision = revision.hex(), "cannot read a document from the store");
+                }
+                Found::Missing
+            }
+        }
+    }
+
+    /// The file of a document, whatever is in it.
+    pub(super) fn file(&self, revision: &Revision) -> io::Result<Arc<File>> {
+        File::open(self.folder(revision).join(DOCUMENT)).map(Arc::new)
     }
 
     /// What a document says; damage changes nothing here. Blocks.
@@ -114,21 +130,21 @@ impl Documents {
         outline(&Frames::open(&self.folder(revision).join(DOCUMENT))?)
     }
 
-    /// Damage to a document is damage to all that was made of it.
-    fn found<T>(&self, opened: io::Result<T>, revision: &Revision) -> Found<T> {
-        match opened {
-            Ok(opened) => Found::Intact(opened),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.remove(revision);
-                Found::Corrupt
-            }
-            Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(%error, revision = revision.hex(), "cannot read a document from the store");
+    /// Removes a document that was found damaged, and all that was made of it; not a whole one that has come to its place. True when
+    /// it was there: several may find the same damage, and only the first of them has. Blocks.
+    pub(super) fn remove_this(&self, revision: &Revision, damaged: &File) -> bool {
+        let folder = self.folder(revision);
+        let is_first = remove_this(&folder.join(DOCUMENT), damaged);
+        if is_first {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if entry.file_name() != DOCUMENT {
+                    remove_file(&entry.path());
                 }
-                Found::Missing
             }
+            // It stays when another document has come.
+            let _ = fs::remove_dir(&folder);
         }
+        is_first
     }
 
     /// Removes a revision with all its variants. Blocks.
@@ -202,11 +218,10 @@ impl Documents {
     /// # Errors
     /// As for [`Self::description`].
     pub(super) fn describe(
-        &self,
+        document: &Frames,
         revision: &Revision,
         pace: &mut dyn FnMut(u64) -> bool,
     ) -> io::Result<Option<(PackageName, PackumentRecord)>> {
-        let document = Frames::open(&self.folder(revision).join(DOCUMENT))?;
         let mut hash = Sha256::new();
         for number in 0..document.frames() {
             let frame = document.frame(number)?;
@@ -215,9 +230,9 @@ impl Documents {
                 return Ok(None);
             }
         }
-        outline(&document)?;
+        outline(document)?;
         let is_its_name = Revision::from_digest(hash.finalize().into()) == *revision;
-        let described = described(&document).filter(|(_, record)| record.revision == *revision);
+        let described = described(document).filter(|(_, record)| record.revision == *revision);
         described.filter(|_| is_its_name).map(Some).ok_or_else(damaged)
     }
 
@@ -343,10 +358,10 @@ mod tests {
     async fn a_document_says_itself_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let (_, documents) = keep(folder.path()).await;
-        let described = documents.describe(&record().revision, &mut |_| true).unwrap();
+        let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
+        let described = Documents::describe(&frames, &record().revision, &mut |_| true).unwrap();
         let (name, described) = described.unwrap();
         assert_eq!((name.as_str(), described), (NAME, record()));
-        let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
         assert_eq!(outline(&frames).unwrap(), Outline::read(&name, &document()).unwrap());
     }
 
@@ -358,7 +373,8 @@ mod tests {
         let mut bytes = fs::read(&path).unwrap();
         bytes[100] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert!(documents.describe(&record().revision, &mut |_| true).is_err());
+        let Found::Intact(frames) = documents.open(&record().revision) else { panic!("it is not there") };
+        assert!(Documents::describe(&frames, &record().revision, &mut |_| true).is_err());
     }
 
     #[tokio::test]

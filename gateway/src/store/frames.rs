@@ -214,6 +214,14 @@ impl Frames {
         Ok(frame? && section?)
     }
 
+    /// The file that it is read from; `None`: it is in memory alone.
+    pub(super) fn file(&self) -> Option<&File> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            Source::Memory(_) => None,
+        }
+    }
+
     /// The length of the document, decoded.
     #[must_use]
     pub fn length(&self) -> u64 {

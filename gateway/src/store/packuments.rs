@@ -148,10 +148,11 @@ impl Store {
         self.intact(self.documents().open(revision), || self.count_corrupt(&revision.hex()))
     }
 
-    /// A document that was opened has turned out to be damaged: it goes, with all that was made of it. Blocks.
-    pub fn document_is_damaged(&self, revision: &Revision) {
-        self.documents().remove(revision);
-        self.count_corrupt(&revision.hex());
+    /// A document that was opened has turned out to be damaged: it goes, with all that was made of it, unless it has gone already. Blocks.
+    pub fn document_is_damaged(&self, revision: &Revision, document: &Frames) {
+        if document.file().is_some_and(|file| self.documents().remove_this(revision, file)) {
+            self.count_corrupt(&revision.hex());
+        }
     }
 
     /// A coded variant, if it has been made. Blocks.

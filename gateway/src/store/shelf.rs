@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use resolver::integrity::{Expected, Integrity, Verifier};
@@ -13,6 +14,7 @@ use resolver::variant::Revision;
 use super::content::{Contents, Found};
 use super::documents::{DOCUMENT, Documents};
 use super::draft::read_at;
+use super::frames::{Frames, Source};
 use super::known::remove_this;
 use super::tables::on_disk;
 
@@ -114,15 +116,18 @@ impl Documents {
     /// Reads every file of a revision. Variants that are damaged are removed, to be made again; with the document, all
     /// goes.
     pub(super) fn verify(&self, revision: &Revision, pace: &mut dyn FnMut(u64) -> bool) -> Verified {
-        match self.describe(revision, pace) {
-            Ok(Some((name, _))) => Verified::Intact(name, self.verify_variants(revision, pace)),
-            Ok(None) => Verified::Unknown,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        let read = self.file(revision).map(|file| {
+            let document = Frames::read(Source::File(Arc::clone(&file)));
+            (document.and_then(|document| Self::describe(&document, revision, pace)), file)
+        });
+        match read {
+            Ok((Ok(Some((name, _))), _)) => Verified::Intact(name, self.verify_variants(revision, pace)),
+            Ok((Ok(None), _)) => Verified::Unknown,
+            Ok((Err(error), file)) if error.kind() == io::ErrorKind::InvalidData => {
                 let name = self.description(revision).ok().map(|(name, _)| name);
-                self.remove(revision);
-                Verified::Corrupt(name)
+                if self.remove_this(revision, &file) { Verified::Corrupt(name) } else { Verified::Unknown }
             }
-            Err(error) => {
+            Ok((Err(error), _)) | Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(%error, revision = revision.hex(), "cannot read a packument to verify it");
                 }

@@ -4,8 +4,9 @@ use super::*;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::store::documents::Documents;
+use crate::store::documents::{DOCUMENT, Documents};
 use crate::store::recovery;
+use crate::store::shelf::Verified;
 
 #[tokio::test]
 async fn a_restart_changes_nothing() {
@@ -175,6 +176,44 @@ async fn a_damaged_tarball_is_counted_once_and_a_whole_one_in_its_place_stays() 
         keep(&store, nth, 300_000).await.unwrap();
         assert!(!known::remove_this(&path, &damaged), "it is another file");
         assert!(store.blob(&integrity).await.is_some());
+    }
+}
+
+/// Who keeps the index and who asks often meet at it, too.
+#[tokio::test]
+async fn a_damaged_document_is_counted_once_and_a_whole_one_in_its_place_stays() {
+    let folder = folder();
+    let store = open(&folder, 24 * MIB);
+    for nth in 0..40 {
+        let revision = keep_packument(&store, nth, 300_000).await.unwrap();
+        let path = Documents::new(folder.path()).folder(&revision).join(DOCUMENT);
+        // Half of them are not to be opened; of the others that shows when they are read.
+        let mut wrong = std::fs::read(&path).unwrap();
+        let at = if nth % 2 == 0 { wrong.len() - 1 } else { 20 };
+        wrong[at] ^= 1;
+        std::fs::write(&path, wrong).unwrap();
+
+        let read = |store: Store| {
+            move || {
+                let frames = store.document(&revision)?;
+                let is_damaged = frames.verify().is_err();
+                is_damaged.then(|| store.document_is_damaged(&revision, &frames));
+                (!is_damaged).then_some(frames)
+            }
+        };
+        let readers = [0; 3].map(|_| tokio::task::spawn_blocking(read(store.clone())));
+        let scrub = Arc::clone(&store.inner.state.shared().documents);
+        let scrub = tokio::task::spawn_blocking(move || scrub.verify(&revision, &mut |_| true));
+        for reader in readers {
+            assert!(reader.await.unwrap().is_none());
+        }
+        let scrubbed = u64::from(matches!(scrub.await.unwrap(), Verified::Corrupt(_)));
+        assert_eq!(scrubbed + store.totals().corrupt.swap(0, Ordering::Relaxed), 1, "{nth}");
+
+        let damaged = tempfile::tempfile().unwrap();
+        assert_eq!(keep_packument(&store, nth, 300_000).await.unwrap(), revision);
+        assert!(!Documents::new(folder.path()).remove_this(&revision, &damaged), "it is another file");
+        assert!(store.document(&revision).is_some_and(|frames| frames.verify().is_ok()));
     }
 }
 
