@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,15 +73,15 @@ impl<H: Handle> Server<H> {
         let accepting = doors.into_iter().map(|door| {
             let (server, tracker, stop) = (Arc::clone(&server), tracker.clone(), stop.clone());
             tokio::spawn(async move {
-                // Dropping the door closes it, unless systemd holds it open as well.
-                stop.run_until_cancelled(server.accept(door, tracker, stop.clone())).await;
+                stop.run_until_cancelled(server.accept(&door, &tracker, &stop)).await;
+                server.accept_waiting(door, &tracker, &stop);
             })
         });
         futures_util::future::join_all(accepting.collect::<Vec<_>>()).await;
         drained(tracker).await;
     }
 
-    async fn accept(self: Arc<Self>, door: Door, tracker: TaskTracker, stop: CancellationToken) {
+    async fn accept(self: &Arc<Self>, door: &Door, tracker: &TaskTracker, stop: &CancellationToken) {
         let Door { listener, tls, pulse } = door;
         loop {
             // The semaphore is never closed.
@@ -89,20 +89,7 @@ impl<H: Handle> Server<H> {
                 return;
             };
             match pulse.during(listener.accept()).await {
-                Ok((stream, peer)) => {
-                    let Some(visit) = self.clients.enter(peer.ip()) else {
-                        // Closed, with nothing said: whoever has so many has not come to read.
-                        self.complain_of_too_many(peer);
-                        continue;
-                    };
-                    let (server, tls, stop) = (Arc::clone(&self), tls.clone(), stop.clone());
-                    tracker.spawn(async move {
-                        server.connections.inc();
-                        server.connection(stream, peer, tls, &stop).await;
-                        server.connections.dec();
-                        drop((visit, place));
-                    });
-                }
+                Ok(one) => self.begin(one, place, tls.as_ref(), tracker, stop),
                 Err(error) => {
                     if let Some(times) = self.not_accepted.is_due() {
                         tracing::warn!(%error, times, "cannot accept a connection");
@@ -111,6 +98,44 @@ impl<H: Handle> Server<H> {
                 }
             }
         }
+    }
+
+    /// Those who have connected already have been told so by the kernel: they are served, too. Then the door is closed, unless systemd
+    /// holds it open as well.
+    fn accept_waiting(self: &Arc<Self>, door: Door, tracker: &TaskTracker, stop: &CancellationToken) {
+        let Door { listener, tls, pulse: _pulse } = door;
+        // What the kernel holds is not always known to the runtime.
+        let Ok(listener) = listener.into_std() else { return };
+        for _ in 0..CONNECTIONS {
+            let place = Arc::clone(&self.places).try_acquire_owned();
+            let (Ok(place), Ok((stream, peer))) = (place, listener.accept()) else { return };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.begin((stream, peer), place, tls.as_ref(), tracker, stop);
+            }
+        }
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        (stream, peer): (TcpStream, SocketAddr),
+        place: OwnedSemaphorePermit,
+        tls: Option<&TlsAcceptor>,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let Some(visit) = self.clients.enter(peer.ip()) else {
+            // Closed, with nothing said: whoever has so many has not come to read.
+            return self.complain_of_too_many(peer);
+        };
+        let (server, tls, stop) = (Arc::clone(self), tls.cloned(), stop.clone());
+        tracker.spawn(async move {
+            server.connections.inc();
+            server.connection(stream, peer, tls, &stop).await;
+            server.connections.dec();
+            drop((visit, place));
+        });
     }
 
     fn complain_of_too_many(&self, peer: SocketAddr) {
@@ -228,6 +253,29 @@ mod tests {
                 heard.as_ref().map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |n| *n == 0);
             assert!(closed, "the connection stayed open: {heard:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_connected_before_the_stop_is_answered_though_nobody_had_taken_the_connection() {
+        let listeners = Listeners::bind("http.listen", &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
+        let address = listeners.addresses()[0];
+        let doors = Door::plain(listeners, "http", &Pulses::new());
+        let clients: Vec<_> = (0..20).map(|_| connect([127, 0, 0, 1], address)).collect();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let server = Server::new(Mute, Gauge::default(), Counter::default());
+        let serving = tokio::spawn(server.serve(doors, stop));
+        let answered = tokio::task::spawn_blocking(move || {
+            clients.into_iter().all(|mut client| {
+                client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+                client.read(&mut [0; 12]).is_ok_and(|read| read > 0)
+            })
+        });
+        assert!(answered.await.unwrap());
+        serving.await.unwrap();
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
 
     /// A connection from an address of our choice that has said nothing yet.
