@@ -10,12 +10,12 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use harness::{Gateway, GatewayBuilder, Identity, Stranger, until};
+use harness::{Gateway, GatewayBuilder, Identity, Stranger, free_port, until};
 
 /// A gateway at a free port that looks for nobody, with further lines in its `[federation]`.
 fn gateway(lines: &str) -> GatewayBuilder {
     let config = format!("[federation]\ndiscover = false\n{lines}\n");
-    Gateway::builder().peers_at("127.0.0.1:0").config_toml(&config)
+    Gateway::builder().peers_at(&format!("127.0.0.1:{}", free_port())).config_toml(&config)
 }
 
 fn bootstrap(contact: &str) -> String {
@@ -81,7 +81,7 @@ fn a_contact_that_is_not_there_yet_is_dialled_until_it_is() {
 
 #[test]
 fn a_contact_that_leads_to_the_gateway_itself_is_told_so() {
-    let port = harness::free_port();
+    let port = free_port();
     let id = gateway("").start().id();
     let line = bootstrap(&format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"));
     let misled = gateway(&line).peers_at(&format!("127.0.0.1:{port}")).start();

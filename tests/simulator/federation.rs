@@ -1,10 +1,9 @@
 //! Gateways of one LAN, tied together in one way or another, and a client beside each of them.
 
-use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use harness::{Client, Gateway, GatewayBuilder, Identity, clients};
+use harness::{Client, Gateway, GatewayBuilder, Identity, clients, free_port};
 
 use super::Settings;
 use super::finding::Finding;
@@ -208,10 +207,4 @@ fn at_once(settings: &Settings, all: &[(&Machine, clients::Settings)]) -> Vec<In
             .collect();
         running.into_iter().map(|one| one.join().expect("an install that ends")).collect()
     })
-}
-
-/// A port of loopback that is free now; whoever starts next may have it.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }

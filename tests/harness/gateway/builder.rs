@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,9 +15,8 @@ use super::{Gateway, Listener, binary};
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::identity::Identity;
+use crate::port::free_port;
 
-/// A free port of loopback.
-const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The file of the authority that the gateway trusts.
 const ROOT: &str = "ca.pem";
 
@@ -205,7 +204,7 @@ impl Surroundings {
     }
 
     pub(super) fn command(&self) -> Command {
-        let anywhere = [ANYWHERE];
+        let anywhere = [anywhere()];
         let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
         self.command_at(listen)
     }
@@ -277,7 +276,7 @@ impl Surroundings {
             command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
         }
         if let Some((cert, key)) = &self.described.tls {
-            let anywhere = [ANYWHERE];
+            let anywhere = [anywhere()];
             let listen = &self.described.tls_listen;
             let listen = if listen.is_empty() { &anywhere[..] } else { listen };
             command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
@@ -292,6 +291,11 @@ impl Surroundings {
         }
         command.envs(self.described.environment.iter().map(|(key, value)| (key, value)));
     }
+}
+
+/// A port of loopback that nobody else is given, so that it is there for a restart.
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

@@ -63,9 +63,9 @@ impl Builder {
         self
     }
 
-    /// Listens on a free port of 127.0.0.1.
+    /// Listens on a free port of 127.0.0.1, which nobody else is given while it is switched off.
     pub fn start(self) -> Registry {
-        self.start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+        self.start_at(SocketAddr::from(([127, 0, 0, 1], crate::port::free_port())))
     }
 
     /// Listens here; port 0 is any free one.

@@ -4,12 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::http::Request;
-use harness::{Gateway, GatewayBuilder, Identity, Package};
+use harness::{Gateway, GatewayBuilder, Identity, Package, free_port};
 use serde_json::Value;
 
 use super::Scenario;
 use crate::simulator::Settings;
-use crate::simulator::federation::free_port;
 use crate::simulator::finding::{Finding, Unit};
 use crate::simulator::internet::Internet;
 use crate::simulator::measure::{await_that, resident, told};
