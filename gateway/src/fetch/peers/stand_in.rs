@@ -69,6 +69,15 @@ pub(in crate::fetch) const OWN: u8 = 200;
 impl StandIn {
     /// `contents`: all tarballs that there are.
     pub(in crate::fetch) fn new(contents: Vec<Vec<u8>>, metrics: Arc<Metrics>) -> Self {
+        Self::hedging(contents, None, metrics)
+    }
+
+    /// The same, with peers that are waited for so long before others are asked as well; `None`: as their answers say.
+    pub(in crate::fetch) fn hedging(
+        contents: Vec<Vec<u8>>,
+        hedge: Option<Duration>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (swarm, ends, _) = Swarm::channels();
         let Ends { neighbours, commands, .. } = ends;
@@ -79,7 +88,7 @@ impl StandIn {
             own: id(OWN),
             shares: true,
             private_scopes: vec!["@private".into()],
-            hedge: None,
+            hedge,
             swarm,
             inventories: inventories.clone(),
             known: snapshot,

@@ -52,15 +52,32 @@ fn name(number: usize) -> (PackageName, FileName) {
     (PackageName::parse("left").unwrap(), FileName::parse(&format!("left-{number}.0.0.tgz")).unwrap())
 }
 
+/// Longer than any stall.
+const PATIENT: Option<Duration> = Some(Duration::from_secs(10));
+
 impl Scene {
     async fn new(line: Line) -> Self {
         Self::of(line, contents(), 16 << 20).await
     }
 
+    /// One whose peers are waited for, so that it is no matter how busy the machine is who answers.
+    async fn patient() -> Self {
+        Self::hedging(Line::Up, contents(), 16 << 20, PATIENT).await
+    }
+
     async fn of(line: Line, contents: Vec<Vec<u8>>, verify_first_max: u64) -> Self {
+        Self::hedging(line, contents, verify_first_max, None).await
+    }
+
+    async fn hedging(
+        line: Line,
+        contents: Vec<Vec<u8>>,
+        verify_first_max: u64,
+        hedge: Option<Duration>,
+    ) -> Self {
         let dir = TempDir::new().unwrap();
         let metrics = Arc::new(Metrics::new());
-        let stand_in = StandIn::new(contents.clone(), Arc::clone(&metrics));
+        let stand_in = StandIn::hedging(contents.clone(), hedge, Arc::clone(&metrics));
         let (counted, gate) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
         let half = Arc::new(Semaphore::new(0));
@@ -196,7 +213,7 @@ async fn until(holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn what_a_neighbour_holds_comes_from_it_and_upstream_is_not_asked() {
-    let scene = Scene::new(Line::Up).await;
+    let scene = Scene::patient().await;
     scene.stand_in.connect(1, GOOD, &scene.digests());
     for number in 0..10 {
         assert_eq!(scene.get(number).await, Provenance::Near);
@@ -216,7 +233,7 @@ async fn what_a_neighbour_holds_comes_from_it_and_upstream_is_not_asked() {
 
 #[tokio::test]
 async fn a_neighbour_with_an_address_of_its_own_is_asked_there() {
-    let scene = Scene::new(Line::Up).await;
+    let scene = Scene::patient().await;
     scene.stand_in.connect_by_http(1, GOOD, &scene.digests()).await;
     for number in 0..5 {
         assert_eq!(scene.get(number).await, Provenance::Near);
@@ -427,7 +444,7 @@ async fn a_peer_that_asks_for_what_we_are_asking_peers_for_ends_that_waiting() {
 
 #[tokio::test]
 async fn a_large_one_from_a_peer_is_verified_whole_too() {
-    let scene = Scene::of(Line::Up, vec![vec![7; 3 << 20]], 1 << 20).await;
+    let scene = Scene::hedging(Line::Up, vec![vec![7; 3 << 20]], 1 << 20, PATIENT).await;
     scene.stand_in.connect(1, GOOD, &scene.digests());
     assert_eq!(scene.get(0).await, Provenance::Near, "held, and not arriving");
     let scene = Scene::of(Line::Up, vec![vec![7; 3 << 20]], 1 << 20).await;
@@ -438,7 +455,7 @@ async fn a_large_one_from_a_peer_is_verified_whole_too() {
 
 #[tokio::test]
 async fn twenty_clients_who_want_the_same_at_once_ask_one_peer_once() {
-    let scene = Scene::new(Line::Up).await;
+    let scene = Scene::patient().await;
     scene.stand_in.connect(1, GOOD, &scene.digests());
     scene.stand_in.connect(2, GOOD, &scene.digests());
     let gets = (0..20).map(|_| scene.get(0));

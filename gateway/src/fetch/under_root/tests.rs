@@ -303,7 +303,7 @@ async fn a_peer_that_says_nothing_holds_nobody_up() {
     scene.stage.connect(2, Conduct::Silent);
     let begun = tokio::time::Instant::now();
     assert_eq!(scene.get("left").await.unwrap().source, Provenance::Home);
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
