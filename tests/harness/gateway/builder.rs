@@ -204,9 +204,10 @@ impl Surroundings {
     }
 
     pub(super) fn command(&self) -> Command {
-        let anywhere = [anywhere()];
-        let listen = if self.described.listen.is_empty() { &anywhere[..] } else { &self.described.listen };
-        self.command_at(listen)
+        match self.described.listen.as_slice() {
+            [] => self.command_at(&[anywhere()]),
+            listen => self.command_at(listen),
+        }
     }
 
     /// The program with this configuration and environment, and no flag yet that says what it is to do.
@@ -276,10 +277,11 @@ impl Surroundings {
             command.env("OPEN_REGISTRY_DNS__LISTEN", list(&self.described.dns));
         }
         if let Some((cert, key)) = &self.described.tls {
-            let anywhere = [anywhere()];
-            let listen = &self.described.tls_listen;
-            let listen = if listen.is_empty() { &anywhere[..] } else { listen };
-            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", list(listen));
+            let listen = match self.described.tls_listen.as_slice() {
+                [] => list(&[anywhere()]),
+                listen => list(listen),
+            };
+            command.env("OPEN_REGISTRY_HTTP__TLS_LISTEN", listen);
             command.env("OPEN_REGISTRY_TLS__CERT", cert).env("OPEN_REGISTRY_TLS__KEY", key);
         }
         let names: Vec<&str> = self.described.handed.iter().map(|(name, _)| name.as_str()).collect();
@@ -293,7 +295,7 @@ impl Surroundings {
     }
 }
 
-/// A port of loopback that nobody else is given, so that it is there for a restart.
+/// A port of loopback that nobody else is given: a restart has that of HTTP again.
 fn anywhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -12,6 +12,7 @@ use super::respond::Character;
 use super::serve::State;
 use crate::package::Package;
 use crate::place::Place;
+use crate::port::free_port;
 
 /// A registry in the making.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl Builder {
 
     /// Listens on a free port of 127.0.0.1, which nobody else is given while it is switched off.
     pub fn start(self) -> Registry {
-        self.start_at(SocketAddr::from(([127, 0, 0, 1], crate::port::free_port())))
+        self.start_at(SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
     /// Listens here; port 0 is any free one.

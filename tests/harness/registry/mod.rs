@@ -24,9 +24,11 @@ mod route;
 mod serve;
 mod wire;
 
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +41,9 @@ use serve::{Running, State};
 
 use crate::package::Package;
 use crate::place::Place;
+
+/// By then a port that was let go can be had again.
+const FREED: Duration = Duration::from_secs(10);
 
 /// The media type that asks for abbreviated packuments.
 pub const ABBREVIATED: &str = documents::ABBREVIATED;
@@ -172,7 +177,7 @@ impl Registry {
     pub fn switch_on(&self) {
         if self.running().is_none() {
             let address = self.address;
-            let listener = self.place.run(|| TcpListener::bind(address));
+            let listener = self.place.run(|| bind_again(address));
             self.listen_on(listener.unwrap_or_else(|error| panic!("cannot bind {address} again: {error}")));
         }
     }
@@ -188,6 +193,19 @@ impl Registry {
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every process that is just being started has the socket that was closed, until it has begun.
+fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
+    let started = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < FREED => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound,
+        }
     }
 }
 
