@@ -260,7 +260,12 @@ mod tests {
         let listeners = Listeners::bind("http.listen", &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listeners.addresses()[0];
         let doors = Door::plain(listeners, "http", &Pulses::new());
-        let clients: Vec<_> = (0..20).map(|_| connect([127, 0, 0, 1], address)).collect();
+        let ask = |_| {
+            let mut client = connect([127, 0, 0, 1], address);
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            client
+        };
+        let clients: Vec<_> = (0..20).map(ask).collect();
         let stop = CancellationToken::new();
         stop.cancel();
         let server = Server::new(Mute, Gauge::default(), Counter::default());
@@ -268,7 +273,6 @@ mod tests {
         let answered = tokio::task::spawn_blocking(move || {
             clients.into_iter().all(|mut client| {
                 client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
                 client.read(&mut [0; 12]).is_ok_and(|read| read > 0)
             })
         });

@@ -10,6 +10,7 @@ use resolver::peer::PeerId;
 use super::address;
 use super::behaviour::{BehaviourEvent, INCOMING, VERSION};
 use super::cards::NotOurs;
+use super::found::OUR_OWN;
 use super::lookup::Heard;
 use super::streams::{CARD, DIRECTORY, Opened};
 use super::task::Task;
@@ -127,6 +128,9 @@ impl Task {
         let now = self.now();
         self.candidates.failed(&id, now);
         match error {
+            DialError::WrongPeerId { obtained, .. } if obtained == self.swarm.local_peer_id() => {
+                self.complain(id, OUR_OWN);
+            }
             DialError::WrongPeerId { obtained, .. } => {
                 self.complain(id, &format!("there is {obtained}, which is somebody else"));
             }

@@ -16,6 +16,8 @@ use super::task::{Found, Task};
 const LOOKS: u64 = 60;
 /// The first of them: by then those whom the operator names are connected.
 const FIRST_LOOK: u64 = 5;
+/// What is wrong with a peer whose address leads back here.
+pub(super) const OUR_OWN: &str = "its address is this gateway's own";
 /// Addresses that are read of what one peer says of another.
 const MOST_NAMED: usize = 8;
 /// Candidates at one IP address of which others have told: gateways that share one are few, and whoever is pointed at is not
@@ -155,7 +157,7 @@ impl Task {
         if let Err(error) = self.swarm.dial(options) {
             tracing::debug!(peer = %id, %error, "not dialled");
             if matches!(error, DialError::NoAddresses) {
-                self.complain(id, "its address is this gateway's own");
+                self.complain(id, OUR_OWN);
             }
             match self.swarm.is_connected(&peer) {
                 true => self.candidates.connected(&id, now),

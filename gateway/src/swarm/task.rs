@@ -118,7 +118,7 @@ impl Task {
         vicinity: Vicinity,
         ports: Vec<u16>,
     ) -> Self {
-        let id = own.identity.id();
+        let (id, is_local) = (own.identity.id(), ports.is_empty());
         let mut candidates = Candidates::new(id);
         let contacts: Vec<&Contact> = config.home.iter().chain(&config.bootstrap).collect();
         for contact in &contacts {
@@ -151,7 +151,7 @@ impl Task {
             discovery,
             somewhere: Vec::new(),
             doors: own.doors,
-            is_local: config.listen.iter().all(|address| address.ip().is_loopback()),
+            is_local,
             said: watch::channel((own.card)()).0,
             card: own.card,
             blocked: BTreeMap::new(),
