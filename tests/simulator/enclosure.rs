@@ -1,5 +1,6 @@
 //! The box: the program runs itself again in namespaces of its own, with a folder of its own for all that is temporary.
-//! When it ends, however it ends, what it has started dies with it, and the folder is gone.
+//! When it ends, however it ends, what it has started dies with it, and the folder is gone. (Killed outright before the box is
+//! there, while a project is recorded, it leaves that to end by itself.)
 //!
 //! ```text
 //! simulator                  waits; heeds Ctrl-C; then kills, and removes the folder
@@ -19,13 +20,14 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::simulator::options::Options;
 use crate::simulator::progress::Progress;
@@ -45,6 +47,8 @@ const TRIAL: &str =
     "ip link add trial type bridge && tc qdisc add dev lo root handle 1: htb && nft add table inet trial";
 /// How long what is killed may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks whether it has.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long inside is waited for beyond its own time, to write its report.
 const LEFT_OVER: Duration = Duration::from_secs(60);
 
@@ -84,11 +88,19 @@ fn leave(code: i32) -> ! {
     std::process::exit(code);
 }
 
-/// Kills whatever this process has started, and what that has.
+/// Kills whatever this process has started, and what that has, until nothing of it runs any more.
 fn kill_descendants() {
-    for process in descendants(std::process::id()) {
-        // It may have ended already.
-        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    let started = Instant::now();
+    // Who changes its parent at the moment of a look may not be seen by it.
+    let mut looks_in_vain = 0;
+    while looks_in_vain < 2 && started.elapsed() < PATIENCE {
+        let all = descendants(std::process::id());
+        looks_in_vain = if all.is_empty() { looks_in_vain + 1 } else { 0 };
+        for process in all {
+            // It may have ended already.
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -97,22 +109,54 @@ fn end_with_outside() {
     let mut nothing = Vec::new();
     // An error is an end as well.
     let _ = std::io::stdin().read_to_end(&mut nothing);
+    kill_descendants();
     let folder = env::temp_dir();
     // Whoever runs this without the program outside has given no folder.
     if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER)) {
-        let _ = fs::remove_dir_all(folder);
+        remove(&folder);
     }
     leave(1);
 }
 
 fn outside(options: &Options, again: &[OsString]) -> ExitCode {
-    // Built, if need be, while there still is a network.
-    Progress::new().step("open-registry is built first, unless it is there: that may take minutes");
-    let program = harness::binary();
-    let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
-    let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a temporary folder");
-    let project = match project::recording(options, folder.path()) {
-        Ok(project) => project,
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        // Heeded before there is anything that could be left.
+        let told = told_to_end();
+        let folder = tempfile::Builder::new().prefix(FOLDER).tempdir().expect("a temporary folder");
+        let code = tokio::select! {
+            code = watch(options, again, folder.path()) => code,
+            why = told => {
+                complain(&format!("{why}: nothing is left behind"));
+                ExitCode::FAILURE
+            }
+        };
+        kill_descendants();
+        remove(folder.path());
+        code
+    })
+}
+
+/// What tells this program to end, from the call on.
+fn told_to_end() -> impl Future<Output = &'static str> {
+    let heeded = |kind| signal(kind).expect("a signal to wait for");
+    let [mut interrupted, mut terminated, mut hung_up] =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(heeded);
+    async move {
+        tokio::select! {
+            _ = interrupted.recv() => "interrupted",
+            _ = terminated.recv() => "terminated",
+            _ = hung_up.recv() => "hung up",
+        }
+    }
+}
+
+/// Runs this program inside, until it ends or its time is over.
+async fn watch(options: &Options, again: &[OsString], folder: &Path) -> ExitCode {
+    let (asked, room) = (options.clone(), folder.to_owned());
+    let prepared = tokio::task::spawn_blocking(move || prepare(&asked, &room)).await;
+    let (program, project, why) = match prepared.expect("a program, or what is wrong with it") {
+        Ok(prepared) => prepared,
         Err(complaint) => {
             complain(&complaint);
             return ExitCode::FAILURE;
@@ -120,13 +164,27 @@ fn outside(options: &Options, again: &[OsString]) -> ExitCode {
     };
     let mut command = inner(why.as_deref());
     command.args(again).env(REPORT, absolute(&options.report)).env(PROJECT, absolute(&project));
-    command.env(INSIDE, why.unwrap_or_default()).env("TMPDIR", folder.path());
+    command.env(INSIDE, why.unwrap_or_default()).env("TMPDIR", folder);
     command.env("OPEN_REGISTRY_BIN", absolute(&program)).stdin(Stdio::piped()).kill_on_drop(true);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let code = runtime.block_on(wait(command, options.time + LEFT_OVER));
-    kill_descendants();
-    remove(folder.path());
-    code
+    let mut child = command.spawn().expect("this program starts again");
+    let _held = child.stdin.take();
+    match timeout(options.time + LEFT_OVER, child.wait()).await {
+        Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(_) => {
+            complain("the time is over: nothing is left behind");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What has to be there before there is no network any more: the program, the project, and why there are no namespaces, if so.
+/// Takes minutes where the program has to be built.
+fn prepare(options: &Options, folder: &Path) -> Result<(PathBuf, PathBuf, Option<String>), String> {
+    Progress::new().step("open-registry is built first, unless it is there: that may take minutes");
+    let program = harness::binary();
+    let why = if options.loopback { Some("it was asked for".to_owned()) } else { missing() };
+    Ok((program, project::recording(options, folder)?, why))
 }
 
 /// The command that runs this program again, in namespaces unless there are none.
@@ -170,66 +228,51 @@ fn missing() -> Option<String> {
     }
 }
 
-/// Until it ends, or is to end.
-async fn wait(mut command: Command, limit: Duration) -> ExitCode {
-    let mut interrupted = signal(SignalKind::interrupt()).expect("a signal to wait for");
-    let mut terminated = signal(SignalKind::terminate()).expect("a signal to wait for");
-    let mut hung_up = signal(SignalKind::hangup()).expect("a signal to wait for");
-    let mut child = command.spawn().expect("this program starts again");
-    let _held = child.stdin.take();
-    let why = tokio::select! {
-        status = child.wait() => {
-            let passed = status.is_ok_and(|status| status.success());
-            return if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
-        _ = interrupted.recv() => "interrupted",
-        _ = terminated.recv() => "terminated",
-        _ = hung_up.recv() => "hung up",
-        () = tokio::time::sleep(limit) => "the time is over",
-    };
-    complain(&format!("{why}: nothing is left behind"));
-    end(&mut child).await;
-    ExitCode::FAILURE
-}
-
-/// Kills it and all that descend from it; in namespaces the first is enough.
-async fn end(child: &mut Child) {
-    kill_descendants();
-    let _ = tokio::time::timeout(PATIENCE, child.wait()).await;
-}
-
-/// All that descend from a process.
+/// All that descend from a process and still run.
 fn descendants(of: u32) -> Vec<i32> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some((process, parent)) = process.and_then(|process| Some((process, parent(process)?))) {
-            children.entry(parent).or_default().push(process);
+        if let Some(process) = process.and_then(Process::read) {
+            children.entry(process.parent).or_default().push(process);
         }
     }
-    let mut found: Vec<i32> = i32::try_from(of).ok().and_then(|of| children.remove(&of)).unwrap_or_default();
+    let of = i32::try_from(of).ok();
+    let mut found: Vec<Process> = of.and_then(|of| children.remove(&of)).unwrap_or_default();
     let mut next = 0;
     while let Some(process) = found.get(next) {
-        found.extend(children.remove(process).unwrap_or_default());
+        found.extend(children.remove(&process.id).unwrap_or_default());
         next += 1;
     }
-    found
+    // What has ended leads to those whose parent it was when they were looked at.
+    found.into_iter().filter(|process| !process.has_ended).map(|process| process.id).collect()
 }
 
-/// The second field after the name, which may hold spaces (proc_pid_stat(5)).
-fn parent(process: i32) -> Option<i32> {
-    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+struct Process {
+    id: i32,
+    parent: i32,
+    /// It waits for its parent to hear of that.
+    has_ended: bool,
+}
+
+impl Process {
+    /// The first two fields after its name, which may hold spaces (proc_pid_stat(5)).
+    fn read(id: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+        let has_ended = matches!(fields.next()?, "Z" | "X");
+        Some(Self { id, parent: fields.next()?.parse().ok()?, has_ended })
+    }
 }
 
 /// What is being killed may still write.
 fn remove(folder: &Path) {
-    let tries = PATIENCE.as_millis() / 100;
-    for _ in 0..tries {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
         if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
             return;
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(PAUSE);
     }
     complain(&format!("{} is left: remove it", folder.display()));
 }

@@ -30,10 +30,11 @@ pub(crate) fn recording(options: &Options, folder: &Path) -> Result<PathBuf, Str
     if options.packages.is_some() || !is_package_json(named)? {
         return Ok(named.clone());
     }
-    // By this name it stands in the report.
-    let made = folder.join(named.file_name().unwrap_or_default());
+    // By this name it stands in the report; above no project, or clients would take it for that project's own.
+    let apart = folder.join("recorded");
+    let made = apart.join(named.file_name().unwrap_or_default());
     let complaint = |error| format!("cannot write {}: {error}", made.display());
-    let file = fs::File::create(&made).map_err(complaint)?;
+    let file = fs::create_dir(&apart).and_then(|()| fs::File::create(&made)).map_err(complaint)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulator/record");
     let recorded = Command::new(&script).arg(named).stdin(Stdio::null()).stdout(file).status();
     let ended =
